@@ -1,0 +1,57 @@
+"""Triptych: one mask set, read three ways.
+
+A transformer looks at an image once and returns a set of masks, each with a class; semantic,
+instance and panoptic segmentation are three readings of that set.
+
+    import triptych
+    masks = triptych.load("street")("photo.jpg")
+    masks.semantic(), masks.instances(), masks.panoptic()
+
+Public names are imported on first use, so that ``import triptych`` costs no import of torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from triptych.errors import TriptychError
+    from triptych.images import Preprocess, load_image
+    from triptych.masks import Classes, Geometry, MaskSet
+    from triptych.segmenter import Segmenter, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Classes",
+    "Geometry",
+    "MaskSet",
+    "Preprocess",
+    "Segmenter",
+    "TriptychError",
+    "__version__",
+    "load",
+    "load_image",
+]
+
+_HOMES = {
+    "Classes": "triptych.masks",
+    "Geometry": "triptych.masks",
+    "MaskSet": "triptych.masks",
+    "Preprocess": "triptych.images",
+    "Segmenter": "triptych.segmenter",
+    "TriptychError": "triptych.errors",
+    "load": "triptych.segmenter",
+    "load_image": "triptych.images",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'triptych' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

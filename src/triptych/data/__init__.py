@@ -1,0 +1,1 @@
+"""Training wing: images with ground truth, from disk to training samples."""

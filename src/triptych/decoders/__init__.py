@@ -1,0 +1,1 @@
+"""From backbone maps to per-pixel embeddings, and from those to a set of masks."""

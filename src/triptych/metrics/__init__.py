@@ -1,0 +1,1 @@
+"""mIoU, mask AP and PQ."""

@@ -1,0 +1,1 @@
+"""The three readings of one mask set: pure functions on tensors."""

@@ -1,0 +1,1 @@
+"""Training wing: matching, losses and the loop. Nothing outside imports it but the command."""

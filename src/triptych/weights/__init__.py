@@ -1,0 +1,1 @@
+"""Reading and writing checkpoints, ours and those of others."""
