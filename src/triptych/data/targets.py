@@ -1,0 +1,47 @@
+"""Ground truth of one training image: a set of segments, and what is not known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+IGNORE = 255
+"""Label of pixels whose class is unknown (void, or padding)."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Segments of one image with ``T`` segments and ``C`` ambiguous regions on an ``h x w`` grid."""
+
+    class_ids: Tensor
+    """``(T,)`` int64: stuff has one entry per class present, things one per instance."""
+
+    masks: Tensor
+    """``(T, h, w)`` bool. Segments are disjoint; void and ambiguous pixels belong to none."""
+
+    semantic: Tensor
+    """``(h, w)`` int64 dense class ids, :data:`IGNORE` where the class is unknown."""
+
+    ambiguous: Tensor
+    """``(C, h, w)`` bool: pixels of a thing class whose split into instances is unknown. They are
+    no target, but a query that lies in them is not wrong either. One entry per class."""
+
+    ambiguous_class_ids: Tensor
+    """``(C,)`` int64."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training image: ``pixels`` is ``(3, h, w)`` uint8 RGB, not normalised."""
+
+    pixels: Tensor
+    targets: Targets
+    name: str
+
+
+def collate(samples: Sequence[Sample]) -> tuple[Tensor, list[Targets]]:
+    """Stack pixels into ``(B, 3, h, w)`` uint8; targets stay a list, their numbers differ."""
+    return torch.stack([sample.pixels for sample in samples]), [s.targets for s in samples]

@@ -1,0 +1,124 @@
+"""Pixel decoders: four backbone maps to per-pixel embeddings and the memory queries look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from triptych.nn.attention import Attention
+from triptych.nn.position import sine_position
+
+
+@dataclass(frozen=True)
+class PixelFeatures:
+    """What a pixel decoder hands to the query decoder."""
+
+    mask_features: Tensor
+    """``(B, C, H/4, W/4)``: a mask is the dot product of a query's embedding with these."""
+
+    memory: tuple[Tensor, ...]
+    """Maps ``(B, C, h, w)`` that the queries attend to, coarse to fine (1/32, 1/16, 1/8)."""
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, group norm, and ReLU unless ``activate`` is off."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, groups: int = 1, activate: bool = True
+    ) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False),
+            nn.GroupNorm(32 if outputs % 32 == 0 else 8, outputs),
+        ]
+        if activate:
+            layers.append(nn.ReLU(inplace=True))
+        super().__init__(*layers)
+        nn.init.kaiming_uniform_(self[0].weight, a=1)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward over one map's positions, norms after the sums."""
+
+    def __init__(self, dim: int, heads: int, feedforward: int) -> None:
+        super().__init__()
+        self.attention = Attention(dim, heads)
+        self.norm1 = nn.LayerNorm(dim)
+        self.linear1 = nn.Linear(dim, feedforward)
+        self.linear2 = nn.Linear(feedforward, dim)
+        self.norm2 = nn.LayerNorm(dim)
+
+    def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
+        """Mix ``(B, S, C)`` tokens, with ``(S, C)`` positions added to queries and keys."""
+        placed = tokens + position
+        tokens = self.norm1(tokens + self.attention(placed, placed, tokens))
+        return self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
+
+
+class FPNPixelDecoder(nn.Module):
+    """A feature pyramid whose coarsest map is first mixed by a small transformer encoder.
+
+    The pixel decoder of MaskFormer (Cheng et al. 2021, section 3.2, "Transformer encoder over the
+    last map"), which hands its three coarse maps on so that a masked-attention decoder can follow.
+    Convolutions only above 1/32, so it is the quick choice on a CPU.
+
+    Args:
+        channels: widths of the four backbone maps, fine to coarse.
+        dim: width ``C`` of everything that comes out.
+        heads: attention heads of the encoder.
+        feedforward: hidden width of the encoder.
+        encoder_layers: encoder layers over the 1/32 map; 0 for a plain pyramid.
+        separable: depthwise-separable 3x3 convolutions in the pyramid, for small models.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, int, int, int],
+        dim: int,
+        *,
+        heads: int = 8,
+        feedforward: int = 1024,
+        encoder_layers: int = 1,
+        separable: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.reduce = nn.Conv2d(channels[3], dim, 1)
+        self.encoder = nn.ModuleList(
+            EncoderLayer(dim, heads, feedforward) for _ in range(encoder_layers)
+        )
+        # Coarse to fine: 1/16, 1/8, 1/4.
+        self.lateral = nn.ModuleList(
+            ConvNorm(width, dim, 1, activate=False) for width in reversed(channels[:3])
+        )
+        self.smooth = nn.ModuleList(self._smooth(dim, separable) for _ in range(4))
+        self.mask_features = nn.Conv2d(dim, dim, 1)
+
+    @staticmethod
+    def _smooth(dim: int, separable: bool) -> nn.Module:
+        if not separable:
+            return ConvNorm(dim, dim, 3)
+        return nn.Sequential(
+            ConvNorm(dim, dim, 5, groups=dim, activate=False), ConvNorm(dim, dim, 1)
+        )
+
+    def forward(self, maps: tuple[Tensor, ...]) -> PixelFeatures:
+        """Decode maps ``(B, C_i, H/s, W/s)`` at strides 4, 8, 16 and 32."""
+        x = self.reduce(maps[3])
+        if len(self.encoder):
+            height, width = x.shape[-2:]
+            position = sine_position(height, width, self.dim, x.device, x.dtype).flatten(1).T
+            tokens = x.flatten(2).transpose(1, 2)
+            for layer in self.encoder:
+                tokens = layer(tokens, position)
+            x = tokens.transpose(1, 2).unflatten(2, (height, width))
+        x = self.smooth[0](x)
+        memory = [x]
+        for lateral, smooth, finer in zip(
+            self.lateral, self.smooth[1:], reversed(maps[:3]), strict=True
+        ):
+            up = F.interpolate(x, size=finer.shape[-2:], mode="bilinear", align_corners=False)
+            x = smooth(lateral(finer) + up)
+            memory.append(x)
+        return PixelFeatures(self.mask_features(memory.pop()), tuple(memory))

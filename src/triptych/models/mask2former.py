@@ -1,0 +1,91 @@
+"""Mask2Former: a backbone, a pixel decoder and a masked-attention query decoder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from triptych.backbones.registry import build_backbone
+from triptych.decoders.deformable_pixel import DeformablePixelDecoder
+from triptych.decoders.pixel import FPNPixelDecoder
+from triptych.decoders.query import QueryDecoder
+from triptych.errors import TriptychError
+from triptych.models.prediction import Prediction
+
+
+class Mask2Former(nn.Module):
+    """Masked-attention mask transformer (Cheng et al., CVPR 2022)."""
+
+    competition = "independent"
+    size_divisor = 32
+
+    def __init__(
+        self, backbone: nn.Module, pixel_decoder: nn.Module, query_decoder: QueryDecoder
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pixel_decoder = pixel_decoder
+        self.query_decoder = query_decoder
+
+    def forward(self, pixels: Tensor) -> Prediction:
+        """Predict ``N`` masks with classes for normalised pixels ``(B, 3, H, W)``.
+
+        ``H`` and ``W`` are multiples of ``size_divisor``; masks come at ``(H/4, W/4)``.
+        """
+        return self.query_decoder(self.pixel_decoder(self.backbone(pixels)))
+
+
+def mask2former(
+    *,
+    classes: int,
+    backbone: str = "swin_tiny",
+    backbone_arguments: dict | None = None,
+    pixel_decoder: str = "deformable",
+    encoder_layers: int = 6,
+    encoder_feedforward: int = 1024,
+    separable: bool = False,
+    queries: int = 100,
+    dim: int = 256,
+    heads: int = 8,
+    feedforward: int = 2048,
+    layers: int = 9,
+    masked: bool = True,
+) -> Mask2Former:
+    """Assemble a Mask2Former with random weights; the defaults are the paper's.
+
+    Args:
+        classes: number of classes ``K``, without "no object".
+        backbone: a name in ``triptych.backbones.registry``.
+        backbone_arguments: further arguments of that backbone.
+        pixel_decoder: "deformable" (the paper's) or "fpn" (MaskFormer's, quicker on a CPU).
+        encoder_layers: transformer layers in the pixel decoder.
+        encoder_feedforward: their hidden width.
+        separable: depthwise-separable convolutions in the "fpn" pixel decoder.
+        queries: number of queries ``N``.
+        dim: width of both decoders.
+        heads: attention heads of both decoders.
+        feedforward: hidden width of the query decoder.
+        layers: query decoder layers.
+        masked: masked (True) or plain (False) cross-attention.
+    """
+    trunk = build_backbone(backbone, **(backbone_arguments or {}))
+    shared = {
+        "heads": heads,
+        "feedforward": encoder_feedforward,
+        "encoder_layers": encoder_layers,
+    }
+    if pixel_decoder == "deformable":
+        pixels: nn.Module = DeformablePixelDecoder(trunk.channels, dim, **shared)
+    elif pixel_decoder == "fpn":
+        pixels = FPNPixelDecoder(trunk.channels, dim, separable=separable, **shared)
+    else:
+        raise TriptychError(f"no pixel decoder is called {pixel_decoder!r}; use deformable or fpn")
+    query_decoder = QueryDecoder(
+        dim=dim,
+        heads=heads,
+        feedforward=feedforward,
+        layers=layers,
+        queries=queries,
+        classes=classes,
+        masked=masked,
+    )
+    return Mask2Former(trunk, pixels, query_decoder)

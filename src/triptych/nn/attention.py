@@ -1,0 +1,52 @@
+"""Multi-head attention with separate position terms, as DETR-style decoders use it."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose keys and values come from separate inputs.
+
+    Args:
+        dim: width ``C`` of queries, keys, values and output.
+        heads: number of heads; divides ``dim``.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        if dim % heads:
+            raise ValueError(f"{heads} heads do not divide {dim} channels")
+        self.heads = heads
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.out = nn.Linear(dim, dim)
+        for linear in (self.query, self.key, self.value, self.out):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def project(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Project ``(B, S, C)`` inputs to per-head keys and values ``(B, heads, S, C/heads)``."""
+        return self._split(self.key(keys)), self._split(self.value(values))
+
+    def forward(
+        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """Attend from ``(B, N, C)`` queries to ``(B, S, C)`` keys and values.
+
+        Args:
+            mask: boolean ``(B, N, S)``, True where a query may look, the same for every head;
+                None lets every query look everywhere.
+        """
+        key, value = self.project(keys, values)
+        if mask is not None:
+            mask = mask[:, None]
+        mixed = F.scaled_dot_product_attention(
+            self._split(self.query(queries)), key, value, attn_mask=mask
+        )
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
