@@ -1,0 +1,275 @@
+"""Swin: a hierarchy of attention within windows that shift from block to block.
+
+Liu et al., "Swin Transformer" (ICCV 2021). As the backbone of MaskFormer and Mask2Former: maps of
+any size are padded to whole windows, and each of the four outputs has a norm of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from triptych.nn.drop_path import DropPath, drop_path_rates
+from triptych.nn.initialise import initialise
+from triptych.weights.keymap import Drop, Rename, Stack, under
+
+# Inside this file features lie as (B, h, w, C), in windows as (B * windows, n, C), n = window².
+
+
+class WindowAttention(nn.Module):
+    """Self-attention within windows, with a learnt bias for each relative position.
+
+    Args:
+        dim: width ``C``.
+        heads: attention heads.
+        window: side of a window.
+    """
+
+    bias_index: Tensor
+
+    def __init__(self, dim: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
+        self.register_buffer("bias_index", _bias_index(window), persistent=False)
+        nn.init.trunc_normal_(self.bias_table, std=0.02)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Map ``(B * windows, n, C)`` to the same shape.
+
+        Args:
+            mask: ``(windows, 1, n, n)``, added to the attention scores; None adds nothing.
+        """
+        query, key, value = (
+            self.query_key_value(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        ).unbind(0)
+        bias = self.bias_table[self.bias_index].permute(2, 0, 1)
+        if mask is not None:
+            bias = (bias + mask).repeat(x.shape[0] // mask.shape[0], 1, 1, 1)
+        else:
+            bias = bias[None]
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Window attention and feed-forward, each behind a norm and around a shortcut.
+
+    Args:
+        shift: how far the windows are shifted up and left; 0 for the regular grid.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, window: int, shift: int, expansion: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.window = window
+        self.shift = shift
+        hidden = int(dim * expansion)
+        self.norm1 = nn.LayerNorm(dim)
+        self.attention = WindowAttention(dim, heads, window)
+        self.norm2 = nn.LayerNorm(dim)
+        self.feedforward = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Map ``(B, h, w, C)`` to the same shape; ``mask`` is used by shifted blocks only."""
+        x = x + self.drop_path(self._attend(self.norm1(x), mask if self.shift else None))
+        return x + self.drop_path(self.feedforward(self.norm2(x)))
+
+    def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        height, width = x.shape[1:3]
+        # Padding comes after the norm, so that padded tokens are zero: part of the trained weights.
+        x = F.pad(x, (0, 0, 0, -width % self.window, 0, -height % self.window))
+        padded = x.shape
+        if self.shift:
+            x = x.roll((-self.shift, -self.shift), (1, 2))
+        x = self.attention(to_windows(x, self.window), mask)
+        x = from_windows(x, self.window, padded)
+        if self.shift:
+            x = x.roll((self.shift, self.shift), (1, 2))
+        return x[:, :height, :width]
+
+
+class Stage(nn.ModuleList):
+    """Blocks on one map; every second one is shifted by half a window."""
+
+    def __init__(
+        self, dim: int, heads: int, window: int, expansion: float, rates: Sequence[float]
+    ) -> None:
+        super().__init__(
+            Block(dim, heads, window, window // 2 if block % 2 else 0, expansion, rate)
+            for block, rate in enumerate(rates)
+        )
+        self.window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, h, w, C)`` to the same shape."""
+        mask = shift_mask(x.shape[1], x.shape[2], self.window, x.dtype, x.device)
+        for block in self:
+            x = block(x, mask)
+        return x
+
+
+class PatchMerging(nn.Module):
+    """Halve a map: each 2x2 patch becomes one token of twice the width."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * dim)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, h, w, C)`` to ``(B, h/2, w/2, 2C)``, rounded up."""
+        x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
+        # The order of the published weights: down the patch's columns.
+        x = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5).flatten(3)
+        return self.reduction(self.norm(x))
+
+
+class Swin(nn.Module):
+    """The Swin encoder: pixels to four normed maps at strides 4, 8, 16 and 32.
+
+    Args:
+        dim: width of the first map; each further one is twice as wide.
+        depths: blocks of each stage.
+        heads: attention heads of each stage.
+        window: side of a window.
+        patch: side of a patch, the stride of the first map.
+        expansion: hidden width of the feed-forward, in multiples of its width.
+        drop_path: drop path rate of the last block.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        depths: Sequence[int],
+        heads: Sequence[int],
+        *,
+        window: int = 7,
+        patch: int = 4,
+        expansion: float = 4,
+        drop_path: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.patch = patch
+        self.channels = tuple(dim * 2**stage for stage in range(len(depths)))
+        self.embed = nn.Conv2d(3, dim, patch, patch)
+        self.embed_norm = nn.LayerNorm(dim)
+        rates = drop_path_rates(drop_path, depths)
+        self.stages = nn.ModuleList(
+            Stage(width, heads[stage], window, expansion, rates[stage])
+            for stage, width in enumerate(self.channels)
+        )
+        self.merges = nn.ModuleList(PatchMerging(width) for width in self.channels[:-1])
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in self.channels)
+        self.apply(initialise)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Map pixels ``(B, 3, H, W)`` to maps ``(B, C_i, H/s, W/s)``, rounded up."""
+        height, width = pixels.shape[-2:]
+        pixels = F.pad(pixels, (0, -width % self.patch, 0, -height % self.patch))
+        x = self.embed_norm(self.embed(pixels).permute(0, 2, 3, 1))
+        maps = []
+        for index, (stage, norm) in enumerate(zip(self.stages, self.norms, strict=True)):
+            if index:
+                x = self.merges[index - 1](x)
+            x = stage(x)
+            maps.append(norm(x).permute(0, 3, 1, 2))
+        return tuple(maps)
+
+
+def to_windows(x: Tensor, window: int) -> Tensor:
+    """Cut ``(B, h, w, C)``, whole windows a side, into ``(B * windows, n, C)``, row by row."""
+    x = x.unflatten(2, (-1, window)).unflatten(1, (-1, window))
+    return x.transpose(2, 3).flatten(0, 2).flatten(1, 2)
+
+
+def from_windows(x: Tensor, window: int, shape: Sequence[int]) -> Tensor:
+    """Put windows back together to ``shape (B, h, w, C)``: the inverse of :func:`to_windows`."""
+    _, height, width, channels = shape
+    x = x.reshape(-1, height // window, width // window, window, window, channels)
+    return x.transpose(2, 3).reshape(shape)
+
+
+def shift_mask(
+    height: int, width: int, window: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Additive mask ``(windows, 1, n, n)`` for windows shifted by half: -100 across the seams.
+
+    After a cyclic shift the last window of a row or column holds pixels of both image borders,
+    which must not see each other. -100 is the published constant; it is zero after softmax.
+    """
+    height, width = height + -height % window, width + -width % window
+    shift = window // 2
+
+    def sides(length: int) -> Tensor:
+        position = torch.arange(length, device=device)
+        return (position >= length - window).int() + (position >= length - shift).int()
+
+    regions = sides(height)[:, None] * 3 + sides(width)
+    regions = to_windows(regions[None, :, :, None], window).squeeze(2)
+    apart = regions[:, None, :, None] != regions[:, None, None, :]
+    return apart.to(dtype) * -100
+
+
+def _bias_index(window: int) -> Tensor:
+    """Row of the bias table for each pair of a window's positions: ``(n, n)``."""
+    position = torch.arange(window**2)
+    row, column = position // window, position % window
+    down = row[:, None] - row + window - 1
+    right = column[:, None] - column + window - 1
+    return down * (2 * window - 1) + right
+
+
+def swin_tiny(*, window: int = 7, drop_path: float = 0.3) -> Swin:
+    """Swin-T: 27.5 M parameters."""
+    return Swin(96, (2, 2, 6, 2), (3, 6, 12, 24), window=window, drop_path=drop_path)
+
+
+def swin_small(*, window: int = 7, drop_path: float = 0.3) -> Swin:
+    """Swin-S: 48.8 M parameters."""
+    return Swin(96, (2, 2, 18, 2), (3, 6, 12, 24), window=window, drop_path=drop_path)
+
+
+def swin_base(*, window: int = 12, drop_path: float = 0.3) -> Swin:
+    """Swin-B: 86.9 M parameters. MaskFormer and Mask2Former use windows of 12."""
+    return Swin(128, (2, 2, 18, 2), (4, 8, 16, 32), window=window, drop_path=drop_path)
+
+
+def swin_large(*, window: int = 12, drop_path: float = 0.3) -> Swin:
+    """Swin-L: 195.2 M parameters. MaskFormer and Mask2Former use windows of 12."""
+    return Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), window=window, drop_path=drop_path)
+
+
+SWIN_RULES = (
+    Rename("embeddings.patch_embeddings.projection.{p}", "embed.{p}"),
+    Rename("embeddings.norm.{p}", "embed_norm.{p}"),
+    *under(
+        (
+            Rename("layernorm_before.{p}", "norm1.{p}"),
+            Stack(
+                tuple(f"attention.self.{part}.{{p}}" for part in ("query", "key", "value")),
+                "attention.query_key_value.{p}",
+            ),
+            Rename("attention.self.relative_position_bias_table", "attention.bias_table"),
+            Drop("attention.self.relative_position_index"),
+            Rename("attention.output.dense.{p}", "attention.out.{p}"),
+            Rename("layernorm_after.{p}", "norm2.{p}"),
+            Rename("intermediate.dense.{p}", "feedforward.0.{p}"),
+            Rename("output.dense.{p}", "feedforward.2.{p}"),
+        ),
+        "encoder.layers.{s}.blocks.{b}.",
+        "stages.{s}.{b}.",
+    ),
+    Rename("encoder.layers.{s}.downsample.{part}.{p}", "merges.{s}.{part}.{p}"),
+    # The norm of the classifier that the backbone was trained with.
+    Drop("swin.layernorm.{p}"),
+    *(Rename(f"hidden_states_norms.stage{n + 1}.{{p}}", f"norms.{n}.{{p}}") for n in range(4)),
+)
+"""Names in files that transformers wrote (``SwinBackbone``)."""
