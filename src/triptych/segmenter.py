@@ -1,0 +1,224 @@
+"""The front door: a network with everything around it, from a picture to its set of masks."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+
+from triptych.errors import TriptychError
+from triptych.images import Batch, ImageLike, Preprocess, load_image
+from triptych.masks import Classes, MaskSet
+from triptych.weights.bundled import bundled
+from triptych.weights.folder import ModelConfig, read_folder, write_folder
+
+
+def load(
+    name_or_path: str | Path,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | None = None,
+) -> Segmenter:
+    """Load a checkpoint.
+
+    Args:
+        name_or_path: the name of a bundled checkpoint ("street"), or a folder with
+            ``config.json`` and ``model.safetensors`` (``./street`` where a bundled one has the
+            same name).
+        device: where to compute; "auto" is the GPU where there is one.
+        dtype: type of the weights; float32 by default, whatever the file has.
+
+    Raises:
+        TriptychError: there is no such checkpoint, it is damaged or foreign, or there is no such
+            device.
+    """
+    where = _device(device)
+    folder = _find(name_or_path)
+    model, config = read_folder(folder, dtype)
+    return Segmenter(
+        model.to(where),
+        config.preprocess,
+        config.classes,
+        config.panoptic,
+        name=str(name_or_path),
+        family=config.family,
+        arguments=config.arguments,
+        notes=config.notes,
+    )
+
+
+def _find(name_or_path: str | Path) -> Path:
+    """The folder of a checkpoint."""
+    known = bundled()
+    if str(name_or_path) in known and isinstance(name_or_path, str):
+        return known[name_or_path]
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise TriptychError(f"{path}: is a file; give the folder that holds it and config.json")
+    raise TriptychError(
+        f"no model {str(name_or_path)!r}: it is neither a folder nor bundled (bundled: "
+        f"{', '.join(known) or 'none'}); models of the Hugging Face hub are not loaded yet"
+    )
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        where = torch.device(device)
+        torch.empty(0, device=where)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise TriptychError(f"no device {str(device)!r} here; use auto or cpu") from error
+    return where
+
+
+class Segmenter:
+    """A network, how its input is prepared, and what its classes mean.
+
+    Calling it with a picture gives a :class:`triptych.masks.MaskSet`, with a list of pictures a
+    list of them. The network is put into evaluation mode; it computes on the device, and in the
+    type, of its weights.
+
+    Args:
+        model: maps pixels ``(B, 3, Hn, Wn)`` to a ``Prediction``; see ``triptych.models``.
+        preprocess: its ``size_divisor`` is raised to what the network needs.
+        classes: the ``K`` classes.
+        panoptic: whether the network separates things from stuff, so that instances are things.
+        name: for reports.
+        autocast: compute in this type where torch thinks it safe (``torch.bfloat16``), with
+            weights as they are.
+        family: with ``arguments``, how :func:`triptych.models.registry.build` makes the network;
+            only :meth:`save` needs them.
+        arguments: see ``family``.
+        notes: free remarks, saved along.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocess: Preprocess,
+        classes: Classes,
+        panoptic: bool = True,
+        name: str = "",
+        *,
+        autocast: torch.dtype | None = None,
+        family: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
+        divisor = math.lcm(preprocess.size_divisor, int(getattr(model, "size_divisor", 1)))
+        self.model = model.eval()
+        self.preprocess = dataclasses.replace(preprocess, size_divisor=divisor)
+        self.classes = classes
+        self.panoptic = panoptic
+        self.name = name
+        self.autocast = autocast
+        self.family = family
+        self.arguments = dict(arguments or {})
+        self.notes = dict(notes or {})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next(self.model.parameters()).dtype
+
+    @overload
+    def __call__(self, images: ImageLike, *, batch_size: int = 4) -> MaskSet: ...
+    @overload
+    def __call__(
+        self, images: list[Any] | tuple[Any, ...], *, batch_size: int = 4
+    ) -> list[MaskSet]: ...
+    def __call__(
+        self, images: ImageLike | list[Any] | tuple[Any, ...], *, batch_size: int = 4
+    ) -> MaskSet | list[MaskSet]:
+        """Find the masks of one picture, or of each picture in a list.
+
+        Args:
+            images: anything that :func:`triptych.images.load_image` accepts, or a list or tuple
+                of such.
+            batch_size: the most pictures that are decoded and go through the network at a time.
+
+        Raises:
+            TriptychError: a picture cannot be read, or ``batch_size`` is below 1.
+        """
+        if not isinstance(images, list | tuple):
+            return self.segment([load_image(images)])[0]
+        if batch_size < 1:
+            raise TriptychError(f"batch_size is {batch_size}; it must be at least 1")
+        found: list[MaskSet] = []
+        for start in range(0, len(images), batch_size):
+            found += self.segment([load_image(i) for i in images[start : start + batch_size]])
+        return found
+
+    def segment(self, images: Sequence[Tensor]) -> list[MaskSet]:
+        """Find the masks of decoded images, uint8 ``(H, W, 3)``.
+
+        Those that need network inputs of the same size go through the network together. Others
+        never meet: padding one image to the size of another would change what a network sees of
+        it (convolutions and attention reach into the padding), and results would depend on
+        the company an image happens to be in.
+        """
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, image in enumerate(images):
+            size = self.preprocess.input_size((image.shape[0], image.shape[1]))
+            groups.setdefault(size, []).append(index)
+        found: dict[int, MaskSet] = {}
+        for members in groups.values():
+            batch = self.preprocess([images[index] for index in members])
+            found.update(zip(members, self._forward(batch), strict=True))
+        return [found[index] for index in range(len(images))]
+
+    def _forward(self, batch: Batch) -> Iterator[MaskSet]:
+        with torch.inference_mode(), self._precision():
+            pixels = batch.pixels.to(self.device, self.dtype)
+            prediction = self.model(pixels)
+        for index, geometry in enumerate(batch.geometries):
+            logits = prediction.class_logits
+            # Copies: ordinary tensors outside inference mode, and keeping one mask set of a
+            # batch does not keep the others.
+            yield MaskSet(
+                prediction.mask_logits[index].to(torch.float32, copy=True),
+                None if logits is None else logits[index].to(torch.float32, copy=True),
+                self.classes,
+                geometry,
+                competition=self.model.competition,  # type: ignore[arg-type]
+                things_only=self.panoptic,
+            )
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        if self.autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.autocast)
+
+    def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
+        """Write ``config.json`` and ``model.safetensors``, which :func:`load` reads.
+
+        Args:
+            folder: made if it is not there.
+            dtype: type of the weights in the file; ``torch.float16`` halves it.
+
+        Raises:
+            TriptychError: the folder cannot be written, a weight is not finite, or ``family`` and
+                ``arguments`` were not given.
+        """
+        if self.family is None:
+            raise TriptychError(
+                "cannot save a segmenter without knowing how its network is built; give it "
+                "family and arguments"
+            )
+        config = ModelConfig(
+            self.family, self.arguments, self.classes, self.preprocess, self.panoptic, self.notes
+        )
+        write_folder(Path(folder), config, self.model.state_dict(), dtype)

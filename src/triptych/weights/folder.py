@@ -1,0 +1,260 @@
+"""Checkpoint folders: ``config.json`` says what to build, ``model.safetensors`` holds the weights.
+
+Only tensors are read, never pickled objects, so a foreign checkpoint cannot run code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from triptych.errors import TriptychError
+from triptych.files import atomic_write
+from triptych.images import Preprocess
+from triptych.masks import Classes
+from triptych.models.registry import build
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+VERSION = 1
+_NAMES_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything about a checkpoint but its weights.
+
+    Raises:
+        TriptychError: the network would be built for another number of classes.
+    """
+
+    family: str
+    """A name in :data:`triptych.models.registry.FAMILIES`."""
+    arguments: Mapping[str, Any]
+    """What the family's builder is called with."""
+    classes: Classes
+    preprocess: Preprocess
+    panoptic: bool = True
+    """Whether the network separates things from stuff; see :class:`triptych.masks.MaskSet`."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Free remarks, such as how the weights were trained; not used."""
+
+    def __post_init__(self) -> None:
+        if self.arguments.get("classes") != len(self.classes):
+            raise TriptychError(
+                f"{len(self.classes)} classes are listed, but arguments ask for "
+                f"{self.arguments.get('classes')}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, the contents of ``config.json``."""
+        return {
+            "format": "triptych",
+            "version": VERSION,
+            "family": self.family,
+            "arguments": dict(self.arguments),
+            "classes": self.classes.to_list(),
+            "preprocess": self.preprocess.to_dict(),
+            "panoptic": self.panoptic,
+            "notes": dict(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> ModelConfig:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            TriptychError: it is something else, of a newer version, or an entry is wrong.
+        """
+        if not isinstance(data, dict) or data.get("format") != "triptych":
+            kind = data.get("model_type") if isinstance(data, dict) else None
+            raise TriptychError(
+                f"is a transformers config (model_type {kind!r}); those are not read yet"
+                if kind
+                else 'is not a Triptych config (no "format": "triptych")'
+            )
+        if data.get("version") != VERSION:
+            raise TriptychError(
+                f"has version {data.get('version')!r} and this Triptych reads {VERSION}; update it"
+            )
+        types = {
+            "family": str,
+            "arguments": dict,
+            "classes": list,
+            "preprocess": dict,
+            "panoptic": bool,
+            "notes": dict,
+        }
+        for name in data.keys() - types.keys() - {"format", "version"}:
+            raise TriptychError(f"unknown entry {name!r}; there are {', '.join(types)}")
+        for name, kind in types.items():
+            if name not in data and name not in ("panoptic", "notes"):
+                raise TriptychError(f"entry {name!r} is missing")
+            if name in data and not isinstance(data[name], kind):
+                raise TriptychError(f"entry {name!r} is not a {kind.__name__}")
+        return cls(
+            family=data["family"],
+            arguments=data["arguments"],
+            classes=Classes.from_list(data["classes"]),
+            preprocess=Preprocess.from_dict(data["preprocess"]),
+            panoptic=data.get("panoptic", True),
+            notes=data.get("notes", {}),
+        )
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Read ``folder/config.json``.
+
+    Raises:
+        TriptychError: it is missing, unreadable, or no config of ours.
+    """
+    path = folder / CONFIG
+    try:
+        return ModelConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise TriptychError(f"{folder}: holds no {CONFIG}, so it is no checkpoint") from error
+    except OSError as error:
+        raise TriptychError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise TriptychError(f"{path}: is damaged ({error})") from error
+    except TriptychError as error:
+        raise TriptychError(f"{path}: {error}") from error
+
+
+def read_folder(folder: Path, dtype: torch.dtype | None = None) -> tuple[nn.Module, ModelConfig]:
+    """Build the network of a checkpoint folder, with its weights, on the CPU.
+
+    The network is built without memory for its parameters, which then become the tensors of the
+    file; those are mapped into memory and not copied unless their type changes.
+
+    Args:
+        folder: holds ``config.json`` and ``model.safetensors``.
+        dtype: floating-point type of the weights; float32 by default, whatever the file has.
+
+    Raises:
+        TriptychError: a file is missing or damaged, or the weights are not those of the network:
+            missing and unknown names and differing shapes are told.
+    """
+    config = read_config(folder)
+    try:
+        with _ParametersOnMeta():
+            model = build(config.family, **config.arguments)
+    except Exception as error:  # arguments from a file can upset a builder in any way
+        reason = " ".join(str(error).split())
+        raise TriptychError(
+            f"{folder / CONFIG}: describes no possible network ({reason})"
+        ) from error
+    path, dtype = folder / WEIGHTS, dtype or torch.float32
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            _check_fit(path, shapes, model)
+            state = {name: _cast(file.get_tensor(name), dtype) for name in names}
+    except FileNotFoundError as error:
+        raise TriptychError(f"{folder}: holds no {WEIGHTS}{_pickles(folder)}") from error
+    except OSError as error:
+        raise TriptychError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except SafetensorError as error:
+        raise TriptychError(
+            f"{path}: is truncated or no safetensors file ({error}); get it again"
+        ) from error
+    model.load_state_dict(state, assign=True)
+    return model.to(dtype), config
+
+
+def write_folder(
+    folder: Path,
+    config: ModelConfig,
+    state: Mapping[str, Tensor],
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a checkpoint folder that :func:`read_folder` reads.
+
+    Args:
+        folder: made if it is not there; of an older checkpoint in it, both files are replaced.
+        config: what to build.
+        state: the network's ``state_dict``.
+        dtype: floating-point type in the file; as in ``state`` by default. float16 halves it.
+
+    Raises:
+        TriptychError: the folder cannot be written, or a weight is not finite (in that type).
+    """
+    tensors = {}
+    for name, tensor in state.items():
+        tensors[name] = _cast(tensor.detach().cpu(), dtype).contiguous()
+        if not torch.isfinite(tensors[name]).all():
+            kind = str(tensors[name].dtype).removeprefix("torch.")
+            raise TriptychError(f"cannot save {folder}: {name} holds values not finite in {kind}")
+    with atomic_write(folder / WEIGHTS) as path:
+        try:
+            save_file(tensors, path, {"format": "pt"})
+        except SafetensorError as error:  # how safetensors passes on a full disk
+            raise OSError(None, str(error)) from error
+    with atomic_write(folder / CONFIG) as path:
+        path.write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
+class _ParametersOnMeta(TorchFunctionMode):
+    """While active, ``torch.empty`` gives tensors without memory.
+
+    That is how layers make their parameters before filling them, and filling then costs nothing.
+    Other tensors, above all buffers that a module computes and no file holds, stay real: that is
+    why ``torch.device("meta")`` would not do.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.empty:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor
+
+
+def _check_fit(path: Path, shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    missing = [name for name in expected if name not in shapes]
+    unknown = [name for name in shapes if name not in expected]
+    differing = [
+        f"{name} {shapes[name]} for {shape}"
+        for name, shape in expected.items()
+        if name in shapes and shapes[name] != shape
+    ]
+    troubles = [
+        f"{len(names)} {kind} ({_some(names)})"
+        for kind, names in (
+            ("missing", missing),
+            ("unknown", unknown),
+            ("of another shape", differing),
+        )
+        if names
+    ]
+    if troubles:
+        raise TriptychError(f"{path}: does not fit {CONFIG}; weights: {', '.join(troubles)}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _pickles(folder: Path) -> str:
+    """A remark on pickled weights, if that is what the folder holds."""
+    found = [
+        p.name for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".pt", ".pth", ".pkl")
+    ]
+    return f"; {found[0]} is not read, since pickled files may hold code" if found else ""
