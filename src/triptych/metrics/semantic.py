@@ -1,0 +1,77 @@
+"""Pixel-wise quality of a semantic map: confusion matrix, IoU of each class, their mean."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from triptych.errors import TriptychError
+
+IGNORE = 255
+"""Truth id of pixels that no class describes; what is predicted there does not count."""
+
+
+class ConfusionMatrix:
+    """Counts of pixels by true and predicted class, over any number of images.
+
+    Its memory is the matrix: it does not grow with the images. The intersection over union of a
+    class is counted over the whole set, as the PASCAL VOC and Cityscapes benchmarks do, and is
+    not a mean over images.
+
+    Args:
+        classes: number of classes, ``K``.
+        ignore: truth id that is left out, whatever was predicted there.
+    """
+
+    def __init__(self, classes: int, ignore: int = IGNORE) -> None:
+        self.matrix: NDArray[np.int64] = np.zeros((classes, classes), np.int64)
+        """``(K, K)`` pixels; rows are true classes, columns predicted ones."""
+        self.ignore = ignore
+
+    def update(self, predicted: ArrayLike, true: ArrayLike) -> None:
+        """Count one image.
+
+        Args:
+            predicted: ``(H, W)`` class ids, ``0..K-1``; a tensor in main memory will do.
+            true: ``(H, W)`` class ids, ``0..K-1`` or ``ignore``.
+
+        Raises:
+            TriptychError: the sizes differ, or an id is out of range.
+        """
+        predicted, true = np.asarray(predicted), np.asarray(true)
+        if predicted.shape != true.shape:
+            raise TriptychError(
+                f"semantic truth has size {true.shape}, the prediction {predicted.shape}; "
+                "resize the prediction to the truth"
+            )
+        counted = true != self.ignore
+        truth = true[counted].astype(np.int64)
+        guess = predicted[counted].astype(np.int64)
+        classes = len(self.matrix)
+        for name, ids in (("truth", truth), ("prediction", guess)):
+            if ids.size and (ids.min() < 0 or ids.max() >= classes):
+                wrong = ids[(ids < 0) | (ids >= classes)][0]
+                raise TriptychError(
+                    f"semantic {name} holds id {wrong}; ids go from 0 to {classes - 1}"
+                    f" ({self.ignore} in the truth is left out)"
+                )
+        pairs = np.bincount(truth * classes + guess, minlength=classes * classes)
+        self.matrix += pairs.reshape(classes, classes)
+
+    def iou(self) -> NDArray[np.float64]:
+        """``(K,)`` intersection over union; nan for a class neither true nor predicted anywhere."""
+        both = self.matrix.diagonal().astype(np.float64)
+        either = self.matrix.sum(0) + self.matrix.sum(1) - both
+        return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+
+    @property
+    def miou(self) -> float:
+        """Mean of :meth:`iou` over the classes that have one; nan if there is none."""
+        iou = self.iou()
+        return float(iou[~np.isnan(iou)].mean()) if not np.isnan(iou).all() else float("nan")
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of counted pixels whose class is right; nan before the first."""
+        counted = int(self.matrix.sum())
+        return float(self.matrix.trace() / counted) if counted else float("nan")
