@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -48,13 +49,13 @@ class StepIndices(Sampler[list[int]]):
                 yield list(range(start, start + self.part))
 
 
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed torch for one step on one process.
+def seed_step(seed: int, step: int, part: int, rank: int) -> None:
+    """Seed torch for one part of a step on one process.
 
     No random state survives a step, hence none has to be saved: a resumed run draws what the
     uninterrupted one would have drawn.
     """
-    words = np.random.SeedSequence((seed, step, rank)).generate_state(2)
+    words = np.random.SeedSequence((seed, step, part, rank)).generate_state(2)
     torch.manual_seed(int(words[0]) << 31 ^ int(words[1]))
 
 
@@ -67,16 +68,52 @@ def make_loader(
     prefetch: int,
     pin: bool,
 ) -> DataLoader[Any]:
-    """Load the lists of ``indices``, in their order, with any number of workers."""
+    """Load the lists of ``indices``, in their order, with any number of workers.
+
+    Take batches from it by :func:`batches`.
+    """
     return DataLoader(
-        dataset,
+        _Guarded(dataset),
         batch_sampler=indices,
-        collate_fn=collate,
+        collate_fn=functools.partial(_collate, collate),
         num_workers=workers,
         prefetch_factor=prefetch if workers else None,
         worker_init_fn=_ignore_signals if workers else None,
         pin_memory=pin,
     )
+
+
+def batches(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Batches of a loader from :func:`make_loader`.
+
+    Raises:
+        TriptychError: a sample cannot be made; the message is the data set's own.
+    """
+    for batch in loader:
+        if isinstance(batch, TriptychError):
+            raise batch
+        yield batch
+
+
+class _Guarded(Dataset[Any]):
+    """Hands a user's error on as a value.
+
+    An error raised in a worker process would arrive with a page of traceback as its message.
+    """
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.dataset[index]
+        except TriptychError as error:
+            return error
+
+
+def _collate(collate: Callable[[list[Any]], Any], samples: list[Any]) -> Any:
+    errors = [sample for sample in samples if isinstance(sample, TriptychError)]
+    return errors[0] if errors else collate(samples)
 
 
 def _ignore_signals(worker: int) -> None:

@@ -21,7 +21,7 @@ from triptych.files import atomic_write
 from triptych.train import optim
 from triptych.train.checkpoint import CheckpointFolder, Position
 from triptych.train.ema import Average
-from triptych.train.feed import StepIndices, make_loader, seed_step
+from triptych.train.feed import StepIndices, batches, make_loader, seed_step
 from triptych.train.log import RunLog, memory_megabytes
 from triptych.train.parts import Parts, assemble
 from triptych.train.processes import Group, choose_device, joined
@@ -161,22 +161,26 @@ class Training:
         if group.world > 1:
             wrapped = DistributedDataParallel(module, find_unused_parameters=True)
         prepare_mode(self.model, self.recipe.model.freeze_norm)
-        batches = self._batches()
+        feed = self._feed()
         for step in range(self.done, settings.steps):
             began = time.perf_counter()
             waited = 0.0
             losses: dict[str, Tensor] = {}
             names: list[str] = []
-            seed_step(settings.seed, step, group.rank)
             for part in range(settings.accumulate):
                 asked = time.perf_counter()
-                pixels, targets, part_names = next(batches)
+                pixels, targets, part_names = next(feed)
                 waited += time.perf_counter() - asked
+                seed_step(settings.seed, step, part, group.rank)
                 pixels = pixels.to(group.device, non_blocking=True)
                 targets = [to_device(target, group.device) for target in targets]
                 last_part = part == settings.accumulate - 1
                 with nullcontext() if last_part or group.world == 1 else wrapped.no_sync():
-                    terms = wrapped(pixels, targets)
+                    try:
+                        terms = wrapped(pixels, targets)
+                    except TriptychError as error:  # it knows the place in the batch at most
+                        images = ", ".join(part_names)
+                        raise TriptychError(f"step {step + 1}: {error} (images {images})") from None
                     loss = torch.stack(list(terms.values())).sum() / settings.accumulate
                     check_finite(terms, loss, step=step + 1, names=part_names)
                     loss.backward()
@@ -215,7 +219,7 @@ class Training:
                 return reason
         return 0
 
-    def _batches(self) -> Iterator[tuple[Tensor, list[Any], list[str]]]:
+    def _feed(self) -> Iterator[tuple[Tensor, list[Any], list[str]]]:
         settings, data = self.recipe.optimisation, self.recipe.data
         indices = StepIndices(
             settings.batch_size,
@@ -224,7 +228,7 @@ class Training:
             self.group.rank,
             self.group.world,
         )
-        return iter(
+        return batches(
             make_loader(
                 self.parts.dataset,
                 indices,

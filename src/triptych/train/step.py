@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -75,7 +76,19 @@ class LossModule(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, pixels: Tensor, targets: list[Any]) -> dict[str, Tensor]:
-        """Losses by name for ``pixels`` ``(B, 3, H, W)`` uint8 and one target per image."""
+        """Losses by name for ``pixels`` ``(B, 3, H, W)`` uint8 and one target per image.
+
+        Raises:
+            TriptychError: ``H`` or ``W`` is no multiple of the model's ``size_divisor``, or the
+                matching is not finite.
+        """
+        height, width = pixels.shape[-2:]
+        divisor = int(self.model.size_divisor)  # type: ignore[arg-type]
+        if height % divisor or width % divisor:
+            raise TriptychError(
+                f"training crops are {width} x {height}, but the network needs multiples of "
+                f"{divisor}; change the crop in data.arguments"
+            )
         inputs = (pixels.float() - self.mean) / self.std
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(pixels.device.type, self.autocast, self.autocast is not None):
@@ -124,9 +137,10 @@ def check_finite(
     """
     if torch.isfinite(total):
         return
-    bad = [f"{name} = {float(term)}" for name, term in terms.items() if not torch.isfinite(term)]
+    values = {name: float(term.detach()) for name, term in terms.items()}
+    bad = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
     raise TriptychError(
-        f"step {step}: not finite: {', '.join(bad) or f'the sum of the losses = {float(total)}'}, "
+        f"step {step}: not finite: {', '.join(bad) or f'the sum of the losses = {float(total.detach())}'}, "
         f"on images {', '.join(names)}; lower the learning rate, clip the gradient, "
         "or look at these images"
     )
