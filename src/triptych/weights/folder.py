@@ -196,29 +196,46 @@ def write_folder(
             kind = str(tensors[name].dtype).removeprefix("torch.")
             raise TriptychError(f"cannot save {folder}: {name} holds values not finite in {kind}")
     with atomic_write(folder / WEIGHTS) as path:
+        path.touch()
+        mode = path.stat().st_mode  # what the user's umask gives; safetensors makes it private
         try:
             save_file(tensors, path, {"format": "pt"})
         except SafetensorError as error:  # how safetensors passes on a full disk
             raise OSError(None, str(error)) from error
+        path.chmod(mode)
     with atomic_write(folder / CONFIG) as path:
         path.write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
 class _ParametersOnMeta(TorchFunctionMode):
-    """While active, ``torch.empty`` gives tensors without memory.
+    """While active, ``torch.empty`` gives tensors without memory, and filling them does nothing.
 
-    That is how layers make their parameters before filling them, and filling then costs nothing.
-    Other tensors, above all buffers that a module computes and no file holds, stay real: that is
-    why ``torch.device("meta")`` would not do.
+    That is how layers make their parameters. Other tensors, above all buffers that a module
+    computes and no file holds, stay real: that is why ``torch.device("meta")`` would not do.
     """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         if func is torch.empty:
             kwargs["device"] = "meta"
+        target = args[0] if args else kwargs.get("tensor")  # torch.nn.init passes it by name
+        if isinstance(target, Tensor) and target.is_meta and func.__name__ in _FILLS:
+            return target  # torch itself would import its symbolic shapes for this: 3 s
         return func(*args, **kwargs)
+
+
+_FILLS = {
+    "constant_",
+    "copy_",
+    "fill_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "uniform_",
+    "zero_",
+}
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
