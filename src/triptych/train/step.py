@@ -139,8 +139,9 @@ def check_finite(
         return
     values = {name: float(term.detach()) for name, term in terms.items()}
     bad = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
+    what = ", ".join(bad) or f"the sum of the losses = {float(total.detach())}"
     raise TriptychError(
-        f"step {step}: not finite: {', '.join(bad) or f'the sum of the losses = {float(total.detach())}'}, "
+        f"step {step}: not finite: {what}, "
         f"on images {', '.join(names)}; lower the learning rate, clip the gradient, "
         "or look at these images"
     )
