@@ -1,0 +1,114 @@
+"""Which images a command line means (files, folders, patterns), and the names of their results."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from triptych.errors import TriptychError
+from triptych.images import SUFFIXES
+
+RESULTS = (".semantic.png", ".panoptic.png", ".overlay.png", ".json")
+"""Ends of the files that are written for an image, in the order in which they are written."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image to work on."""
+
+    path: Path
+    name: PurePath
+    """Its results are called ``OUT / name`` plus one of :data:`RESULTS`."""
+
+
+def find_images(inputs: Sequence[str]) -> tuple[list[Source], list[str]]:
+    """Find the images that ``inputs`` mean, each once, in order.
+
+    - A file is taken whatever it is called; its results are called like it, without the suffix.
+    - A folder is searched with all folders below it, in alphabetical order, for files with a
+      known suffix. What is hidden (a name with a leading dot), linked folders, and our own
+      results are left out. The folders below it are kept in the names.
+    - A pattern (``*``, ``?``, ``[...]``, ``**`` for any folders) is searched in the same way and
+      names are counted from its first part with a wildcard.
+
+    Images that differ in their suffix only, such as ``x.jpg`` and ``x.png``, keep it in their
+    names.
+
+    Returns:
+        The images, and one line about each input that means none. Files are not opened.
+
+    Raises:
+        TriptychError: two images of different folders would get the same name.
+    """
+    found: dict[Path, PurePath] = {}
+    problems: list[str] = []
+    for text in inputs:
+        unreadable: list[str] = []
+        matches = list(_matches(text, unreadable))
+        if not matches and not unreadable:
+            problems.append(f"{text!r}: no images here; known are {' '.join(sorted(SUFFIXES))}")
+        problems += unreadable
+        for path, name in matches:
+            # The same file by two ways is one image.
+            found.setdefault(Path(os.path.abspath(path)), name)
+    return _named(found), problems
+
+
+def _matches(text: str, problems: list[str]) -> Iterator[tuple[Path, PurePath]]:
+    path = Path(text)
+    if not text:  # an empty variable of the shell must not mean the current folder
+        return
+    if path.is_dir():
+        yield from ((image, image.relative_to(path)) for image in _walk(path, problems))
+    elif not os.path.lexists(path) and glob.has_magic(text):
+        fixed = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
+        start = Path(*path.parts[:fixed])
+        for match in sorted(map(Path, glob.glob(text, recursive=True))):
+            for image in _walk(match, problems) if match.is_dir() else [match]:
+                if _is_wanted(image):
+                    yield image, image.relative_to(start)
+    else:
+        yield path, PurePath(path.name)
+
+
+def _walk(folder: Path, problems: list[str]) -> Iterator[Path]:
+    def note(error: OSError) -> None:
+        problems.append(f"{error.filename}: cannot be searched ({error.strerror})")
+
+    for root, folders, files in os.walk(folder, onerror=note):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if _is_wanted(Path(name)):
+                yield Path(root, name)
+
+
+def _is_wanted(path: Path) -> bool:
+    return (
+        path.suffix.lower() in SUFFIXES
+        and not path.name.startswith(".")
+        and not path.name.endswith(RESULTS)
+    )
+
+
+def _named(found: dict[Path, PurePath]) -> list[Source]:
+    """Drop the suffixes where that leaves names that differ."""
+    by_name: dict[PurePath, list[Path]] = defaultdict(list)
+    for path, name in found.items():
+        by_name[name.with_suffix("")].append(path)
+    sources = []
+    taken: dict[PurePath, Path] = {}
+    for path, name in found.items():
+        short = name.with_suffix("")
+        chosen = short if len(by_name[short]) == 1 else name
+        if chosen in taken:
+            raise TriptychError(
+                f"{taken[chosen]} and {path} would both be written as {chosen}.*; "
+                "give the folder that holds both, or run them into different --out folders"
+            )
+        taken[chosen] = path
+        sources.append(Source(path, chosen))
+    return sources
