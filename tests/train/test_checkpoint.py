@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from tests.train.tiny import TinyModel
@@ -17,7 +19,8 @@ class State:
 
     def __init__(self, seed: int) -> None:
         torch.manual_seed(seed)
-        self.model = TinyModel().to(memory_format=torch.channels_last)
+        model: Any = TinyModel()
+        self.model = model.to(memory_format=torch.channels_last)
         self.average = Average(self.model, 0.9)
         self.optimiser = adamw(self.model, OptimisationRecipe(steps=10))
         self.learn()
@@ -130,7 +133,7 @@ def test_another_network_is_told_in_one_line(tmp_path):
 
 def test_tied_weights_are_written(tmp_path):
     folder = CheckpointFolder(tmp_path, 2)
-    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model: Any = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[1].weight = model[0].weight
     optimiser = adamw(model, OptimisationRecipe(steps=10))
     average = Average(model, 0.9).model

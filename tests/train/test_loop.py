@@ -14,6 +14,7 @@ from tests.train import tiny
 
 from triptych.errors import TriptychError
 from triptych.train import loop
+from triptych.train.parts import Parts
 from triptych.train.stopping import TIME_IS_UP
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +88,7 @@ def test_number_of_workers_does_not_change_the_result(tmp_path, workers):
 
 def test_killed_twice_and_resumed_equals_uninterrupted(tmp_path):
     """Shown with real processes, ``kill -9``, a prefetching worker, batch norm and dropout."""
-    common = {"optimisation": {"steps": 40, "schedule": "cosine"}, "checkpoint": {"steps": 3}}
+    common: dict = {"optimisation": {"steps": 40, "schedule": "cosine"}, "checkpoint": {"steps": 3}}
     go(tmp_path / "whole", **common)
     out = tmp_path / "cut"
     settings = {"recipe": common | {"data": {"workers": 1}}, "parts": {"delay": 0.03}}
@@ -134,9 +135,12 @@ def test_signal_finishes_the_step_and_writes_a_checkpoint(tmp_path, number):
     whole, out = tmp_path / "whole", tmp_path / "cut"
     go(whole)
     before = signal.getsignal(number)
-    parts = tiny.tiny_parts(
-        evaluate=lambda model, step: os.kill(os.getpid(), number) or {"figure": 1.0}
-    )
+
+    def interrupted(model, step):
+        os.kill(os.getpid(), number)
+        return {"figure": 1.0}
+
+    parts = tiny.tiny_parts(evaluate=interrupted)
     recipe = tiny.tiny_recipe(evaluation={"every": 5})
     # The evaluation runs after the question whether to stop, so one more step is done.
     assert loop.run(recipe, parts, out) == number
@@ -206,7 +210,7 @@ def test_error_in_a_sample_arrives_as_its_one_line(tmp_path, workers):
             return super().__getitem__(index)
 
     made = tiny.tiny_parts()
-    parts = loop.Parts(made.model, made.criterion, Broken(), tiny.collate)
+    parts = Parts(made.model, made.criterion, Broken(), tiny.collate)
     with pytest.raises(TriptychError, match=r"^picture 9 is truncated; fetch it again$"):
         loop.run(tiny.tiny_recipe(data={"workers": workers}), parts, tmp_path)
 
@@ -221,7 +225,11 @@ def test_resuming_with_another_recipe_names_what_changed(tmp_path):
     go(tmp_path)
     with pytest.raises(TriptychError, match=r"another recipe: optimisation\.learning_rate changed"):
         go(tmp_path, resume=True, optimisation={"learning_rate": 0.02})
-    harmless = {"data": {"workers": 0, "prefetch": 5}, "logging": {"every": 3}, "time_limit": 9.0}
+    harmless: dict = {
+        "data": {"workers": 0, "prefetch": 5},
+        "logging": {"every": 3},
+        "time_limit": 9.0,
+    }
     assert go(tmp_path, resume=True, **harmless) == 0
 
 
@@ -267,10 +275,13 @@ def test_train_recipe_reads_overrides_and_turns_signals_into_exit_codes(
     (tmp_path / "small.yaml").write_text(tiny.tiny_recipe().to_yaml())
     made = []
 
+    def interrupted(model, step):
+        os.kill(os.getpid(), signal.SIGINT)
+        return {}
+
     def assemble(recipe):
-        evaluate = lambda model, step: os.kill(os.getpid(), signal.SIGINT) or {}  # noqa: E731
         made.append(recipe)
-        return tiny.tiny_parts(evaluate=evaluate if len(made) == 1 else None)
+        return tiny.tiny_parts(evaluate=interrupted if len(made) == 1 else None)
 
     monkeypatch.setattr(loop, "assemble", assemble)
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -33,14 +34,14 @@ def test_groups_part_backbone_from_rest_and_decayed_from_not():
 
 
 def test_backbone_factor_of_nought_freezes():
-    model = TinyModel()
+    model: Any = TinyModel()
     groups = parameter_groups(model, recipe(backbone_factor=0.0))
     assert not any(name.startswith("backbone") for group in groups for name in group["names"])
     assert not any(p.requires_grad for p in model.backbone.parameters())
 
 
 def test_tied_weight_is_updated_once():
-    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model: Any = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[1].weight = model[0].weight
     names = [name for group in parameter_groups(model, recipe()) for name in group["names"]]
     assert sorted(names) == ["0.bias", "0.weight", "1.bias"]

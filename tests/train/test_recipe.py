@@ -137,12 +137,14 @@ def test_every_field_is_documented():
 
     from triptych.train import recipe as module
 
-    for kind in vars(module).values():
-        if dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__:
-            source = inspect.getsource(kind)
-            for field in dataclasses.fields(kind):
-                after = source.split(f"    {field.name}: ")[1].split("\n", 1)[1].lstrip()
-                assert after.startswith('"""'), f"{kind.__name__}.{field.name}"
+    kinds = [kind for kind in vars(module).values() if isinstance(kind, type)]
+    ours: list = [kind for kind in kinds if kind.__module__ == module.__name__]
+    assert len(ours) >= 7
+    for kind in ours:
+        source = inspect.getsource(kind)
+        for field in dataclasses.fields(kind):
+            after = source.split(f"    {field.name}: ")[1].split("\n", 1)[1].lstrip()
+            assert after.startswith('"""'), f"{kind.__name__}.{field.name}"
 
 
 def test_recipe_cannot_be_changed_after_validation(write):

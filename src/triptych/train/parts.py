@@ -5,22 +5,31 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
-from triptych.files import atomic_write
+from triptych.masks import Classes
+from triptych.models.registry import build
 from triptych.train.recipe import ModelRecipe, Recipe
 from triptych.train.step import Criterion
 from triptych.train.strict import suggest
+from triptych.weights.folder import ModelConfig, read_folder, write_folder
+
+EVALUATION = "triptych.train.evaluate:make_evaluation"
+"""``(recipe, classes) -> (model, step) -> figures by name``."""
+
+_LITE = "triptych.backbones.efficientnet_lite:load_imagenet"
+PRETRAINED: dict[str, str] = {f"efficientnet_lite{size}": _LITE for size in (0, 1, 2)}
+"""Backbones with packaged ImageNet weights, and the function ``(backbone, name)`` that loads
+them."""
 
 DATASETS: dict[str, str] = {"street": "triptych.data.street:StreetDataset"}
 """Name to ``module:callable``. It takes ``seed`` and the recipe's ``data.arguments``; the result
@@ -56,41 +65,42 @@ def assemble(recipe: Recipe) -> Parts:
     Raises:
         TriptychError: an unknown name or argument, missing data or weights.
     """
-    from triptych.data.targets import collate
     from triptych.train import criterion, matcher
 
     dataset = _dataset(recipe)
-    classes = dataset.classes
+    classes: Classes = dataset.classes
     arguments = {**recipe.model.arguments, "classes": len(classes)}
     model = _model(recipe.model, arguments)
     losses = dict(recipe.criterion)
     matching = call(matcher.Matcher, losses.pop("matcher", None) or {}, "criterion.matcher")
+    evaluate = None
+    if recipe.evaluation.every:
+        evaluate = _find(EVALUATION)(recipe, classes)
 
     def export(average: nn.Module, folder: Path, step: int) -> None:
-        divisor = int(average.size_divisor)  # type: ignore[arg-type]
-        config = {
-            "format": "triptych",
-            "version": 1,
-            "family": recipe.model.family,
-            "arguments": arguments,
-            "classes": classes.to_list(),
-            "preprocess": dataclasses.replace(recipe.input, size_divisor=divisor).to_dict(),
-            "panoptic": True,
-            "notes": {"steps": step},
-        }
-        tensors = {name: value.contiguous() for name, value in average.state_dict().items()}
-        with atomic_write(folder / "model.safetensors") as path:
-            save_file(tensors, path)
-        with atomic_write(folder / "config.json") as path:
-            path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        config = ModelConfig(
+            family=recipe.model.family,
+            arguments=arguments,
+            classes=classes,
+            preprocess=dataclasses.replace(recipe.input, size_divisor=_divisor(average)),
+            notes={"recipe": recipe.to_plain(), "trained_steps": step},
+        )
+        write_folder(folder, config, average.state_dict())
 
     return Parts(
         model=model,
         criterion=call(criterion.Criterion, losses, "criterion", matching),
         dataset=dataset,
         collate=collate,
+        evaluate=evaluate,
         export=export,
     )
+
+
+def collate(samples: list[Sample]) -> tuple[Tensor, list[Targets], list[str]]:
+    """Stack pixels into ``(B, 3, h, w)`` uint8; targets stay a list, their numbers differ."""
+    pixels = torch.stack([sample.pixels for sample in samples])
+    return pixels, [s.targets for s in samples], [s.name for s in samples]
 
 
 def call(
@@ -118,24 +128,71 @@ def call(
     return function(*given, **arguments)
 
 
+def start_weights(model: nn.Module, classes: int, folder: Path) -> list[str]:
+    """Load the weights of a checkpoint folder; leave out class heads of another size.
+
+    Args:
+        model: the network to fill.
+        classes: its number of classes.
+        folder: a checkpoint of the same network, perhaps for other classes.
+
+    Returns:
+        Names of the weights that were left as they are.
+
+    Raises:
+        TriptychError: the folder cannot be read or holds another network.
+    """
+    old, config = read_folder(folder)
+    given, wanted = old.state_dict(), model.state_dict()
+    heads = {(len(config.classes), classes), (len(config.classes) + 1, classes + 1)}
+    skipped = [
+        name
+        for name, tensor in wanted.items()
+        if name in given
+        and given[name].shape != tensor.shape
+        and (given[name].shape[0], tensor.shape[0]) in heads
+        and given[name].shape[1:] == tensor.shape[1:]
+    ]
+    try:
+        model.load_state_dict({**given, **{name: wanted[name] for name in skipped}})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise TriptychError(f"model.start_from: {folder} is another network: {reason}") from None
+    return skipped
+
+
+def _find(place: str) -> Any:
+    """The object at ``module:name``."""
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _divisor(model: nn.Module) -> int:
+    return int(model.size_divisor)  # type: ignore[arg-type]
+
+
 def _dataset(recipe: Recipe) -> Any:
     name = recipe.data.dataset
     if name not in DATASETS:
         raise TriptychError(
             f"no training set is called {name!r} (data.dataset); choose from {', '.join(DATASETS)}"
         )
-    module, attribute = DATASETS[name].split(":")
-    make = getattr(importlib.import_module(module), attribute)
     arguments = {"seed": recipe.optimisation.seed, **recipe.data.arguments}
-    return call(make, arguments, "data.arguments")
+    return call(_find(DATASETS[name]), arguments, "data.arguments")
 
 
 def _model(recipe: ModelRecipe, arguments: Mapping[str, Any]) -> nn.Module:
-    from triptych.models.registry import build
-
     model = build(recipe.family, **arguments)
     if recipe.pretrained_backbone:
-        from triptych.backbones.efficientnet_lite import load_imagenet
-
-        load_imagenet(model.backbone, arguments["backbone"])  # type: ignore[arg-type]
+        name = str(arguments.get("backbone"))
+        if name not in PRETRAINED:
+            raise TriptychError(
+                f"model.pretrained_backbone: no package ships weights for the backbone {name!r}; "
+                f"there are some for {', '.join(PRETRAINED)}"
+            )
+        _find(PRETRAINED[name])(model.backbone, name)
+    if recipe.start_from is not None:
+        skipped = start_weights(model, arguments["classes"], recipe.start_from)
+        if skipped:
+            print(f"new class head, not from {recipe.start_from}: {', '.join(skipped)}")
     return model

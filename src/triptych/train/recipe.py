@@ -245,7 +245,12 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The complete recipe, defaults included, as YAML that :func:`read_recipe` reads."""
-        return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False)
+        return yaml.safe_dump(self.to_plain(), sort_keys=False)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The complete recipe as plain data, of types that YAML and JSON have."""
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return plain
 
 
 HARMLESS = (

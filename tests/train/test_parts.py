@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from triptych.data.targets import Sample, Targets
+from triptych.errors import TriptychError
+from triptych.masks import Classes
+from triptych.train import parts
+from triptych.train.loop import run
+from triptych.train.recipe import Recipe
+from triptych.train.strict import Document, build
+from triptych.weights.folder import read_folder
+
+MODEL = {
+    "backbone": "efficientnet_lite0",
+    "pixel_decoder": "fpn",
+    "encoder_layers": 0,
+    "queries": 4,
+    "dim": 8,
+    "heads": 2,
+    "feedforward": 8,
+    "layers": 1,
+}
+
+
+RESNET = {**MODEL, "backbone": "resnet50"}
+
+
+class Halves(Dataset[Any]):
+    """Pictures whose left half is one segment and whose right half is another."""
+
+    def __init__(self, *, seed: int, names: tuple[str, ...] = ("left", "right")) -> None:
+        self.seed = seed
+        self.classes = Classes.of(names, things=[names[0]])
+
+    def __getitem__(self, index: int) -> Sample:
+        generator = torch.Generator().manual_seed(self.seed + index)
+        pixels = torch.randint(0, 256, (3, 32, 32), generator=generator).to(torch.uint8)
+        left = torch.zeros(32, 32, dtype=torch.bool)
+        left[:, :16] = True
+        targets = Targets(
+            class_ids=torch.tensor([0, 1]),
+            masks=torch.stack([left, ~left]),
+            semantic=(~left).long(),
+            ambiguous=torch.zeros(0, 32, 32, dtype=torch.bool),
+            ambiguous_class_ids=torch.zeros(0, dtype=torch.int64),
+        )
+        return Sample(pixels, targets, str(index))
+
+
+@pytest.fixture(autouse=True)
+def _halves(monkeypatch):
+    monkeypatch.setitem(parts.DATASETS, "halves", f"{__name__}:Halves")
+    find = parts._find
+    monkeypatch.setattr(parts, "_find", lambda p: Halves if p.endswith(":Halves") else find(p))
+
+
+def recipe(**sections) -> Recipe:
+    values: dict[str, Any] = {
+        "model": {"family": "mask2former", "arguments": MODEL},
+        "optimisation": {"steps": 2, "batch_size": 2, "precision": "fp32", "device": "cpu"},
+        "data": {"dataset": "halves", "workers": 0},
+        "criterion": {"points": 16, "matcher": {"points": 16}},
+    }
+    for name, section in sections.items():
+        values[name] = {**values.get(name, {}), **section}
+    return build(Recipe, Document("test", values))
+
+
+def test_recipe_becomes_a_trained_model_folder_that_loads(tmp_path):
+    made = parts.assemble(recipe())
+    assert run(recipe(), made, tmp_path) == 0
+    model, config = read_folder(tmp_path / "model")
+    assert config.classes.names == ("left", "right")
+    assert config.preprocess.size_divisor == 32
+    assert config.notes["trained_steps"] == 2
+    with torch.no_grad():
+        prediction = model.eval()(torch.zeros(1, 3, 64, 64))
+    assert prediction.mask_logits.shape == (1, 4, 16, 16)
+
+
+def test_start_from_takes_all_weights_but_a_class_head_of_another_size(tmp_path, capsys):
+    first = parts.assemble(recipe())
+    assert first.export is not None
+    first.export(first.model, tmp_path, 0)
+    same = parts.assemble(recipe(model={"start_from": str(tmp_path)}))
+    for name, tensor in same.model.state_dict().items():
+        assert torch.equal(tensor, first.model.state_dict()[name]), name
+    assert capsys.readouterr().out == ""
+
+    three = {"arguments": {"names": ["left", "middle", "right"]}}
+    more = parts.assemble(recipe(model={"start_from": str(tmp_path)}, data=three))
+    before = first.model.state_dict()
+    changed = {
+        name for name, t in more.model.state_dict().items() if not torch.equal(t, before[name])
+    }
+    assert changed
+    assert all("class" in name for name in changed)
+    told = capsys.readouterr().out
+    assert all(name in told for name in changed)
+
+    wider = recipe(model={"start_from": str(tmp_path), "arguments": {**MODEL, "dim": 16}})
+    with pytest.raises(TriptychError, match=r"start_from: .* is another network"):
+        parts.assemble(wider)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"data": {"dataset": "halvs"}}, r"no training set is called 'halvs' .*street"),
+        ({"data": {"arguments": {"nam": 1}}}, r"'nam' in section 'data.arguments' .*'names'"),
+        ({"criterion": {"dyce": 1.0}}, r"unknown key 'dyce' in section 'criterion' .*'dice'"),
+        ({"criterion": {"matcher": {"point": 1}}}, r"section 'criterion.matcher' .*'points'"),
+        ({"model": {"family": "unet"}}, r"no model family is called 'unet'"),
+        (
+            {
+                "model": {
+                    "pretrained_backbone": True,
+                    "arguments": RESNET,
+                }
+            },
+            r"no package ships weights for the backbone 'resnet50'",
+        ),
+    ],
+)
+def test_names_that_do_not_exist_are_told(sections, message):
+    with pytest.raises(TriptychError, match=message):
+        parts.assemble(recipe(**sections))
