@@ -59,7 +59,8 @@ def test_the_bias_depends_on_the_relative_position_only():
     for a in range(16):
         for b in range(16):
             offset = (a // window - b // window, a % window - b % window)
-            assert of_offset.setdefault(offset, index[a, b].item()) == index[a, b].item()
+            place = int(index[a, b])
+            assert of_offset.setdefault(offset, place) == place
     assert sorted(of_offset.values()) == list(range((2 * window - 1) ** 2))
     # The published table runs row by row from the offset (-3, -3).
     assert of_offset[(-3, -3)] == 0

@@ -54,7 +54,7 @@ def configs(draw):
 sides = st.integers(64, 101)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(config=configs(), batch=st.integers(1, 3), height=sides, width=sides)
 def test_logits_over_the_option_grid(published, close, config, batch, height, width):
     theirs = SegformerForSemanticSegmentation(config)

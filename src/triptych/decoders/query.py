@@ -10,6 +10,7 @@ from triptych.decoders.pixel import PixelFeatures
 from triptych.models.prediction import Prediction
 from triptych.nn.attention import Attention
 from triptych.nn.position import sine_position
+from triptych.weights.keymap import Rename, Stack, under
 
 
 class MLP(nn.Sequential):
@@ -162,3 +163,40 @@ class QueryDecoder(nn.Module):
             return None
         inside = self.head.masks(normed, mask_features).flatten(2) >= 0  # sigmoid >= 0.5
         return inside | ~inside.any(dim=-1, keepdim=True)
+
+
+QUERY_DECODER_RULES = (
+    Rename("queries_features.weight", "query_content.weight"),
+    Rename("queries_embedder.weight", "query_position.weight"),
+    Rename("level_embed.weight", "level.weight"),
+    *under(
+        (
+            Stack(
+                "cross_attn.in_proj_{p}",
+                tuple(f"cross_attention.{part}.{{p}}" for part in ("query", "key", "value")),
+            ),
+            Rename("cross_attn.out_proj.{p}", "cross_attention.out.{p}"),
+            Rename("cross_attn_layer_norm.{p}", "norm1.{p}"),
+            Rename("self_attn.q_proj.{p}", "self_attention.query.{p}"),
+            Rename("self_attn.k_proj.{p}", "self_attention.key.{p}"),
+            Rename("self_attn.v_proj.{p}", "self_attention.value.{p}"),
+            Rename("self_attn.out_proj.{p}", "self_attention.out.{p}"),
+            Rename("self_attn_layer_norm.{p}", "norm2.{p}"),
+            Rename("fc1.{p}", "linear1.{p}"),
+            Rename("fc2.{p}", "linear2.{p}"),
+            Rename("final_layer_norm.{p}", "norm3.{p}"),
+        ),
+        "decoder.layers.{i}.",
+        "layers.{i}.",
+    ),
+    Rename("decoder.layernorm.{p}", "norm.{p}"),
+    # Every second module of our MLP is a ReLU.
+    *(
+        Rename(
+            f"decoder.mask_predictor.mask_embedder.{n}.0.{{p}}", f"head.embedding.{2 * n}.{{p}}"
+        )
+        for n in range(3)
+    ),
+)
+"""Names in files that transformers wrote, below ``model.transformer_module.``; the class head
+stands elsewhere in them."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from triptych.backbones.registry import build_backbone
-from triptych.decoders.deformable_pixel import DeformablePixelDecoder
+from triptych.backbones.resnet import RESNET_RULES
+from triptych.backbones.swin import SWIN_RULES
+from triptych.decoders.deformable_pixel import DEFORMABLE_PIXEL_RULES, DeformablePixelDecoder
 from triptych.decoders.pixel import FPNPixelDecoder
-from triptych.decoders.query import QueryDecoder
+from triptych.decoders.query import QUERY_DECODER_RULES, QueryDecoder
 from triptych.errors import TriptychError
 from triptych.models.prediction import Prediction
+from triptych.weights.keymap import Drop, Rename, under
 
 
 class Mask2Former(nn.Module):
@@ -89,3 +92,14 @@ def mask2former(
         masked=masked,
     )
     return Mask2Former(trunk, pixels, query_decoder)
+
+
+MASK2FORMER_RULES = (
+    # The two backbones' names have nothing in common, so one set of rules reads both.
+    *under((*SWIN_RULES, *RESNET_RULES), "model.pixel_level_module.encoder.", "backbone."),
+    *under(DEFORMABLE_PIXEL_RULES, "model.pixel_level_module.decoder.", "pixel_decoder."),
+    *under(QUERY_DECODER_RULES, "model.transformer_module.", "query_decoder."),
+    Rename("class_predictor.{p}", "query_decoder.head.classes.{p}"),
+    Drop("criterion.empty_weight"),
+)
+"""Names in files that transformers wrote (``Mask2FormerForUniversalSegmentation``)."""
