@@ -32,6 +32,11 @@ class Targets:
     ambiguous_class_ids: Tensor
     """``(C,)`` int64."""
 
+    @property
+    def known(self) -> Tensor:
+        """``(h, w)`` bool: where the class is known; losses leave the other pixels out."""
+        return self.semantic != IGNORE
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -1,0 +1,164 @@
+"""The losses of set prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from triptych.data.targets import IGNORE, Targets
+from triptych.models.prediction import Prediction
+from triptych.train.matcher import Matcher
+from triptych.train.points import sample_logits, sample_nearest, uncertain_points
+
+
+class Criterion(nn.Module):
+    """Class, mask, dice and (optionally) semantic loss, summed over decoder layers.
+
+    Mask2Former, section 3.3: each layer's prediction is matched anew; matched queries learn
+    their segment's class and mask, the others "no object". Two additions, both for data that
+    label things by class only:
+
+    - A query lying mostly inside an ambiguous region (``Targets.ambiguous``: perhaps several
+      touching objects) is not taught "no object".
+    - ``semantic`` weighs a loss on the semantic reading itself: the negative log-likelihood of
+      the true class under ``sum_i p_i(k) sigmoid(m_i)``, normalised over ``k``. It needs no
+      matching, so every labelled pixel teaches from the first step on.
+
+    Args:
+        matcher: assigns segments to queries.
+        no_object: weight of "no object" in the class loss.
+        classification: weight of the class loss.
+        mask: weight of the binary cross-entropy at the points.
+        dice: weight of the dice loss at the points.
+        semantic: weight of the semantic reading's loss; 0 leaves it out.
+        class_weights: ``K`` weights of the classes in the semantic loss, all 1 by default.
+        points: points for each matched mask, and for each image in the semantic loss.
+    """
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        *,
+        no_object: float = 0.1,
+        classification: float = 2.0,
+        mask: float = 5.0,
+        dice: float = 5.0,
+        semantic: float = 0.0,
+        class_weights: tuple[float, ...] = (),
+        points: int = 12544,
+    ) -> None:
+        super().__init__()
+        self.matcher = matcher
+        self.no_object = no_object
+        self.weights = {"class": classification, "mask": mask, "dice": dice, "semantic": semantic}
+        self.points = points
+        self.class_weights = torch.tensor(class_weights) if class_weights else None
+
+    def forward(
+        self,
+        prediction: Prediction,
+        targets: list[Targets],
+        mean_over_processes: Callable[[float], float] = float,
+    ) -> dict[str, Tensor]:
+        """Losses of a batch, weighted, summed over layers; their sum is what to minimise.
+
+        Args:
+            prediction: a network's output, auxiliary predictions included.
+            targets: the ground truth, one for each image.
+            mean_over_processes: averages a number over the processes of a distributed run, so
+                that the mask losses are normalised by the global number of segments.
+
+        Returns:
+            ``{"class", "mask", "dice", "semantic"}`` (the last only if its weight is not 0).
+
+        Raises:
+            TriptychError: a matching cost is not finite.
+        """
+        segments = max(1.0, mean_over_processes(sum(len(t.class_ids) for t in targets)))
+        totals: dict[str, Tensor] = {}
+        for layer in (*prediction.auxiliary, prediction):
+            layer = Prediction(layer.mask_logits.float(), layer.class_logits.float())
+            matches = self.matcher(layer, targets)
+            losses = {"class": self._class_loss(layer, targets, matches)}
+            losses |= self._mask_losses(layer, targets, matches, segments)
+            if self.weights["semantic"]:
+                losses["semantic"] = self._semantic_loss(layer, targets)
+            for term, loss in losses.items():
+                totals[term] = totals.get(term, 0) + self.weights[term] * loss
+        return totals
+
+    def _class_loss(
+        self, layer: Prediction, targets: list[Targets], matches: list[tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """Cross-entropy over all queries, "no object" weighing ``no_object``."""
+        batch, queries, columns = layer.class_logits.shape
+        truth = torch.full((batch, queries), columns - 1, device=layer.class_logits.device)
+        weight = torch.full((batch, queries), self.no_object, device=truth.device)
+        for number, (target, (query, segment)) in enumerate(zip(targets, matches, strict=True)):
+            weight[number, self._undecided(layer.mask_logits[number], target)] = 0
+            truth[number, query] = target.class_ids[segment]
+            weight[number, query] = 1
+        loss = F.cross_entropy(layer.class_logits.flatten(0, 1), truth.flatten(), reduction="none")
+        return (loss * weight.flatten()).sum() / weight.sum().clamp(min=1e-6)
+
+    @staticmethod
+    @torch.no_grad()
+    def _undecided(mask_logits: Tensor, target: Targets) -> Tensor:
+        """``(N,)``: whether most of a query's mask lies in an ambiguous region."""
+        if not len(target.ambiguous):
+            return torch.zeros(len(mask_logits), dtype=torch.bool, device=mask_logits.device)
+        region = target.ambiguous.any(0)[None, None].float()
+        region = F.interpolate(region, size=mask_logits.shape[-2:], mode="nearest")[0, 0]
+        inside = mask_logits.sigmoid()
+        return (inside * region).sum((1, 2)) > 0.5 * inside.sum((1, 2))
+
+    def _mask_losses(
+        self,
+        layer: Prediction,
+        targets: list[Targets],
+        matches: list[tuple[Tensor, Tensor]],
+        segments: float,
+    ) -> dict[str, Tensor]:
+        """Cross-entropy and dice of the matched masks at points where they are unsure."""
+        masks = torch.cat(
+            [layer.mask_logits[number, query] for number, (query, _) in enumerate(matches)]
+        )
+        if not len(masks):  # no segment in the whole batch; keep the graph for the optimiser
+            nothing = 0 * layer.mask_logits.sum()
+            return {"mask": nothing, "dice": nothing}
+        points = uncertain_points(masks, self.points)
+        logits = sample_logits(masks[:, None], points).squeeze(1)
+        counts = [len(query) for query, _ in matches]
+        truth, known = [], []
+        for target, (_, segment), where in zip(
+            targets, matches, points.split(counts), strict=True
+        ):
+            truth.append(sample_nearest(target.masks[segment], where))
+            known.append(sample_nearest(target.known.expand(len(segment), -1, -1), where))
+        truth_at, known_at = torch.cat(truth).float(), torch.cat(known).float()
+        entropy = F.binary_cross_entropy_with_logits(logits, truth_at, reduction="none") * known_at
+        inside, truth_at = logits.sigmoid() * known_at, truth_at * known_at
+        dice = 1 - (2 * (inside * truth_at).sum(1) + 1) / (inside.sum(1) + truth_at.sum(1) + 1)
+        return {
+            "mask": (entropy.sum(1) / known_at.sum(1).clamp(min=1)).sum() / segments,
+            "dice": dice.sum() / segments,
+        }
+
+    def _semantic_loss(self, layer: Prediction, targets: list[Targets]) -> Tensor:
+        """Negative log-likelihood of the semantic reading at uniformly drawn points."""
+        points = torch.rand(len(targets), self.points, 2, device=layer.mask_logits.device)
+        inside = sample_logits(layer.mask_logits, points).sigmoid()  # (B, N, P)
+        classes = layer.class_logits.softmax(-1)[..., :-1]
+        reading = classes.transpose(1, 2) @ inside  # (B, K, P)
+        # Not clamped: a pixel whose true class has likelihood 0 must still have a gradient.
+        likelihood = (reading + 1e-6).log() - (reading.sum(1, keepdim=True) + 1e-6).log()
+        truth = torch.cat(
+            [sample_nearest(t.semantic[None], p) for t, p in zip(targets, points, strict=True)]
+        )
+        weights = self.class_weights
+        if weights is not None:
+            weights = weights.to(likelihood.device)
+        return F.nll_loss(likelihood, truth, weights, ignore_index=IGNORE)

@@ -1,0 +1,123 @@
+"""Hungarian matching: which query answers for which ground-truth segment."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from triptych.data.targets import Targets
+from triptych.errors import TriptychError
+from triptych.models.prediction import Prediction
+from triptych.train.points import sample_logits, sample_nearest
+
+FORBIDDEN = 1e6
+"""Cost of a pair that must not be matched: far above any sum of real costs."""
+
+
+class Matcher(nn.Module):
+    """Bipartite matching on class, mask and dice cost at sampled points.
+
+    Mask2Former, section 3.3 (costs as in DETR and MaskFormer): for each image the assignment of
+    segments to queries with the least total cost. Costs are computed in fp32.
+
+    Args:
+        classification: weight of the class cost, ``-p_i(class)``.
+        mask: weight of the mean binary cross-entropy over the points.
+        dice: weight of the dice cost over the points.
+        points: number of points, the same for all queries and segments of an image.
+        own_query: class ids that always belong to one fixed query: the ``j``-th of them to query
+            ``j``, which answers for nothing else. Stuff has at most one segment a class, so
+            nothing is to be matched there, and a fixed query learns its class much sooner
+            (MaskFormer, appendix, "fixed matching"). Empty for the paper's free matching.
+    """
+
+    def __init__(
+        self,
+        *,
+        classification: float = 2.0,
+        mask: float = 5.0,
+        dice: float = 5.0,
+        points: int = 12544,
+        own_query: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.classification = classification
+        self.mask = mask
+        self.dice = dice
+        self.points = points
+        self.own_query = own_query
+
+    @torch.no_grad()
+    def forward(self, prediction: Prediction, targets: list[Targets]) -> list[tuple[Tensor, Tensor]]:
+        """Match a batch.
+
+        Returns:
+            For each image the indices ``(queries, segments)``, both ``(min(N, T),)``.
+
+        Raises:
+            TriptychError: a cost is not finite; the message names the image and the term.
+        """
+        mask_logits = prediction.mask_logits.float()
+        probabilities = prediction.class_logits.float().softmax(-1)
+        points = torch.rand(len(targets), self.points, 2, device=mask_logits.device)
+        logits = sample_logits(mask_logits, points)
+        return [
+            self._match(number, probabilities[number], logits[number], points[number], target)
+            for number, target in enumerate(targets)
+        ]
+
+    def _match(
+        self, number: int, probabilities: Tensor, logits: Tensor, points: Tensor, target: Targets
+    ) -> tuple[Tensor, Tensor]:
+        truth = sample_nearest(target.masks, points).to(logits.dtype)
+        known = sample_nearest(target.known[None], points).to(logits.dtype)
+        costs = {
+            "class": -self.classification * probabilities[:, target.class_ids],
+            "mask": self.mask * pairwise_cross_entropy(logits, truth, known),
+            "dice": self.dice * pairwise_dice(logits, truth, known),
+        }
+        for term, cost in costs.items():
+            if not torch.isfinite(cost).all():
+                raise TriptychError(
+                    f"the {term} cost of image {number} of the batch is not finite; lower the "
+                    "learning rate or train in fp32"
+                )
+        total = sum(costs.values()) + FORBIDDEN * ~self._allowed(target.class_ids, len(logits))
+        queries, segments = linear_sum_assignment(total.cpu().numpy())
+        # With more segments of a kind than free queries, a forbidden pair may be left over.
+        pairs = [
+            (query, segment)
+            for query, segment in zip(queries, segments, strict=True)
+            if total[query, segment] < FORBIDDEN / 2
+        ]
+        matched = torch.as_tensor(pairs, dtype=torch.long, device=logits.device).view(-1, 2)
+        return matched[:, 0], matched[:, 1]
+
+    def _allowed(self, class_ids: Tensor, queries: int) -> Tensor:
+        """``(N, T)``: whether a query may answer for a segment."""
+        owner = torch.full_like(class_ids, -1)
+        for query, class_id in enumerate(self.own_query):
+            owner[class_ids == class_id] = query
+        query = torch.arange(queries, device=class_ids.device)[:, None]
+        free = (query >= len(self.own_query)) & (owner < 0)
+        return free | (query == owner)
+
+
+def pairwise_cross_entropy(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Mean binary cross-entropy of each of ``(N, P)`` logits with each of ``(T, P)`` masks.
+
+    ``known (1, P)`` is 0 where the ground truth is void. Written as two matrix products.
+    """
+    positive = F.softplus(-logits) * known
+    negative = F.softplus(logits) * known
+    return (positive @ truth.T + negative @ (1 - truth).T) / known.sum().clamp(min=1)
+
+
+def pairwise_dice(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Dice cost of each of ``(N, P)`` logits with each of ``(T, P)`` masks."""
+    inside = logits.sigmoid() * known
+    truth = truth * known
+    overlap = 2 * inside @ truth.T
+    return 1 - (overlap + 1) / (inside.sum(-1)[:, None] + truth.sum(-1)[None] + 1)

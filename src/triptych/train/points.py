@@ -1,0 +1,53 @@
+"""Reading masks at points: losses on a few thousand points instead of whole masks.
+
+Kirillov et al., "PointRend" (CVPR 2020); Mask2Former, section 3.3. Points are ``(x, y)`` in
+``[0, 1)`` over the whole picture, so the same point serves grids of different resolutions.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def sample_logits(masks: Tensor, points: Tensor) -> Tensor:
+    """Read ``(M, C, h, w)`` maps at points ``(M, P, 2)``, bilinearly: ``(M, C, P)``."""
+    grid = (2 * points - 1).unsqueeze(1)
+    return F.grid_sample(masks, grid, align_corners=False).squeeze(2)
+
+
+def sample_nearest(masks: Tensor, points: Tensor) -> Tensor:
+    """Read ``(M, H, W)`` maps of any type at points ``(M, P, 2)`` or ``(P, 2)``: ``(M, P)``.
+
+    Ground truth is read at the pixel under the point. It stays boolean or integer: nothing of
+    the size of the masks is copied.
+    """
+    height, width = masks.shape[-2:]
+    column = (points[..., 0] * width).long().clamp_(0, width - 1)
+    row = (points[..., 1] * height).long().clamp_(0, height - 1)
+    index = (row * width + column).expand(len(masks), -1)
+    return masks.flatten(1).gather(1, index)
+
+
+@torch.no_grad()
+def uncertain_points(
+    mask_logits: Tensor, count: int, *, oversample: float = 3.0, importance: float = 0.75
+) -> Tensor:
+    """Choose ``count`` points for each of ``(M, h, w)`` masks, most of them where it is unsure.
+
+    ``oversample * count`` points are drawn uniformly; the ``importance`` share of the result are
+    those with the smallest absolute logit, the rest is drawn uniformly anew (PointRend, section
+    3.1, training).
+
+    Returns:
+        Points ``(M, count, 2)``.
+    """
+    masks = len(mask_logits)
+    device = mask_logits.device
+    drawn = torch.rand(masks, int(count * oversample), 2, device=device)
+    uncertain = int(count * importance)
+    logits = sample_logits(mask_logits[:, None], drawn).squeeze(1)
+    nearest = logits.abs().topk(uncertain, dim=1, largest=False).indices
+    chosen = drawn.gather(1, nearest[..., None].expand(-1, -1, 2))
+    return torch.cat((chosen, torch.rand(masks, count - uncertain, 2, device=device)), dim=1)
