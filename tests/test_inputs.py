@@ -45,7 +45,7 @@ def test_a_file_is_taken_whatever_it_is_called(tree):
         ".hidden",
     ]
     assert names("gone.jpg") == ["gone"]  # opening it will tell
-    assert find_images(["photos/b.jpg"])[0][0].path == tree / "photos/b.jpg"
+    assert find_images(["photos/b.jpg"])[0][0].path == Path("photos/b.jpg")
 
 
 def test_a_folder_is_searched_below_and_results_are_left_out(tree):
@@ -88,8 +88,7 @@ def test_suffixes_stay_where_they_make_the_difference(tree):
 def test_equal_names_of_different_folders_are_refused_and_both_named(tree):
     with pytest.raises(TriptychError) as caught:
         find_images(["photos/a.PNG", "other/a.PNG"])
-    assert str(tree / "photos/a.PNG") in str(caught.value)
-    assert str(tree / "other/a.PNG") in str(caught.value)
+    assert "photos/a.PNG and other/a.PNG would both" in str(caught.value)
     with pytest.raises(TriptychError, match="give the folder that holds both"):
         find_images(["photos/deep/er", "photos/deep/er/../../a.jpg"])
     assert names(".") == ["other/a", "photos/a", "photos/b", "photos/deep/er/a"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -21,6 +21,7 @@ class Source:
     """An image to work on."""
 
     path: Path
+    """As it was given, for messages."""
     name: PurePath
     """Its results are called ``OUT / name`` plus one of :data:`RESULTS`."""
 
@@ -44,7 +45,7 @@ def find_images(inputs: Sequence[str]) -> tuple[list[Source], list[str]]:
     Raises:
         TriptychError: two images of different folders would get the same name.
     """
-    found: dict[Path, PurePath] = {}
+    found: dict[str, Source] = {}
     problems: list[str] = []
     for text in inputs:
         unreadable: list[str] = []
@@ -54,8 +55,8 @@ def find_images(inputs: Sequence[str]) -> tuple[list[Source], list[str]]:
         problems += unreadable
         for path, name in matches:
             # The same file by two ways is one image.
-            found.setdefault(Path(os.path.abspath(path)), name)
-    return _named(found), problems
+            found.setdefault(os.path.abspath(path), Source(path, name))
+    return _named(list(found.values())), problems
 
 
 def _matches(text: str, problems: list[str]) -> Iterator[tuple[Path, PurePath]]:
@@ -94,21 +95,17 @@ def _is_wanted(path: Path) -> bool:
     )
 
 
-def _named(found: dict[Path, PurePath]) -> list[Source]:
+def _named(found: list[Source]) -> list[Source]:
     """Drop the suffixes where that leaves names that differ."""
-    by_name: dict[PurePath, list[Path]] = defaultdict(list)
-    for path, name in found.items():
-        by_name[name.with_suffix("")].append(path)
-    sources = []
-    taken: dict[PurePath, Path] = {}
-    for path, name in found.items():
-        short = name.with_suffix("")
-        chosen = short if len(by_name[short]) == 1 else name
-        if chosen in taken:
+    uses = Counter(source.name.with_suffix("") for source in found)
+    named: dict[PurePath, Source] = {}
+    for source in found:
+        short = source.name.with_suffix("")
+        name = short if uses[short] == 1 else source.name
+        if name in named:
             raise TriptychError(
-                f"{taken[chosen]} and {path} would both be written as {chosen}.*; "
+                f"{named[name].path} and {source.path} would both be written as {name}.*; "
                 "give the folder that holds both, or run them into different --out folders"
             )
-        taken[chosen] = path
-        sources.append(Source(path, chosen))
-    return sources
+        named[name] = Source(source.path, name)
+    return list(named.values())

@@ -151,7 +151,8 @@ class Segmenter:
             batch_size: the most pictures that are decoded and go through the network at a time.
 
         Raises:
-            TriptychError: a picture cannot be read, or ``batch_size`` is below 1.
+            TriptychError: a picture cannot be read, the memory does not suffice, or
+                ``batch_size`` is below 1.
         """
         if not isinstance(images, list | tuple):
             return self.segment([load_image(images)])[0]
@@ -169,6 +170,9 @@ class Segmenter:
         never meet: padding one image to the size of another would change what a network sees of
         it (convolutions and attention reach into the padding), and results would depend on
         the company an image happens to be in.
+
+        Raises:
+            TriptychError: an image would grow too large, or the memory does not suffice.
         """
         groups: dict[tuple[int, int], list[int]] = {}
         for index, image in enumerate(images):
@@ -181,9 +185,18 @@ class Segmenter:
         return [found[index] for index in range(len(images))]
 
     def _forward(self, batch: Batch) -> Iterator[MaskSet]:
-        with torch.inference_mode(), self._precision():
-            pixels = batch.pixels.to(self.device, self.dtype)
-            prediction = self.model(pixels)
+        try:
+            with torch.inference_mode(), self._precision():
+                prediction = self.model(batch.pixels.to(self.device, self.dtype))
+        except RuntimeError as error:
+            # CUDA has a type of its own for this; the CPU only says so.
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error):
+                count, _, height, width = batch.pixels.shape
+                raise TriptychError(
+                    f"not enough memory for a network input of {count} x {height} x {width} "
+                    "pixels; use a smaller batch, or smaller images"
+                ) from error
+            raise
         for index, geometry in enumerate(batch.geometries):
             logits = prediction.class_logits
             # Copies: ordinary tensors outside inference mode, and keeping one mask set of a

@@ -1,0 +1,215 @@
+"""The four files that hold what was found in one image, and whether they are there already."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hotcoco import mask as coco
+from PIL import Image
+from scipy.ndimage import find_objects
+from torch import Tensor
+
+from triptych.errors import TriptychError
+from triptych.files import atomic_write
+from triptych.masks import MaskSet
+from triptych.readouts.instance import Instance
+from triptych.readouts.panoptic import PanopticMap
+
+FORMAT = "triptych-prediction"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Readings:
+    """How the readings are made; see the methods of :class:`triptych.masks.MaskSet`.
+
+    Raises:
+        TriptychError: a value is out of range.
+    """
+
+    instance_threshold: float = 0.5
+    top: int = 100
+    panoptic_threshold: float = 0.8
+    overlap: float = 0.8
+
+    def __post_init__(self) -> None:
+        for name in ("instance_threshold", "panoptic_threshold", "overlap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise TriptychError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
+        if self.top < 1:
+            raise TriptychError(f"top is {self.top}; ask for at least one instance")
+
+
+class Standing(Enum):
+    """What the results of an image on disk are worth."""
+
+    ABSENT = "not finished"
+    SAME = "finished"
+    CHANGED = "finished with another model or other settings, or the image is newer"
+    FOREIGN = "results of another image"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The result files of one image.
+
+    ``NAME.semantic.png``
+        Class ids, 8-bit grey; 16-bit if there are more than 255 classes.
+    ``NAME.panoptic.png``
+        Segment ids as COCO has them, R + 256 G + 256² B; 0 is void.
+    ``NAME.overlay.png``
+        The three readings side by side over the image.
+    ``NAME.json``
+        Image (relative to the file), upright size, model, settings, classes, segments, and
+        instances with COCO's compressed run lengths. Boxes are x, y, width, height in pixels.
+
+    The JSON is written last: where it is, the others are whole and belong to it.
+    """
+
+    base: Path
+    """Where the files lie, with ``NAME``."""
+    image: Path
+    model: str
+    readings: Readings
+
+    def path(self, end: str) -> Path:
+        """The file with one of the ends :data:`triptych.inputs.RESULTS`."""
+        return self.base.with_name(self.base.name + end)
+
+    def _header(self) -> dict[str, Any]:
+        """What tells these results from others of the same name."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "image": Path(os.path.relpath(self.image, self.base.parent)).as_posix(),
+            "model": self.model,
+            "settings": dataclasses.asdict(self.readings),
+        }
+
+    def standing(self) -> Standing:
+        """Compare what is on disk with what would be written."""
+        path = self.path(".json")
+        try:
+            found = json.loads(path.read_bytes())
+            header = {name: found.get(name) for name in self._header()}
+            is_newer = self.image.stat().st_mtime > path.stat().st_mtime
+        except (OSError, ValueError, AttributeError):  # absent, not JSON, not an object
+            return Standing.ABSENT
+        if header["image"] != self._header()["image"]:
+            return Standing.FOREIGN
+        return Standing.CHANGED if is_newer or header != self._header() else Standing.SAME
+
+    def write(self, image: Tensor, masks: MaskSet) -> None:
+        """Make the readings and write the files; those of an earlier run are replaced.
+
+        Args:
+            image: uint8 ``(H, W, 3)``.
+            masks: what was found in it.
+
+        Raises:
+            TriptychError: a file cannot be written, or the network gave nonsense (NaN).
+        """
+        settings = self.readings
+        semantic = masks.semantic()
+        instances = masks.instances(settings.instance_threshold, settings.top)
+        panoptic = masks.panoptic(settings.panoptic_threshold, settings.overlap)
+        # From here until the new one is there, nothing claims that the files are finished.
+        with contextlib.suppress(OSError):
+            self.path(".json").unlink(missing_ok=True)
+        pictures = {
+            ".semantic.png": _class_ids(semantic.ids, len(masks.classes)),
+            ".panoptic.png": _segment_ids(panoptic.ids),
+            ".overlay.png": masks.overlay(image),
+        }
+        for end, picture in pictures.items():
+            with atomic_write(self.path(end)) as path:
+                picture.save(path, compress_level=1)
+        classes = [{"id": i, **entry} for i, entry in enumerate(masks.classes.to_list())]
+        contents = self._header() | {
+            "size": {"height": image.shape[0], "width": image.shape[1]},
+            "classes": classes,
+            "segments": _segments(panoptic),
+            "instance_source": instances.source,
+            "instances": [_instance(instance) for instance in instances],
+        }
+        with atomic_write(self.path(".json")) as path:
+            path.write_text(json.dumps(contents, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def remove_leftovers(bases: Iterable[Path]) -> None:
+    """Delete what a killed run left of these results under temporary names.
+
+    Only of these: another run may be writing other results into the same folders.
+    """
+    names = defaultdict(set)
+    for base in bases:
+        names[base.parent].add(base.name)
+    for folder, ours in names.items():
+        with contextlib.suppress(OSError):  # not there yet, most of the time
+            for entry in os.scandir(folder):
+                left = _LEFTOVER.fullmatch(entry.name)
+                if left and left["name"] in ours:
+                    os.unlink(entry)
+
+
+_LEFTOVER = re.compile(
+    r"\.(?P<name>.+?)(\.semantic|\.panoptic|\.overlay)?\.[0-9a-f]{8}\.tmp\.(png|json)"
+)
+"""The temporary names that :func:`triptych.files.atomic_write` gives."""
+
+
+def _class_ids(ids: Tensor, classes: int) -> Image.Image:
+    return Image.fromarray(ids.cpu().numpy().astype(np.uint8 if classes <= 255 else np.uint16))
+
+
+def _segment_ids(ids: Tensor) -> Image.Image:
+    height, width = ids.shape
+    little = np.ascontiguousarray(ids.cpu().numpy().astype("<u4"))
+    return Image.fromarray(little.view(np.uint8).reshape(height, width, 4)[..., :3].copy())
+
+
+def _segments(panoptic: PanopticMap) -> list[dict[str, Any]]:
+    windows = find_objects(panoptic.ids.cpu().numpy())
+    found = []
+    for segment in panoptic.segments:
+        rows, columns = windows[segment.id - 1]
+        found.append(
+            {
+                "id": segment.id,
+                "class_id": segment.class_id,
+                "class": segment.name,
+                "thing": segment.is_thing,
+                "score": round(segment.score, 6),
+                "area": segment.area,
+                "bbox": [
+                    columns.start,
+                    rows.start,
+                    columns.stop - columns.start,
+                    rows.stop - rows.start,
+                ],
+            }
+        )
+    return found
+
+
+def _instance(instance: Instance) -> dict[str, Any]:
+    x0, y0, x1, y1 = instance.box
+    lengths = coco.encode(instance.mask.cpu().numpy())
+    return {
+        "class_id": instance.class_id,
+        "class": instance.name,
+        "score": round(instance.score, 6),
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "segmentation": {"size": lengths["size"], "counts": lengths["counts"].decode("ascii")},
+    }
