@@ -53,13 +53,15 @@ def test_without_a_terminal_plain_lines_come_as_often_as_asked(tmp_path):
     log, stream = make(tmp_path, seconds=1000.0)
     for step in range(1, 11):
         log.advance(step, 1.25)
-    log.evaluation(10, {"miou": 0.5})
+    log.evaluation(10, {"miou": 0.5, "iou/sky": 0.25, "ap": float("nan")})
     log.close()
+    record = json.loads((tmp_path / "log.jsonl").read_text())
+    assert record == {"event": "evaluation", "step": 10, "miou": 0.5, "iou/sky": 0.25, "ap": None}
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2, "the last step is always told"
     assert lines[0].startswith("step 10/10  loss 1.250")
     assert "left" in lines[0]
-    assert lines[1] == "step 10: miou 0.5"
+    assert lines[1] == "step 10: miou 0.5, ap nan"
 
     log, stream = make(tmp_path, seconds=0.0)
     for step in range(1, 11):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.masks import Classes
 from triptych.train import parts
+from triptych.train.evaluate import Example
 from triptych.train.loop import run
 from triptych.train.recipe import Recipe
 from triptych.train.strict import Document, build
@@ -39,17 +41,22 @@ class Halves(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Sample:
         generator = torch.Generator().manual_seed(self.seed + index)
-        pixels = torch.randint(0, 256, (3, 32, 32), generator=generator).to(torch.uint8)
-        left = torch.zeros(32, 32, dtype=torch.bool)
-        left[:, :16] = True
+        pixels = torch.randint(0, 256, (3, 64, 64), generator=generator).to(torch.uint8)
+        left = torch.zeros(64, 64, dtype=torch.bool)
+        left[:, :32] = True
         targets = Targets(
             class_ids=torch.tensor([0, 1]),
             masks=torch.stack([left, ~left]),
             semantic=(~left).long(),
-            ambiguous=torch.zeros(0, 32, 32, dtype=torch.bool),
+            ambiguous=torch.zeros(0, 64, 64, dtype=torch.bool),
             ambiguous_class_ids=torch.zeros(0, dtype=torch.int64),
         )
         return Sample(pixels, targets, str(index))
+
+    def examples(self, *, limit: int = 2) -> Iterator[Example]:
+        for index in range(limit):
+            sample = self[index]
+            yield Example(sample.pixels.permute(1, 2, 0), sample.targets.semantic.numpy())
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +90,16 @@ def test_recipe_becomes_a_trained_model_folder_that_loads(tmp_path):
     assert prediction.mask_logits.shape == (1, 4, 16, 16)
 
 
+def test_averaged_weights_are_evaluated_on_the_data_sets_examples():
+    settings = recipe(evaluation={"every": 5, "arguments": {"limit": 3}})
+    made = parts.assemble(settings)
+    assert made.evaluate is not None
+    figures = made.evaluate(made.model, 5)
+    assert figures["images"] == 3
+    assert 0 <= figures["miou"] <= 1
+    assert figures.keys() >= {"iou/left", "iou/right"}
+
+
 def test_start_from_takes_all_weights_but_a_class_head_of_another_size(tmp_path, capsys):
     first = parts.assemble(recipe())
     assert first.export is not None
@@ -113,6 +130,10 @@ def test_start_from_takes_all_weights_but_a_class_head_of_another_size(tmp_path,
     [
         ({"data": {"dataset": "halvs"}}, r"no training set is called 'halvs' .*street"),
         ({"data": {"arguments": {"nam": 1}}}, r"'nam' in section 'data.arguments' .*'names'"),
+        (
+            {"evaluation": {"every": 5, "arguments": {"limits": 1}}},
+            r"'limits' in section 'evaluation.arguments' .*'limit'",
+        ),
         ({"criterion": {"dyce": 1.0}}, r"unknown key 'dyce' in section 'criterion' .*'dice'"),
         ({"criterion": {"matcher": {"point": 1}}}, r"section 'criterion.matcher' .*'points'"),
         ({"model": {"family": "unet"}}, r"no model family is called 'unet'"),

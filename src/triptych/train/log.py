@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import resource
 import sys
 import time
@@ -138,11 +139,17 @@ class RunLog:
             self.say(f"step {step}/{self._steps}  loss {loss:.3f}  {each:.2f} s/step  {left} left")
 
     def evaluation(self, step: int, figures: Mapping[str, float]) -> None:
-        """Report the figures of an evaluation after ``step`` steps."""
-        self.event("evaluation", {"step": step, **figures})
+        """Report the figures of an evaluation after ``step`` steps.
+
+        The console leaves out the finer ones, which have a ``/`` in their name.
+        """
+        # JSON has no nan, which figures are where they are undefined.
+        plain = {name: None if math.isnan(v) else v for name, v in figures.items()}
+        self.event("evaluation", {"step": step, **plain})
         if self._writer is not None:
             self._scalars({f"evaluation/{name}": v for name, v in figures.items()}, step)
-        self.say(f"step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()))
+        told = [f"{name} {v:.4g}" for name, v in figures.items() if "/" not in name]
+        self.say(f"step {step}: {', '.join(told)}")
 
     def position(self) -> int:
         """Length of the log file in bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -18,13 +19,14 @@ from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.masks import Classes
 from triptych.models.registry import build
+from triptych.segmenter import Segmenter
+from triptych.train.criterion import Criterion as SetCriterion
+from triptych.train.evaluate import evaluate
+from triptych.train.matcher import Matcher
 from triptych.train.recipe import ModelRecipe, Recipe
-from triptych.train.step import Criterion
+from triptych.train.step import Criterion, autocast_type
 from triptych.train.strict import suggest
 from triptych.weights.folder import ModelConfig, read_folder, write_folder
-
-EVALUATION = "triptych.train.evaluate:make_evaluation"
-"""``(recipe, classes) -> (model, step) -> figures by name``."""
 
 _LITE = "triptych.backbones.efficientnet_lite:load_imagenet"
 PRETRAINED: dict[str, str] = {f"efficientnet_lite{size}": _LITE for size in (0, 1, 2)}
@@ -33,7 +35,9 @@ them."""
 
 DATASETS: dict[str, str] = {"street": "triptych.data.street:StreetDataset"}
 """Name to ``module:callable``. It takes ``seed`` and the recipe's ``data.arguments``; the result
-has ``classes``, and ``result[index]`` is a ``Sample`` that depends on seed and index alone."""
+has ``classes``, and ``result[index]`` is a ``Sample`` that depends on seed and index alone. To be
+evaluated on, it has ``examples(...)``, which takes the recipe's ``evaluation.arguments`` and gives
+:class:`triptych.train.evaluate.Example`."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,12 @@ def assemble(recipe: Recipe) -> Parts:
     Raises:
         TriptychError: an unknown name or argument, missing data or weights.
     """
-    from triptych.train import criterion, matcher
-
     dataset = _dataset(recipe)
     classes: Classes = dataset.classes
     arguments = {**recipe.model.arguments, "classes": len(classes)}
     model = _model(recipe.model, arguments)
     losses = dict(recipe.criterion)
-    matching = call(matcher.Matcher, losses.pop("matcher", None) or {}, "criterion.matcher")
-    evaluate = None
-    if recipe.evaluation.every:
-        evaluate = _find(EVALUATION)(recipe, classes)
+    matching = call(Matcher, losses.pop("matcher", None) or {}, "criterion.matcher")
 
     def export(average: nn.Module, folder: Path, step: int) -> None:
         config = ModelConfig(
@@ -89,10 +88,10 @@ def assemble(recipe: Recipe) -> Parts:
 
     return Parts(
         model=model,
-        criterion=call(criterion.Criterion, losses, "criterion", matching),
+        criterion=call(SetCriterion, losses, "criterion", matching),
         dataset=dataset,
         collate=collate,
-        evaluate=evaluate,
+        evaluate=_evaluation(recipe, dataset) if recipe.evaluation.every else None,
         export=export,
     )
 
@@ -179,6 +178,34 @@ def _dataset(recipe: Recipe) -> Any:
         )
     arguments = {"seed": recipe.optimisation.seed, **recipe.data.arguments}
     return call(_find(DATASETS[name]), arguments, "data.arguments")
+
+
+def _evaluation(recipe: Recipe, dataset: Any) -> Callable[[nn.Module, int], dict[str, float]]:
+    """All figures of the averaged weights, and the IoU of each class as ``iou/NAME``."""
+    settings = recipe.evaluation
+    if not hasattr(dataset, "examples"):
+        raise TriptychError(
+            f"the training set {recipe.data.dataset!r} has no examples to evaluate on; "
+            "set evaluation.every to 0"
+        )
+    examples = functools.partial(call, dataset.examples, settings.arguments, "evaluation.arguments")
+    examples()  # a mistake in the arguments shows now and not after an hour
+
+    def figures(average: nn.Module, step: int) -> dict[str, float]:
+        where = next(average.parameters()).device
+        segmenter = Segmenter(
+            average,
+            recipe.input,
+            dataset.classes,
+            autocast=autocast_type(recipe.optimisation.precision, where),
+        )
+        report = evaluate(
+            segmenter, examples(), threshold=settings.threshold, overlap=settings.overlap
+        )
+        by_class = {f"iou/{name}": value for name, value in report.per_class["iou"].items()}
+        return report.figures | by_class
+
+    return figures
 
 
 def _model(recipe: ModelRecipe, arguments: Mapping[str, Any]) -> nn.Module:

@@ -156,7 +156,13 @@ class EvaluationRecipe:
     """Steps between evaluations, which also follow the last step; 0: none."""
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the evaluation: splits, how many images, thresholds."""
+    """Which examples of the data set are evaluated on: its split, how many."""
+
+    threshold: float = 0.8
+    """Score from which on the panoptic reading keeps a segment."""
+
+    overlap: float = 0.8
+    """Share of its mask that a panoptic segment must win."""
 
     def __post_init__(self) -> None:
         _require(self.every >= 0, f"every must not be negative, not {self.every}")
