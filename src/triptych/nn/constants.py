@@ -25,6 +25,6 @@ def constant(make: Callable[P, Tensor]) -> Callable[P, Tensor]:
         if torch.compiler.is_compiling():
             return make(*args, **kwargs)
         with torch.inference_mode(False):
-            return cached(*args, **kwargs)
+            return cached(*args, **kwargs)  # type: ignore[arg-type]
 
     return lookup

@@ -59,35 +59,31 @@ class _Bags(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         value, points, weights = ctx.saved_tensors
         batch, _, heads, dim = value.shape
+        bags, n = points.shape[1] * heads, weights[0, 0, 0].numel()
         grid = _Grid(ctx.shapes, heads, points)
-        grad_value = torch.zeros_like(value)
-        grad_points, grad_weights = torch.empty_like(points), torch.empty_like(weights)
-        total = points[0, ..., 0].numel()
+        given = grad.reshape(batch, bags, dim).contiguous()
+        by_value = value.new_zeros(value.shape)
+        by_points = points.new_empty(batch, bags, n, 2)
+        by_weights = weights.new_empty(batch, bags, n)
+        first = torch.empty(bags, n, dtype=torch.int32)
+        corners = value.new_empty(4, bags, n)
         for image in range(batch):
-            table, given = value[image].flatten(0, 1), grad[image].unflatten(1, (heads, dim))
-            first = torch.empty(total, dtype=torch.int32)
-            tap_weights = value.new_empty(4, total)
-            done = 0
+            table = value[image].flatten(0, 1).detach()
             for chunk in _chunks(points):
+                some = slice(chunk.start * heads, chunk.stop * heads)
                 taps = grid.taps(points[image, chunk], weights[image, chunk])
-                each = taps.weights().requires_grad_()
+                summed = taps.weights().requires_grad_()
                 with torch.enable_grad():
-                    mixed = _sum(taps.rows(), table.detach(), each)
-                (along,) = torch.autograd.grad(mixed, each, given[chunk].flatten(0, 1))
-                for into, part in zip(
-                    (*grad_points[image, chunk].unbind(-1), grad_weights[image, chunk]),
-                    taps.derivatives(along),
-                    strict=True,
-                ):
-                    into.copy_(part.view_as(into))
-                new = slice(done, done + taps.first.numel())
-                first[new] = taps.first.flatten()
-                tap_weights[:, new].unflatten(1, taps.first.shape).copy_(
-                    each.detach().transpose(0, 1)
-                )
-                done = new.stop
-            _scatter(grad_value[image], ctx.shapes, first, tap_weights, given.flatten(0, 1))
-        return grad_value, None, grad_points, grad_weights
+                    out = _sum(taps.rows(), table, summed)
+                (by_tap,) = torch.autograd.grad(out, summed, given[image, some])
+                by_x, by_y, by_weight = taps.derivatives(by_tap)
+                by_points[image, some, :, 0] = by_x
+                by_points[image, some, :, 1] = by_y
+                by_weights[image, some] = by_weight
+                first[some] = taps.first
+                corners[:, some] = summed.detach().transpose(0, 1)
+            _scatter(by_value[image], ctx.shapes, first, corners, given[image])
+        return by_value, None, by_points.view_as(points), by_weights.view_as(weights)
 
 
 def _sum(rows: Tensor, table: Tensor, weights: Tensor) -> Tensor:
@@ -96,22 +92,22 @@ def _sum(rows: Tensor, table: Tensor, weights: Tensor) -> Tensor:
     return F.embedding_bag(rows.flatten(1), table, mode="sum", per_sample_weights=weights)
 
 
-def _scatter(into: Tensor, shapes: Shapes, first: Tensor, weights: Tensor, given: Tensor) -> None:
+def _scatter(into: Tensor, shapes: Shapes, first: Tensor, corners: Tensor, given: Tensor) -> None:
     """Add to the values' gradient ``(S, heads, D)`` what the bags' ``given (R, D)`` hands back.
 
-    ``first`` are the points' upper left rows, ``weights (4, R n)`` those of their corners. Sorted
-    by row, the points that read a row are themselves a bag. The four corners share one order,
-    because each lies a fixed step away: their sums are added shifted.
+    ``first (R, n)`` are the points' upper left rows, ``corners (4, R, n)`` their corners' weights.
+    Sorted by row, the points that read a row are themselves a bag. The four corners share one
+    order, because each lies a fixed step away: their sums are added shifted.
     """
     cells, heads, dim = into.shape
-    row, order = first.sort()
+    row, order = first.flatten().sort()
     offsets = torch.searchsorted(row, torch.arange(cells * heads, dtype=torch.int32))
-    bag = order.div(first.numel() // len(given), rounding_mode="floor")
+    bag = order.div(first.shape[1], rounding_mode="floor")
     sizes = [height * width for height, width in shapes]
     for corner in range(4):
         down, right = divmod(corner, 2)
         sums = F.embedding_bag(
-            bag, given, offsets, mode="sum", per_sample_weights=weights[corner].take(order)
+            bag, given, offsets, mode="sum", per_sample_weights=corners[corner].take(order)
         )
         for target, part, (height, width) in zip(
             into.split(sizes), sums.view_as(into).split(sizes), shapes, strict=True
@@ -180,8 +176,8 @@ class _Grid:
         cell = (top * self.width).add_(left).add_(self.start).to(torch.int32)
         first = cell.mul_(self.heads).add_(self.head)
         flat = (points.shape[0] * self.heads, -1)
-        x, y = (x - left).view(flat), (y - top).view(flat)
-        return _Taps(first.view(flat), self.steps, x, y, weights.reshape(flat))
+        flattened = [t.reshape(flat) for t in (x - left, y - top, weights)]
+        return _Taps(first.reshape(flat), self.steps, *flattened)
 
 
 def _corner(x: Tensor, last: Tensor) -> Tensor:
