@@ -96,7 +96,7 @@ def test_killed_twice_and_resumed_equals_uninterrupted(tmp_path):
         process = subprocess.Popen(
             program(out, resume=True, **settings), env=environment(), stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         log = out / "log.jsonl"
         while not log.exists() or log.read_bytes().count(b'"event": "step"') < least:
             assert time.monotonic() < deadline

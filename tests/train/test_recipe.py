@@ -41,6 +41,13 @@ def test_recipe_survives_writing_and_reading(write):
     assert read_recipe(write(recipe.to_yaml())) == recipe
 
 
+def test_empty_sections_and_dates_are_no_trouble(write):
+    recipe = read_recipe(write(MINIMAL + "data:\ncriterion:\nnotes: {day: 2024-05-06}\n"))
+    assert recipe.data.dataset == "street"
+    assert recipe.criterion == {}
+    assert recipe.to_plain()["notes"] == {"day": "2024-05-06"}
+
+
 def test_numbers_with_an_exponent_are_numbers(write):
     recipe = read_recipe(write(MINIMAL + "  learning_rate: 3e-4\n  weight_decay: 1E-2\n"))
     assert recipe.optimisation.learning_rate == 3e-4
@@ -79,6 +86,10 @@ def test_numbers_with_an_exponent_are_numbers(write):
             "model: {}\noptimisation: {steps: 1}\n",
             r"line 1: section 'model' needs the key 'family'",
         ),
+        (MINIMAL + "? [a]\n: b\n", r"line 5: a key must be plain text"),
+        (MINIMAL + "notes: !!python/name:os.system\n", r"line 5: .* is no plain value"),
+        (MINIMAL + "notes: {day: 2024-99-99}\n", r"line 5: '2024-99-99' is no plain value"),
+        (MINIMAL + "notes: &a {b: *a}\n", r"nested without end"),
         ("- a\n- b\n", r"a recipe is a mapping of sections"),
         ("", r"the recipe needs the key 'model'"),
     ],

@@ -311,9 +311,9 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
 
 
 def _plain(value: Any) -> Any:
-    """Only types that YAML has: paths become text, tuples lists."""
+    """Only types that YAML and JSON share: tuples become lists; paths and dates, text."""
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

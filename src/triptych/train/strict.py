@@ -74,7 +74,10 @@ def read_document(path: str | Path) -> Document:
     if node is not None and not isinstance(node, yaml.MappingNode):
         raise TriptychError(f"{path}: a recipe is a mapping of sections, such as 'model: ...'")
     if node is not None:
-        document.values = _construct(node, (), document)
+        try:
+            document.values = _construct(node, (), document)
+        except RecursionError:  # an alias to the very thing that it stands in
+            raise TriptychError(f"{path}: sections are nested without end") from None
     return document
 
 
@@ -249,7 +252,9 @@ def _construct(node: yaml.Node, key: Key, document: Document) -> Any:
     if isinstance(node, yaml.MappingNode):
         values: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            name = _scalar(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise TriptychError(f"{_at(key_node, document.source)}: a key must be plain text")
+            name = _scalar(key_node, document.source)
             here = (*key, str(name))
             line = f"line {key_node.start_mark.line + 1}"
             if name in values:
@@ -262,12 +267,20 @@ def _construct(node: yaml.Node, key: Key, document: Document) -> Any:
         return values
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, (*key, str(i)), document) for i, item in enumerate(node.value)]
-    return _scalar(node)
+    return _scalar(node, document.source)
 
 
-def _scalar(node: yaml.Node) -> Any:
+def _scalar(node: yaml.Node, source: str) -> Any:
     loader = _Loader("")
     try:
         return loader.construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError):  # a tag such as !!python/name, a date such as 2024-99-99
+        raise TriptychError(
+            f"{_at(node, source)}: {node.value!r} is no plain value; put text into quotes"
+        ) from None
     finally:
         loader.dispose()
+
+
+def _at(node: yaml.Node, source: str) -> str:
+    return f"{source}, line {node.start_mark.line + 1}"
