@@ -1,0 +1,221 @@
+"""The commands of the command line, as dataclasses whose docstrings are their help."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+
+import tyro
+
+from triptych.cli import complain, one_line
+
+if TYPE_CHECKING:
+    from triptych.predict import Outcome
+
+
+class Command(Protocol):
+    """Parsed arguments, ready to run."""
+
+    def run(self) -> int:
+        """Do it and return the exit code."""
+        ...
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Segment images: class map, segments, instances, and a picture of all three."""
+
+    images: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="IMAGE...", help_behavior_hint="(required)"),
+    ]
+    """Image files; folders, which are searched with all folders below; or patterns."""
+
+    model: str = "street"
+    """A bundled checkpoint, or the folder of one."""
+
+    out: Path = Path("out")
+    """Folder for the results. Folders below a searched folder are kept.
+    - NAME.semantic.png: class ids.
+    - NAME.panoptic.png: segment ids, R + 256 G + 65536 B.
+    - NAME.overlay.png: the three readings over the image.
+    - NAME.json: classes, segments, instances; it comes last."""
+
+    instance_threshold: float = 0.5
+    """Lowest score of an instance."""
+
+    top: int = 100
+    """Most instances in an image."""
+
+    panoptic_threshold: float = 0.8
+    """Lowest score of a panoptic segment."""
+
+    overlap: float = 0.8
+    """Share of its own mask that a panoptic segment must keep against the others."""
+
+    batch_size: int = 1
+    """Images that go through the network together, if they are of one size."""
+
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1 ..."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the network."""
+
+    overwrite: bool = False
+    """Do images again whose NAME.json is there already.
+    By default they are skipped: the same command finishes an interrupted run."""
+
+    def run(self) -> int:
+        """Segment what can be read and name the rest."""
+        import warnings
+
+        from triptych.inputs import find_images
+
+        warnings.filterwarnings("ignore", module="PIL")  # damaged files are told of by name
+        sources, problems = find_images(self.images)
+        for problem in problems:
+            complain(problem)
+        if not self.images:
+            complain("no images given; see triptych predict --help")
+        if not sources:
+            return 2
+
+        import torch
+
+        from triptych.predict import predict
+        from triptych.results import Readings
+        from triptych.segmenter import load
+
+        readings = Readings(
+            self.instance_threshold, self.top, self.panoptic_threshold, self.overlap
+        )
+        segmenter = load(self.model, self.device)
+        segmenter.autocast = torch.bfloat16 if self.precision == "bf16" else None
+        began, counts = time.monotonic(), Counter[str]()
+        outcomes = predict(
+            segmenter,
+            sources,
+            self.out,
+            readings,
+            batch_size=self.batch_size,
+            overwrite=self.overwrite,
+        )
+        try:
+            for outcome in _shown(outcomes, len(sources)):
+                counts[outcome.state] += 1
+                counts["changed"] += outcome.state == "skipped" and bool(outcome.note)
+        except KeyboardInterrupt:
+            complain(f"interrupted; {counts['done']} images done, the same command does the rest")
+            return 130
+        print(one_line(self._summary(counts, time.monotonic() - began)))
+        return 2 if problems or counts["failed"] else 0
+
+    def _summary(self, counts: Counter[str], seconds: float) -> str:
+        done = counts["done"]
+        parts = [f"{done} image{'s' * (done != 1)} done in {seconds:.1f} s"]
+        if counts["skipped"]:
+            parts.append(f"{counts['skipped']} skipped that were finished before")
+        if counts["changed"]:
+            parts.append(
+                f"{counts['changed']} of them with another model or settings, or the image is "
+                "newer (--overwrite does them again)"
+            )
+        if counts["failed"]:
+            parts.append(f"{counts['failed']} failed")
+        return f"{', '.join(parts)}; results in {self.out}"
+
+
+@dataclass(frozen=True)
+class Models:
+    """List what can be loaded and what can be trained."""
+
+    def run(self) -> int:
+        """Print a table."""
+        from triptych.listing import models
+
+        print(models())
+        return 0
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model as a recipe says."""
+
+    recipe: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE.yaml")]
+    """What to train. On several GPUs, or in several processes:
+    torchrun --nproc-per-node N -m triptych train RECIPE.yaml"""
+
+    out: Path | None = None
+    """Folder of the run, runs/NAME after the recipe by default. The model is OUT/model."""
+
+    override: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """One value of the recipe, such as optimisation.steps=500. May be repeated."""
+
+    resume: Literal["no", "auto"] = "no"
+    """auto: go on from the newest checkpoint in OUT, if there is one. Ctrl-C writes one."""
+
+    def run(self) -> int:
+        """Train."""
+        from triptych.train.loop import train_recipe
+
+        train_recipe(self.recipe, self.out, list(self.override), self.resume == "auto")
+        return 0
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Turn arguments into a command; prints and raises SystemExit for help and mistakes."""
+    command: Command = tyro.extras.subcommand_cli_from_dict(
+        {"predict": Predict, "train": Train, "models": Models},
+        prog="triptych",
+        description="Image segmentation: one mask set, read three ways. See also: --version.",
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    return command
+
+
+def _shown(outcomes: Iterable[Outcome], total: int) -> Iterable[Outcome]:
+    """Pass outcomes on; name failures, and show how far it is where somebody may be watching."""
+    if not sys.stderr.isatty():
+        for outcome in outcomes:
+            if outcome.state == "failed":
+                complain(outcome.note)
+            yield outcome
+        return
+
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> str:
+            return f"{task.speed:.1f} images/s" if task.speed else ""
+
+    columns = (
+        MofNCompleteColumn(),
+        BarColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=total)
+        for outcome in outcomes:
+            if outcome.state == "failed":
+                complain(outcome.note)
+            progress.advance(task)
+            yield outcome
