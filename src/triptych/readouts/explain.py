@@ -1,0 +1,93 @@
+"""Why a reading came out as it did: how many queries fell to which rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+
+from triptych.masks import MaskSet
+from triptych.readouts.fate import Fate
+from triptych.readouts.grid import reading
+from triptych.readouts.instance import trace_instances
+from triptych.readouts.panoptic import trace_panoptic
+from triptych.readouts.scores import best_pairs
+from triptych.readouts.semantic import read_semantic
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """For each reading: the number of queries that were kept or fell to each rule.
+
+    The counts of a reading sum to the number of queries ``N``; rules that no query fell to are
+    absent. ``print(explanation)`` shows them as a table.
+    """
+
+    semantic: Mapping[Fate, int]
+    """A query is kept here if its best class wins a pixel inside its own mask (``m > 0``)."""
+    instances: Mapping[Fate, int]
+    """A query is kept if it gave an instance; otherwise its best pair fell to this rule."""
+    panoptic: Mapping[Fate, int]
+    """A query is kept if its pixels are (part of) a segment."""
+
+    def __str__(self) -> str:
+        lines = [f"{sum(self.panoptic.values())} queries"]
+        for reading_ in fields(self):
+            counts: Mapping[Fate, int] = getattr(self, reading_.name)
+            lines.append(f"  {reading_.name}")
+            lines += [f"    {count:4d}  {fate.value}" for fate, count in counts.items()]
+        return "\n".join(lines)
+
+
+def explain(
+    mask_set: MaskSet,
+    *,
+    instance_threshold: float = 0.5,
+    top: int = 100,
+    panoptic_threshold: float = 0.8,
+    overlap: float = 0.8,
+) -> Explanation:
+    """Count the fates of the queries in the three readings with these settings.
+
+    Raises:
+        TriptychError: logits are not finite, or a setting is out of range.
+    """
+    return Explanation(
+        semantic=_count(_semantic_fates(mask_set)),
+        instances=_count(trace_instances(mask_set, instance_threshold, top)[1]),
+        panoptic=_count(trace_panoptic(mask_set, panoptic_threshold, overlap)[1]),
+    )
+
+
+def _count(fates: Iterable[Fate]) -> Mapping[Fate, int]:
+    counted = Counter(fates)
+    return MappingProxyType({fate: counted[fate] for fate in Fate if counted[fate]})
+
+
+def _semantic_fates(mask_set: MaskSet) -> list[Fate]:
+    if mask_set.class_logits is None and mask_set.competition == "independent":
+        return [Fate.NO_CLASS] * len(mask_set)
+    ids = read_semantic(mask_set).ids
+    if mask_set.competition == "softmax":
+        present = set(ids.unique().tolist())
+        return [Fate.KEPT if i in present else Fate.NO_PIXEL for i in range(len(mask_set))]
+    labels, _, is_object = best_pairs(mask_set)
+    fates = []
+    with reading(mask_set) as grid:
+        for query, (label, real) in enumerate(
+            zip(labels.tolist(), is_object.tolist(), strict=True)
+        ):
+            if not real:
+                fates.append(Fate.NO_OBJECT)
+            elif (region := grid.around(query)) is None:
+                fates.append(Fate.NO_PIXEL)
+            else:
+                rows, columns, logits = region
+                inside = logits > 0
+                wins = inside & (ids[rows, columns] == label)
+                if not inside.any():
+                    fates.append(Fate.NO_PIXEL)
+                else:
+                    fates.append(Fate.KEPT if wins.any() else Fate.OUTVOTED)
+    return fates

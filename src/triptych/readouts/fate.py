@@ -1,0 +1,19 @@
+"""The rules of the readings by which a query can drop out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Fate(StrEnum):
+    """What became of a query in one reading; the value is the sentence a person reads."""
+
+    KEPT = "kept"
+    NO_OBJECT = "'no object' is its best class"
+    NO_CLASS = "a promptable network names no classes"
+    BEYOND_TOP = "not among the top-scoring pairs"
+    STUFF = "its best class is stuff, this reading takes things"
+    LOW_SCORE = "score below the threshold"
+    NO_PIXEL = "won no pixel"
+    OUTVOTED = "other queries decide all pixels of its mask"
+    OVERLAP = "too much of its mask went to others (overlap test)"

@@ -1,0 +1,170 @@
+"""The instance reading: objects, each with its mask, class and score. They may overlap."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from triptych.errors import TriptychError
+from triptych.masks import MaskSet
+from triptych.readouts.components import Component, class_components
+from triptych.readouts.fate import Fate
+from triptych.readouts.grid import Grid, reading
+from triptych.readouts.scores import best_pairs, check_share, pair_scores
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One object."""
+
+    mask: Tensor
+    """``(H, W)`` bool. Instances read from the same query share it."""
+    class_id: int
+    name: str
+    score: float
+    """0 to 1."""
+    box: Box
+    """``(x0, y0, x1, y1)``, pixel edges tight round the mask: width is ``x1 - x0``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Instances(Sequence[Instance]):
+    """Objects of one image, the highest score first."""
+
+    items: tuple[Instance, ...]
+    source: str
+    """``"queries"``; or ``"connected components"``, if the network only labels pixels: then
+    objects of one class that touch are one instance."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> Instance: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Instance, ...]: ...
+    def __getitem__(self, index: int | slice) -> Instance | tuple[Instance, ...]:
+        return self.items[index]
+
+    def __iter__(self) -> Iterator[Instance]:
+        return iter(self.items)
+
+
+def read_instances(mask_set: MaskSet, *, threshold: float = 0.5, top: int = 100) -> Instances:
+    """List the objects (Cheng et al., Mask2Former, 2022, and its released code).
+
+    1. Of all (query, class) pairs the ``top`` highest class scores are taken; of equal ones, the
+       first queries, then the first classes.
+    2. Pairs of stuff classes are dropped if ``mask_set.things_only``.
+    3. The mask is where the logit is positive; pairs with an empty one are dropped.
+    4. The score is the class score times the mean of ``sigmoid(m)`` inside the mask; pairs below
+       ``threshold`` are dropped.
+
+    A query may give several instances, one a class. For promptable masks the score is the
+    ``quality`` alone, which already estimates how good the mask is. Instances of a pixel labeller
+    are the 8-connected components of its thing classes (of all classes unless ``things_only``),
+    with the mean softmax probability as score.
+
+    Raises:
+        TriptychError: logits are not finite, ``threshold`` is not in 0..1, or ``top`` is below 1.
+    """
+    return trace_instances(mask_set, threshold, top)[0]
+
+
+def trace_instances(mask_set: MaskSet, threshold: float, top: int) -> tuple[Instances, list[Fate]]:
+    """The instances, and what became of each of the ``N`` queries.
+
+    A query that gave no instance has the fate of its best pair; where its best class is "no
+    object", that is the reason given.
+    """
+    check_share("threshold", threshold)
+    if top < 1:
+        raise TriptychError(f"top is {top}; ask for at least one instance")
+    with reading(mask_set) as grid:
+        if mask_set.competition == "softmax":
+            return _from_components(mask_set, grid, threshold, top)
+        return _from_queries(mask_set, grid, threshold, top)
+
+
+def _from_queries(
+    mask_set: MaskSet, grid: Grid, threshold: float, top: int
+) -> tuple[Instances, list[Fate]]:
+    scores, classes = pair_scores(mask_set), mask_set.classes
+    labels, _, is_object = best_pairs(mask_set)
+    best = labels.tolist()
+    fates = [Fate.BEYOND_TOP if real else Fate.NO_OBJECT for real in is_object.tolist()]
+    ranked, order = scores.flatten().sort(descending=True, stable=True)
+    cut_out = functools.cache(functools.partial(_cut_out, grid))
+    found: list[Instance] = []
+    for score, pair in zip(ranked[:top].tolist(), order[:top].tolist(), strict=True):
+        query, label = divmod(pair, len(classes))
+        if mask_set.things_only and not classes.is_thing[label]:
+            fate = Fate.STUFF
+        elif score < threshold:
+            fate = Fate.LOW_SCORE  # the mean below is at most 1
+        elif (cut := cut_out(query)) is None:
+            fate = Fate.NO_PIXEL
+        else:
+            mask, box, mean = cut
+            final = score if mask_set.class_logits is None else score * mean
+            fate = Fate.KEPT if final >= threshold else Fate.LOW_SCORE
+            if fate is Fate.KEPT:
+                found.append(Instance(mask, label, classes.names[label], final, box))
+        if fate is Fate.KEPT or (fates[query] is Fate.BEYOND_TOP and label == best[query]):
+            fates[query] = fate
+    found.sort(key=lambda instance: -instance.score)
+    return Instances(tuple(found), "queries"), fates
+
+
+def _cut_out(grid: Grid, query: int) -> tuple[Tensor, Box, float] | None:
+    """Mask ``(H, W)``, box and mean ``sigmoid(m)`` inside, or None if no logit is positive."""
+    region = grid.around(query)
+    if region is None:
+        return None
+    rows, columns, logits = region
+    ys = (logits.amax(1) > 0).nonzero()[:, 0].tolist()
+    xs = (logits.amax(0) > 0).nonzero()[:, 0].tolist()
+    if not ys:
+        return None
+    inside = logits > 0
+    mean = float((logits.sigmoid_() * inside).sum() / inside.sum())
+    mask = torch.zeros(grid.size, dtype=torch.bool, device=grid.device)
+    mask[rows, columns] = inside
+    top, left = rows.start, columns.start
+    return mask, _box(top + ys[0], top + ys[-1] + 1, left + xs[0], left + xs[-1] + 1), mean
+
+
+def _from_components(
+    mask_set: MaskSet, grid: Grid, threshold: float, top: int
+) -> tuple[Instances, list[Fate]]:
+    classes = mask_set.classes
+    eligible = [thing or not mask_set.things_only for thing in classes.is_thing]
+    fates = [Fate.NO_PIXEL if thing else Fate.STUFF for thing in eligible]
+    parts: list[Component] = []
+    for part in class_components(grid, split=eligible):
+        if eligible[part.class_id]:
+            parts.append(part)
+            fates[part.class_id] = Fate.LOW_SCORE
+    passed = sorted((p for p in parts if p.score >= threshold), key=lambda p: -p.score)
+    for part in passed:
+        fates[part.class_id] = Fate.BEYOND_TOP
+    found = []
+    for part in passed[:top]:
+        fates[part.class_id] = Fate.KEPT
+        mask = torch.zeros(grid.size, dtype=torch.bool, device=grid.device)
+        mask[part.window] = part.mask
+        (rows, columns), name = part.window, classes.names[part.class_id]
+        box = _box(rows.start, rows.stop, columns.start, columns.stop)
+        found.append(Instance(mask, part.class_id, name, part.score, box))
+    return Instances(tuple(found), "connected components"), fates
+
+
+def _box(top: int, bottom: int, left: int, right: int) -> Box:
+    return float(left), float(top), float(right), float(bottom)
