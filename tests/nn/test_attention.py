@@ -1,0 +1,38 @@
+"""Attention against torch's own multi-head attention."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from triptych.nn.attention import Attention
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+@pytest.mark.parametrize("masked", [False, True])
+def test_equals_torch(heads, masked):
+    ours = Attention(8, heads)
+    for parameter in ours.parameters():
+        nn.init.normal_(parameter)
+    theirs = nn.MultiheadAttention(8, heads, batch_first=True)
+    packed = (ours.query, ours.key, ours.value)
+    theirs.load_state_dict(
+        {
+            "in_proj_weight": torch.cat([linear.weight for linear in packed]),
+            "in_proj_bias": torch.cat([linear.bias for linear in packed]),
+            "out_proj.weight": ours.out.weight,
+            "out_proj.bias": ours.out.bias,
+        }
+    )
+    queries, keys, values = torch.randn(2, 5, 8), torch.randn(2, 7, 8), torch.randn(2, 7, 8)
+    mask = torch.rand(2, 5, 7) < 0.5
+    mask[..., 0] = True
+    blocked = (~mask).repeat_interleave(heads, dim=0)  # theirs is True where one may not look
+    wanted, _ = theirs(queries, keys, values, attn_mask=blocked if masked else None)
+    torch.testing.assert_close(ours(queries, keys, values, mask if masked else None), wanted)
+
+
+def test_heads_divide_the_width():
+    with pytest.raises(ValueError, match="3 heads do not divide 8"):
+        Attention(8, 3)
