@@ -17,11 +17,9 @@ from triptych.colours import Colour, default_colours
 from triptych.errors import TriptychError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
     from PIL import Image
 
+    from triptych.images import ImageLike
     from triptych.readouts.explain import Explanation
     from triptych.readouts.instance import Instances
     from triptych.readouts.panoptic import PanopticMap
@@ -265,7 +263,7 @@ class MaskSet:
             overlap=overlap,
         )
 
-    def overlay(self, image: str | Path | Image.Image | np.ndarray | Tensor) -> Image.Image:
+    def overlay(self, image: ImageLike) -> Image.Image:
         """The readings side by side over the image; see :func:`triptych.render.panels.panels`.
 
         Args:
@@ -275,4 +273,6 @@ class MaskSet:
         from triptych.images import load_image
         from triptych.render.panels import panels
 
-        return panels(self, load_image(image))
+        promptable = self.class_logits is None and self.competition == "independent"
+        semantic = None if promptable else self.semantic()
+        return panels(load_image(image), semantic, self.instances(), self.panoptic())

@@ -165,12 +165,12 @@ class Grid:
         return across.index_select(0, self.rows.start)
 
     def areas(self) -> Tensor:
-        """Pixels of each window, ``(h', w')`` float32."""
+        """Pixels of each window, ``(h', w')`` int64."""
         counts = [
             axis.start.bincount(minlength=cells - axis.window + 1)
             for axis, cells in zip((self.rows, self.columns), self.masks.shape[1:], strict=True)
         ]
-        return (counts[0][:, None] * counts[1]).float()
+        return counts[0][:, None] * counts[1]
 
     def pixels(self, windows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Look closely at the windows marked in a bool ``(h', w')``.

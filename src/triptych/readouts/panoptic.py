@@ -117,7 +117,7 @@ def _compete(grid: Grid, kept: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         pixels at which each one's own ``sigmoid(m)`` is at least one half, ``(len(kept),)``.
     """
     winner = torch.zeros(grid.size, dtype=torch.long, device=grid.device)
-    own_area = torch.zeros(len(kept), device=grid.device)
+    own_area = torch.zeros(len(kept), dtype=torch.long, device=grid.device)
     if not len(kept):
         return winner, own_area
     for rows, strip in grid.only(kept).strips():

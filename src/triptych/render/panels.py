@@ -1,0 +1,128 @@
+"""The readings as pictures: one panel each, and the triptych of all three."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from triptych.errors import TriptychError
+from triptych.readouts.instance import Instance, Instances
+from triptych.readouts.panoptic import PanopticMap
+from triptych.readouts.semantic import SemanticMap
+from triptych.render.layout import Panel, arrange, font, line_width
+from triptych.render.paint import layer, paint
+from triptych.render.palette import ink, object_colour, shade
+
+
+def panels(
+    image: Tensor, semantic: SemanticMap | None, instances: Instances, panoptic: PanopticMap
+) -> Image.Image:
+    """The readings side by side over the photo, titled, above a legend of the classes in sight.
+
+    Args:
+        image: uint8 ``(H, W, 3)``, the photo that was read.
+        semantic: None leaves this panel out (promptable networks have no classes).
+        instances: the objects.
+        panoptic: the segments.
+
+    Returns:
+        An RGB image, about three times as wide as the photo.
+
+    Raises:
+        TriptychError: the photo and the readings differ in size.
+    """
+    if tuple(image.shape[:2]) != tuple(panoptic.ids.shape):
+        height, width = panoptic.ids.shape
+        raise TriptychError(
+            f"the image is {image.shape[1]}x{image.shape[0]} pixels, but the masks were made from "
+            f"one of {width}x{height}; give the same image"
+        )
+    photo = Image.fromarray(image.cpu().numpy())
+    things = f"{len(instances)} object{'' if len(instances) == 1 else 's'}"
+    parts = f"{len(panoptic.segments)} segment{'' if len(panoptic.segments) == 1 else 's'}"
+    row = [
+        Panel("instances", things, instance_panel(photo, instances)),
+        Panel("panoptic", parts, panoptic_panel(photo, panoptic)),
+    ]
+    seen = {segment.class_id for segment in panoptic.segments}
+    if semantic is not None:
+        present = np.unique(semantic.ids.cpu().numpy()).tolist()
+        counted = f"{len(present)} class{'' if len(present) == 1 else 'es'}"
+        row.insert(0, Panel("semantic", counted, semantic_panel(photo, semantic)))
+        seen.update(present)
+    classes = panoptic.classes
+    return arrange(row, [(classes.names[k], classes.colours[k]) for k in sorted(seen)])
+
+
+def semantic_panel(photo: Image.Image, semantic: SemanticMap) -> Image.Image:
+    """Every pixel tinted by its class."""
+    numbers = np.array([layer(k) for k in range(len(semantic.classes))], dtype=np.uint8)
+    layers = numbers[semantic.ids.cpu().numpy()]
+    return paint(photo, layers, semantic.classes.colours, alpha=0.6, outline=0)
+
+
+def panoptic_panel(photo: Image.Image, panoptic: PanopticMap) -> Image.Image:
+    """Segments in shades of their class's colour, with outlines; void stays as in the photo."""
+    numbers = np.array([0] + [layer(i) for i in range(len(panoptic.segments))], dtype=np.uint8)
+    earlier: Counter[int] = Counter()
+    colours = []
+    for segment in panoptic.segments:
+        colours.append(shade(panoptic.classes.colours[segment.class_id], earlier[segment.class_id]))
+        earlier[segment.class_id] += 1
+    layers = numbers[panoptic.ids.cpu().numpy()]
+    return paint(photo, layers, colours, alpha=0.6, outline=line_width(photo.size))
+
+
+def instance_panel(photo: Image.Image, instances: Instances) -> Image.Image:
+    """Objects in colours of their own, the best on top, with outlines, names and scores."""
+    layers = np.zeros((photo.height, photo.width), dtype=np.uint8)
+    for index, instance in reversed(list(enumerate(instances))):
+        window = _window(instance)
+        np.copyto(layers[window], layer(index), where=instance.mask[window].cpu().numpy())
+    colours = [object_colour(index) for index in range(len(instances))]
+    panel = paint(photo, layers, colours, alpha=0.5, outline=line_width(photo.size))
+    _write_labels(panel, instances)
+    return panel
+
+
+def _window(instance: Instance) -> tuple[slice, slice]:
+    left, top, right, bottom = (int(edge) for edge in instance.box)
+    return slice(top, bottom), slice(left, right)
+
+
+def _write_labels(panel: Image.Image, instances: Instances) -> None:
+    """Name the objects, best first, where there is room that no better one's name takes."""
+    draw = ImageDraw.Draw(panel)
+    letters = font(panel.size, 0.8)
+    taken: list[tuple[float, float, float, float]] = []
+    for index, instance in enumerate(instances):
+        text = f"{instance.name} {instance.score:.2f}"
+        wide, high = draw.textbbox((0, 0), text, font=letters)[2:]
+        pad = max(round(high / 8), 1)
+        width, height = wide + 2 * pad, high + 2 * pad
+        x0, y0, x1, y1 = instance.box
+        if max(x1 - x0, y1 - y0) < 2 * height:  # the name would hide more than it tells
+            continue
+        x = max(min(x0, panel.width - width), 0)
+        # Above the object, below it, or at its top inside.
+        places = [(x, y, x + width, y + height) for y in (y0 - height, y1, y0)]
+        free = [
+            place
+            for place in places
+            if place[1] >= 0
+            and place[3] <= panel.height
+            and not any(_overlap(place, other) for other in taken)
+        ]
+        if not free:
+            continue
+        taken.append(free[0])
+        colour = object_colour(index)
+        draw.rectangle(free[0], fill=colour)
+        draw.text((x + pad, free[0][1] + pad), text, fill=ink(colour), font=letters)
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
