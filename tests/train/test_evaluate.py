@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from torch import Tensor, nn
 from triptych.errors import TriptychError
 from triptych.images import Preprocess
 from triptych.masks import Classes
-from triptych.metrics.truth import PanopticTruth, TrueSegment
+from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
 from triptych.models.prediction import Prediction
-from triptych.segmenter import Segmenter
-from triptych.train.evaluate import Example, evaluate, plain
+from triptych.models.registry import build
+from triptych.segmenter import Segmenter, load
+from triptych.train.evaluate import Report, evaluate, evaluate_street, main
 
 CLASSES = Classes.of(["road", "sky", "car", "bus"], things=["car", "bus"])
 SIZE = 48
@@ -109,4 +112,58 @@ def test_no_image_at_all(segmenter: Segmenter) -> None:
 
 
 def test_undefined_figures_are_null_in_json() -> None:
-    assert plain({"ap": math.nan, "pq": 0.5}) == {"ap": None, "pq": 0.5}
+    report = Report({"ap": math.nan, "pq": 0.5}, {"iou": {"bus": math.nan}})
+    assert report.to_dict() == {
+        "figures": {"ap": None, "pq": 0.5},
+        "per_class": {"iou": {"bus": None}},
+    }
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of CamVid's classes that has learnt nothing."""
+    from triptych.data.camvid import CLASSES as STREET
+
+    arguments = {"classes": 11, "channels": [8] * 4, "depths": [1] * 4, "heads": [1] * 4}
+    folder = tmp_path_factory.mktemp("street")
+    torch.manual_seed(0)
+    network = build("segformer", **arguments)
+    small = Preprocess(size=(64, 96))
+    Segmenter(network, small, STREET, family="segformer", arguments=arguments).save(folder)
+    return folder
+
+
+@pytest.mark.data
+def test_the_command_measures_real_frames_and_composites(
+    street: Path, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "figures.json"
+    options = ["--data", str(shared_data), "--frames", "2", "--composites", "2"]
+    assert main(["--model", str(street), *options, "--json", str(file)]) == 0
+    told = capsys.readouterr().out
+    assert "bicyclist" in told
+    assert "frames: miou" in told
+    found = json.loads(file.read_text())
+    assert (found["split"], found["composite_split"]) == ("test", "val")
+    assert set(found["frames"]["per_class"]) == {"iou"}
+    assert set(found["composites"]["per_class"]) == {"iou", "pq", "ap"}
+    for part in ("frames", "composites"):
+        assert found[part]["figures"]["images"] == 2
+        assert 0 <= found[part]["figures"]["miou"] < 0.3
+    again = evaluate_street(load(street), shared_data, frames=2, composites=0)
+    assert set(again) == {"frames"}
+    assert again["frames"].to_dict() == found["frames"]
+
+
+def test_mistakes_end_in_one_line(
+    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--model", str(street), "--data", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("triptych: no folder")
+    assert told.count("\n") == 1
+
+
+def test_a_model_of_other_classes_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
+    with pytest.raises(TriptychError, match="has the classes road, sky, car, bus; the data have"):
+        evaluate_street(segmenter, tmp_path)

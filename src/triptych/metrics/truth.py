@@ -1,4 +1,4 @@
-"""Ground truth of one image, in the form that the metrics compare with."""
+"""Images with ground truth, in the form that the metrics compare with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from triptych.errors import TriptychError
 
@@ -69,3 +70,15 @@ class PanopticTruth:
         for segment in self.segments:
             semantic[self.ids == segment.id] = segment.class_id
         return semantic
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image and what is known about it."""
+
+    image: Tensor
+    """``(H, W, 3)`` uint8, as :func:`triptych.images.load_image` gives it."""
+    semantic: NDArray[np.integer]
+    """``(H, W)`` class ids; 255 where unknown."""
+    panoptic: PanopticTruth | None = None
+    """None where objects are not told apart: such an image counts for mIoU only."""
