@@ -227,3 +227,19 @@ def test_an_exporter_sees_operators_it_knows():
     assert not any("embedding_bag" in name for name in called)
     # The run after the export must not meet what the tracer left behind.
     torch.testing.assert_close(program.module()(tokens), Fixed()(tokens))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_trace_by_the_older_way_holds_for_other_inputs():
+    value, shapes, points, weights = (
+        t.float() if isinstance(t, Tensor) else t for t in make([(3, 4), (2, 2)])
+    )
+
+    def form(value: Tensor, points: Tensor, weights: Tensor) -> Tensor:
+        return sample(value, shapes, points, weights)
+
+    traced = torch.jit.trace(form, (value, points, weights))
+    assert "grid_sampler" in str(traced.graph)
+    torch.testing.assert_close(
+        traced(-value, points + 1, weights), form(-value, points + 1, weights)
+    )
