@@ -10,12 +10,11 @@ they prefer to refuse, because a wrong instance teaches the network to merge obj
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial import ConvexHull
 
 MAXIMAL_GAP = 3
 """Pixels. Parts of one object on both sides of a thin occluder (a pole) are joined over it."""
@@ -29,6 +28,10 @@ class Plausibility:
     minimal_height: int
     minimal_solidity: float
     """Area over area of the convex hull. Two objects side by side leave a notch in the outline."""
+
+    minimal_fill: float
+    """Area over area of the bounding box. A row of cars that recedes along the kerb can be almost
+    convex, but it is a wedge and leaves a corner of its box empty."""
 
     aspect: tuple[float, float]
     """Smallest and largest width over height of the bounding box, when clear of the border."""
@@ -44,10 +47,7 @@ def hull_area(mask: NDArray[np.bool_]) -> float:
     left = part.argmax(axis=1)
     right = part.shape[1] - part[:, ::-1].argmax(axis=1)
     points = np.concatenate([np.stack([rows + dy, xs], 1) for dy in (0, 1) for xs in (left, right)])
-    try:
-        return float(ConvexHull(points).volume)
-    except QhullError:  # never for pixel squares, which have an area; kept for degenerate input
-        return float(mask.sum())
+    return float(ConvexHull(points).volume)
 
 
 def is_single(mask: NDArray[np.bool_], borders: int, rule: Plausibility) -> bool:
@@ -62,6 +62,8 @@ def is_single(mask: NDArray[np.bool_], borders: int, rule: Plausibility) -> bool
     low, high = rule.border_aspect if borders else rule.aspect
     if not low <= width / height <= high:
         return False
+    if area / mask.size < rule.minimal_fill:
+        return False
     return area / hull_area(mask) >= rule.minimal_solidity
 
 
@@ -69,24 +71,31 @@ def single_components(
     mask: NDArray[np.bool_], rule: Plausibility
 ) -> list[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
     """Components of ``mask`` (H, W) that pass ``rule``, as (box, mask within the box) pairs."""
-    # Closing with a full square of MAXIMAL_GAP + 1 bridges gaps up to MAXIMAL_GAP; the padding
-    # keeps the erosion from eating what lies at the border.
-    pad = MAXIMAL_GAP + 1
-    square = np.ones((1, MAXIMAL_GAP + 1), bool)
-    closed = ndimage.binary_closing(np.pad(mask, pad), square)[pad:-pad, pad:-pad]
-    labels, _ = ndimage.label(closed | mask, np.ones((3, 3), bool))
     found: list[tuple[tuple[slice, slice], NDArray[np.bool_]]] = []
-    boxes: list[Any] = ndimage.find_objects(labels)
+    if not mask.any():
+        return found
+    labels, _ = ndimage.label(bridge(mask), np.ones((3, 3), bool))
+    boxes: list[tuple[slice, slice]] = ndimage.find_objects(labels)
     for number, (rows, columns) in enumerate(boxes, start=1):
         joined = labels[rows, columns] == number
-        borders = sum(
-            (
-                rows.start == 0,
-                columns.start == 0,
-                rows.stop == mask.shape[0],
-                columns.stop == mask.shape[1],
-            )
-        )
-        if is_single(joined, borders, rule):
+        borders = [rows.start == 0, rows.stop == mask.shape[0]]
+        borders += [columns.start == 0, columns.stop == mask.shape[1]]
+        if is_single(joined, sum(borders), rule):
             found.append(((rows, columns), joined & mask[rows, columns]))
     return found
+
+
+def bridge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """``mask`` (H, W) with gaps up to :data:`MAXIMAL_GAP` wide filled along the rows.
+
+    Only sideways, because thin occluders are upright.
+    """
+    reach = np.zeros(mask.shape, bool)
+    filled = mask.copy()
+    # A gap pixel is filled when the mask is found to both sides within the gap's width.
+    for left in range(1, MAXIMAL_GAP + 1):
+        for right in range(1, MAXIMAL_GAP + 2 - left):
+            reach[:] = False
+            reach[:, left:-right] = mask[:, : -left - right] & mask[:, left + right :]
+            filled |= reach
+    return filled

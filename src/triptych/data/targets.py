@@ -14,7 +14,7 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class Targets:
-    """Segments of one image with ``T`` segments and ``C`` ambiguous regions on an ``h x w`` grid."""
+    """The ``T`` segments of one image, and ``C`` ambiguous regions, on an ``h x w`` grid."""
 
     class_ids: Tensor
     """``(T,)`` int64: stuff has one entry per class present, things one per instance."""

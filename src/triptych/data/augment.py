@@ -1,0 +1,184 @@
+"""Random views of a scene: scale, crop, mirror, light, blur. Nothing here keeps a random state."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from triptych.data.scene import Pixels, Scene
+from triptych.data.targets import IGNORE
+from triptych.errors import TriptychError
+
+CROP_ATTEMPTS = 4
+MAXIMAL_SHARE = 0.75
+"""A crop of which one class covers more than this is drawn again, a few times."""
+
+PADDING = (124, 116, 104)
+"""Colour of pixels beyond the image: the mean of ImageNet, near the zero of any normalisation."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Which part of a frame to look at, and how large.
+
+    Raises:
+        TriptychError: a number is out of its range.
+    """
+
+    crop: tuple[int, int] = (320, 416)
+    """Height and width of the result."""
+
+    scale: tuple[float, float] = (0.6, 2.0)
+    """Least and greatest enlargement, drawn uniformly in the logarithm."""
+
+    mirror: float = 0.5
+    """Chance of a mirror image."""
+
+    def __post_init__(self) -> None:
+        if len(self.crop) != 2 or min(self.crop) < 1:
+            raise TriptychError(f"crop {self.crop}: give height and width in pixels")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise TriptychError(f"scale {self.scale}: give the least and the greatest")
+        if not 0 <= self.mirror <= 1:
+            raise TriptychError(f"mirror {self.mirror}: a chance lies between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Light:
+    """Strength of photometric changes; 0 switches one off.
+
+    Raises:
+        TriptychError: a number is negative, or a chance above 1.
+    """
+
+    brightness: float = 0.35
+    """Standard deviation of the logarithm of the gain. Generous: street cameras run at dusk."""
+
+    contrast: float = 0.2
+    """The same of the distance from the image's mean."""
+
+    saturation: float = 0.3
+    """The same of the distance from grey."""
+
+    hue: float = 0.05
+    """Standard deviation of the turn of the colour circle, in turns / 2 pi (radians)."""
+
+    gamma: float = 0.3
+    """Standard deviation of the logarithm of the exponent, in one image of three."""
+
+    degrade: float = 0.2
+    """Chance of blur, noise or JPEG damage."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 0 or (name == "degrade" and value > 1):
+                raise TriptychError(f"light: {name} {value} is out of range; 0 switches it off")
+
+
+def random_view(scene: Scene, view: View, random: np.random.Generator) -> Scene:
+    """Scale, crop and mirror a scene; pixels bilinearly, regions by the nearest.
+
+    The part of the source that will be seen is resized in one step. Where the scaled frame is
+    smaller than the crop, the rest is :data:`PADDING` with unknown label.
+    """
+    source = scene.regions.shape
+    low, high = np.log(view.scale)
+    scale = float(np.exp(random.uniform(low, high)))
+    table = scene.class_table()
+    for _ in range(CROP_ATTEMPTS):
+        spans = [_span(source[axis], view.crop[axis], scale, random) for axis in (0, 1)]
+        (y0, y1), (x0, x1) = (span[0] for span in spans)
+        inside = scene.regions[int(y0) : int(np.ceil(y1)) : 4, int(x0) : int(np.ceil(x1)) : 4]
+        counts = np.bincount(table[inside].ravel(), minlength=256)[:IGNORE]
+        if counts.max() <= MAXIMAL_SHARE * counts.sum():
+            break
+    (to_y, rows), (to_x, columns) = (span[1] for span in spans)
+    mirror = random.random() < view.mirror
+
+    def look(
+        plane: NDArray[np.uint8], how: Image.Resampling, fill: int | tuple[int, int, int]
+    ) -> NDArray[np.uint8]:
+        seen = Image.fromarray(plane).resize((columns, rows), how, box=(x0, y0, x1, y1))
+        if mirror:
+            seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if (rows, columns) == view.crop:
+            return np.array(seen)
+        whole = Image.new(seen.mode, (view.crop[1], view.crop[0]), fill)
+        whole.paste(seen, (to_x, to_y))
+        return np.array(whole)
+
+    return Scene(
+        look(scene.pixels, Image.Resampling.BILINEAR, PADDING),
+        look(scene.regions, Image.Resampling.NEAREST, IGNORE),
+        scene.owners,
+        scene.classes,
+    )
+
+
+def _span(
+    source: int, crop: int, scale: float, random: np.random.Generator
+) -> tuple[tuple[float, float], tuple[int, int]]:
+    """Along one axis: the interval of the source to look at, and (offset, length) in the crop."""
+    scaled = max(1, round(source * scale))
+    if scaled <= crop:
+        return (0.0, float(source)), (int(random.integers(crop - scaled + 1)), scaled)
+    start = int(random.integers(scaled - crop + 1))
+    step = source / scaled
+    return (start * step, min((start + crop) * step, source)), (0, crop)
+
+
+def random_light(pixels: Pixels, light: Light, random: np.random.Generator) -> Pixels:
+    """Change brightness, contrast, saturation and hue, sometimes gamma and sharpness.
+
+    The first four are one linear map of the colours, which Pillow applies in one pass.
+    """
+    gain = float(np.exp(random.normal(0, light.brightness)))
+    contrast = float(np.exp(random.normal(0, light.contrast)))
+    saturation = float(np.exp(random.normal(0, light.saturation)))
+    turn = float(random.normal(0, light.hue))
+    picture = Image.fromarray(pixels)
+    mean = gain * float(pixels[::8, ::8].mean())
+    matrix = gain * contrast * colour_matrix(saturation, turn)
+    offset = np.full((3, 1), (1 - contrast) * mean)
+    picture = picture.convert("RGB", tuple(np.hstack([matrix, offset]).ravel().tolist()))
+    if light.gamma and random.random() < 1 / 3:
+        exponent = float(np.exp(random.normal(0, light.gamma)))
+        table = (255 * (np.arange(256) / 255) ** exponent).round().astype(int).tolist()
+        picture = picture.point(table * 3)
+    if random.random() < light.degrade:
+        picture = _degrade(picture, random)
+    return np.array(picture)
+
+
+def colour_matrix(saturation: float, turn: float) -> NDArray[np.float64]:
+    """``(3, 3)`` map of RGB: colours ``saturation`` times as far from grey, turned by ``turn``.
+
+    Greys stay; the turn (radians) is about the grey axis.
+    """
+    luma = np.tile([0.299, 0.587, 0.114], (3, 1))
+    third = 1 / 3
+    cosine, sine = np.cos(turn), np.sin(turn) * np.sqrt(third)
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    rotation = cosine * np.eye(3) + (1 - cosine) * third + sine * cross
+    result: NDArray[np.float64] = rotation @ (luma + saturation * (np.eye(3) - luma))
+    return result
+
+
+def _degrade(picture: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Blur, noise or JPEG damage, one of the three."""
+    kind = int(random.integers(3))
+    if kind == 0:
+        return picture.filter(ImageFilter.GaussianBlur(float(random.uniform(0.4, 1.4))))
+    if kind == 1:
+        strength = int(random.integers(3, 14))
+        noise = random.integers(
+            -strength, strength + 1, (picture.height, picture.width, 3), np.int16
+        )
+        return Image.fromarray((np.asarray(picture) + noise).clip(0, 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=int(random.integers(25, 75)))
+    return Image.open(buffer)

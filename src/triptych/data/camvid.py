@@ -1,0 +1,211 @@
+"""CamVid (Brostow et al. 2009), the 480x360 frames with 11 classes of the SegNet tutorial.
+
+Folder layout: ``ROOT/{train,val,test}/{images,labels}``, images as JPEG or PNG, labels as PNG of
+class ids with 11 for void, the two matched by their stem.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from triptych.data.components import Plausibility, single_components
+from triptych.data.scene import Pixels, Regions, Scene
+from triptych.data.targets import IGNORE
+from triptych.errors import TriptychError
+from triptych.masks import Classes
+
+CLASS_NAMES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
+CLASSES = Classes.of(CLASS_NAMES, things=("car", "pedestrian", "bicyclist"))
+VOID = 11
+ROAD, PAVEMENT, CAR, PEDESTRIAN, BICYCLIST = 3, 4, 8, 9, 10
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+SINGLE_OBJECT = {
+    CAR: Plausibility(40, 6, 0.89, 0.70, (0.55, 2.7), (0.35, 2.2)),
+    PEDESTRIAN: Plausibility(40, 10, 0.66, 0.40, (0.15, 0.48), (0.12, 0.5)),
+    BICYCLIST: Plausibility(40, 10, 0.62, 0.35, (0.22, 1.5), (0.2, 1.3)),
+}
+"""What may pass for one object, by class."""
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder in the order of their names.
+
+    Raises:
+        TriptychError: the folder is missing or holds no image.
+    """
+    if not folder.is_dir():
+        raise TriptychError(f"no folder {folder}: name the root of the CamVid data")
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise TriptychError(f"no images in {folder}: expected .jpg or .png files")
+    return files
+
+
+def read_pixels(path: Path) -> Pixels:
+    """Decode an image to RGB ``(H, W, 3)``.
+
+    Raises:
+        TriptychError: the file is missing or broken.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise TriptychError(f"cannot read image {path}: {error}; restore the file") from error
+
+
+def read_labels(path: Path) -> NDArray[np.uint8]:
+    """Decode a label PNG to class ids ``(H, W)`` with :data:`IGNORE` for void.
+
+    Raises:
+        TriptychError: the file is missing, broken, not one plane of ids, or has unknown ids.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("L", "P"):
+                raise TriptychError(
+                    f"labels {path} have mode {image.mode}: expected one 8-bit plane of class ids"
+                )
+            labels = np.array(image)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise TriptychError(f"cannot read labels {path}: {error}; restore the file") from error
+    highest = int(labels.max())
+    if highest > VOID:
+        raise TriptychError(f"labels {path} hold the id {highest}: CamVid has 0 to 10, and 11 void")
+    labels[labels == VOID] = IGNORE
+    return labels
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is known about one frame, without its pixels."""
+
+    regions: Regions
+    """``(H, W)``, coded as :mod:`triptych.data.scene` says; read-only."""
+
+    owners: tuple[int, ...]
+    boxes: tuple[tuple[slice, slice], ...]
+    """Rows and columns of each single object."""
+
+
+def split_things(semantic: NDArray[np.uint8]) -> Labels:
+    """Give every plausible single object among the things its own region code.
+
+    Args:
+        semantic: ``(H, W)`` class ids, :data:`IGNORE` where unknown.
+    """
+    regions = semantic.copy()
+    owners: list[int] = []
+    boxes: list[tuple[slice, slice]] = []
+    for thing in CLASSES.thing_ids:
+        for box, part in single_components(semantic == thing, SINGLE_OBJECT[thing]):
+            code = len(CLASSES) + len(owners)
+            if code < IGNORE:  # more would be specks
+                regions[box][part] = code
+                owners.append(thing)
+                boxes.append(box)
+    regions.setflags(write=False)
+    return Labels(regions, tuple(owners), tuple(boxes))
+
+
+class CamVidScenes:
+    """The frames of one split as scenes.
+
+    Objects are told apart once a frame and kept in memory (173 kB a frame at 480x360); pixels are
+    decoded each time.
+
+    Args:
+        root: the CamVid folder.
+        split: ``train``, ``val`` or ``test``.
+        split_objects: False leaves all things as regions of unknown split.
+
+    Raises:
+        TriptychError: the folder is missing or holds no image.
+    """
+
+    def __init__(self, root: str | Path, split: str, *, split_objects: bool = True) -> None:
+        self.root, self.split, self.split_objects = Path(root), split, split_objects
+        self.files = image_files(self.root / split / "images")
+        self._known: dict[int, Labels] = {}
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Scene:
+        """Frame ``index``.
+
+        Raises:
+            TriptychError: image or labels are missing or broken, or differ in size.
+        """
+        labels = self.labels(index)
+        pixels = read_pixels(self.files[index])
+        _same_size(pixels, labels.regions, self.files[index])
+        return Scene(pixels, labels.regions, labels.owners, len(CLASSES))
+
+    def labels(self, index: int) -> Labels:
+        """What is known about frame ``index``; raises as access by index does."""
+        if index not in self._known:
+            semantic = read_labels(_label_file(self.root, self.split, self.files[index]))
+            self._known[index] = split_things(semantic) if self.split_objects else _as_is(semantic)
+        return self._known[index]
+
+
+class CamVidSet(Dataset[tuple[Tensor, Tensor]]):
+    """Frames with dense labels, for mean intersection over union.
+
+    Items are ``(pixels (H, W, 3) uint8, ids (H, W) int64)``; void is :data:`IGNORE`.
+    """
+
+    def __init__(self, root: str | Path, split: str = "val") -> None:
+        self.root = Path(root)
+        self.split = split
+        self.files = image_files(self.root / split / "images")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        path = self.files[index]
+        pixels = read_pixels(path)
+        labels = read_labels(_label_file(self.root, self.split, path))
+        _same_size(pixels, labels, path)
+        return torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64))
+
+
+def _label_file(root: Path, split: str, image: Path) -> Path:
+    return root / split / "labels" / f"{image.stem}.png"
+
+
+def _as_is(semantic: NDArray[np.uint8]) -> Labels:
+    semantic.setflags(write=False)
+    return Labels(semantic, (), ())
+
+
+def _same_size(pixels: Pixels, labels: NDArray[np.uint8], path: Path) -> None:
+    if pixels.shape[:2] != labels.shape:
+        height, width = labels.shape
+        raise TriptychError(
+            f"image {path} is {pixels.shape[1]}x{pixels.shape[0]}, its labels {width}x{height}: "
+            "the two must match"
+        )

@@ -1,0 +1,100 @@
+"""An image with its regions: the form in which samples are pasted, cropped and resized.
+
+All labels live in one uint8 map, so that every geometric step resamples a single plane:
+
+    0 .. K-1      pixels of that class, with no instance: stuff, or things of unknown split
+    K ..  254     single objects; ``owners[region - K]`` is the class
+    255           unknown (void, padding)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from triptych.data.targets import IGNORE, Targets
+
+Pixels = NDArray[np.uint8]
+Regions = NDArray[np.uint8]
+
+MINIMAL_VISIBLE = 30
+"""Pixels. An instance with less on view is no target; its pixels become ambiguous."""
+
+MINIMAL_SHARE = 0.15
+"""An instance of which less than this share is unoccluded is no target either."""
+
+MINIMAL_STUFF = 16
+"""Pixels. Stuff with less stays in the dense map, but asks no query for a mask."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image, its regions and who owns them."""
+
+    pixels: Pixels
+    """``(H, W, 3)`` RGB."""
+
+    regions: Regions
+    """``(H, W)``, coded as the module says."""
+
+    owners: tuple[int, ...]
+    """Class id of every single object; object ``i`` is region ``classes + i``."""
+
+    classes: int
+    """Number of classes ``K``."""
+
+    def class_table(self) -> NDArray[np.uint8]:
+        """Lookup ``(256,)`` from region to class id, :data:`IGNORE` for the unknown."""
+        table = np.full(256, IGNORE, np.uint8)
+        table[: self.classes] = np.arange(self.classes)
+        table[self.classes : self.classes + len(self.owners)] = self.owners
+        return table
+
+    def semantic(self) -> NDArray[np.uint8]:
+        """Dense class ids ``(H, W)``, :data:`IGNORE` where unknown."""
+        return self.class_table()[self.regions]
+
+    def visible(self) -> NDArray[np.int64]:
+        """Pixels on view of every region code, ``(256,)``."""
+        return np.bincount(self.regions.ravel(), minlength=256)
+
+
+def hide(scene: Scene, lost: NDArray[np.bool_]) -> Scene:
+    """Turn the objects whose region code is marked in ``lost`` (256,) into ambiguous pixels."""
+    fold = np.arange(256, dtype=np.uint8)
+    fold[lost] = scene.class_table()[lost]
+    return Scene(scene.pixels, fold[scene.regions], scene.owners, scene.classes)
+
+
+def to_targets(scene: Scene, thing_ids: tuple[int, ...]) -> Targets:
+    """Turn the region map into the targets of the training criterion.
+
+    Objects with fewer than :data:`MINIMAL_VISIBLE` pixels in the image become ambiguous.
+    """
+    count = scene.visible()
+    first, last = scene.classes, scene.classes + len(scene.owners)
+    lost = np.zeros(256, bool)
+    lost[first:last] = (count[first:last] > 0) & (count[first:last] < MINIMAL_VISIBLE)
+    if lost.any():
+        scene = hide(scene, lost)
+        count = scene.visible()
+    stuff = [c for c in range(first) if c not in thing_ids and count[c] >= MINIMAL_STUFF]
+    objects = [code for code in range(first, last) if count[code]]
+    unclear = [c for c in thing_ids if count[c]]
+    chosen = [*stuff, *objects]
+    plane = torch.from_numpy(scene.regions)
+    return Targets(
+        class_ids=torch.from_numpy(scene.class_table()[chosen].astype(np.int64)),
+        masks=_planes(plane, chosen),
+        semantic=torch.from_numpy(scene.semantic().astype(np.int64)),
+        ambiguous=_planes(plane, unclear),
+        ambiguous_class_ids=torch.tensor(unclear, dtype=torch.int64),
+    )
+
+
+def _planes(regions: torch.Tensor, codes: list[int]) -> torch.Tensor:
+    """One bool plane ``(n, h, w)`` for each region code."""
+    return regions[None] == torch.tensor(codes, dtype=torch.uint8)[:, None, None]
