@@ -81,7 +81,8 @@ def _parse(arguments: Sequence[str]) -> Command:
 
 def _summary(box: str) -> str:
     """The gist of the framed, many-lined message with which tyro refuses arguments."""
-    inside = [re.sub("[│╭╮╰╯─]", "", line).rstrip() for line in box.splitlines()[1:]]
+    # Lines and corners; dashes where the terminal has no others.
+    inside = [re.sub("[│╭╮╰╯─]|-{4,}", "", line).rstrip() for line in box.splitlines()[1:]]
     # Eight spaces in front of it: the help text of the argument that is meant.
     text = "\n".join(line.strip() for line in inside if not line.startswith(" " * 9)).strip()
     gist = " ".join(text.split("\n\n")[0].split()).rstrip(".")

@@ -25,6 +25,7 @@ from triptych.files import atomic_write
 from triptych.masks import MaskSet
 from triptych.readouts.instance import Instance
 from triptych.readouts.panoptic import PanopticMap
+from triptych.render.panels import panels
 
 FORMAT = "triptych-prediction"
 VERSION = 1
@@ -130,7 +131,7 @@ class Results:
         pictures = {
             ".semantic.png": _class_ids(semantic.ids, len(masks.classes)),
             ".panoptic.png": _segment_ids(panoptic.ids),
-            ".overlay.png": masks.overlay(image),
+            ".overlay.png": panels(image, semantic, instances, panoptic),
         }
         for end, picture in pictures.items():
             with atomic_write(self.path(end)) as path:
