@@ -133,6 +133,24 @@ class Predict:
 
 
 @dataclass(frozen=True)
+class Demo:
+    """Segment frames of a real street, which a package brings along."""
+
+    out: Path = Path("out/demo")
+    """Folder for the frames, their results, and one picture of all."""
+
+    model: str = "street"
+    """A bundled checkpoint, or the folder of one."""
+
+    def run(self) -> int:
+        """Make the picture and say where it is."""
+        from triptych.demo import run_demo
+
+        print(f"The picture: {one_line(str(run_demo(self.out, self.model).absolute()))}")
+        return 0
+
+
+@dataclass(frozen=True)
 class Models:
     """List what can be loaded and what can be trained."""
 
@@ -172,7 +190,7 @@ class Train:
 def parse(arguments: Sequence[str]) -> Command:
     """Turn arguments into a command; prints and raises SystemExit for help and mistakes."""
     command: Command = tyro.extras.subcommand_cli_from_dict(
-        {"predict": Predict, "train": Train, "models": Models},
+        {"demo": Demo, "predict": Predict, "train": Train, "models": Models},
         prog="triptych",
         description="Image segmentation: one mask set, read three ways. See also: --version.",
         args=arguments,
