@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.masks import Classes
+from triptych.metrics.truth import Example
 from triptych.train import parts
-from triptych.train.evaluate import Example
 from triptych.train.loop import run
 from triptych.train.recipe import Recipe
 from triptych.train.strict import Document, build
@@ -53,17 +53,23 @@ class Halves(Dataset[Any]):
         )
         return Sample(pixels, targets, str(index))
 
-    def examples(self, *, limit: int = 2) -> Iterator[Example]:
-        for index in range(limit):
-            sample = self[index]
+
+def examples_of_halves(*, limit: int = 2) -> dict[str, Iterator[Example]]:
+    def some(first: int) -> Iterator[Example]:
+        for index in range(first, first + limit):
+            sample = Halves(seed=0)[index]
             yield Example(sample.pixels.permute(1, 2, 0), sample.targets.semantic.numpy())
+
+    return {"": some(0), "other": some(5)}
 
 
 @pytest.fixture(autouse=True)
 def _halves(monkeypatch):
-    monkeypatch.setitem(parts.DATASETS, "halves", f"{__name__}:Halves")
+    monkeypatch.setitem(parts.DATASETS, "halves", "here:Halves")
+    monkeypatch.setitem(parts.EXAMPLES, "halves", "here:examples")
     find = parts._find
-    monkeypatch.setattr(parts, "_find", lambda p: Halves if p.endswith(":Halves") else find(p))
+    known = {"here:Halves": Halves, "here:examples": examples_of_halves}
+    monkeypatch.setattr(parts, "_find", lambda place: known.get(place) or find(place))
 
 
 def recipe(**sections) -> Recipe:
@@ -97,7 +103,7 @@ def test_averaged_weights_are_evaluated_on_the_data_sets_examples():
     figures = made.evaluate(made.model, 5)
     assert figures["images"] == 3
     assert 0 <= figures["miou"] <= 1
-    assert figures.keys() >= {"iou/left", "iou/right"}
+    assert figures.keys() >= {"iou/left", "iou/right", "other_miou", "other_iou/left"}
 
 
 def test_start_from_takes_all_weights_but_a_class_head_of_another_size(tmp_path, capsys):

@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-import yaml
 
 from triptych.errors import TriptychError
 from triptych.train.recipe import Recipe, differences, read_recipe
@@ -131,15 +130,24 @@ def test_overrides_replace_add_and_are_as_strict(write):
 
 def test_differences_leave_out_what_does_not_change_the_result(write):
     path = write(MINIMAL)
-    old = yaml.safe_load(read_recipe(path).to_yaml())
+    old = read_recipe(path).to_yaml()
     harmless = ["data.workers=5", "time_limit=9", "logging.every=4", "evaluation.every=3"]
-    assert differences(old, yaml.safe_load(read_recipe(path, harmless).to_yaml())) == []
+    assert differences(old, read_recipe(path, harmless)) == []
     changed = read_recipe(path, ["optimisation.seed=1", "model.arguments.dim=64", *harmless])
-    assert differences(old, yaml.safe_load(changed.to_yaml())) == [
+    assert differences(old, changed) == [
         "model.arguments",
         "model.arguments.dim",
         "optimisation.seed",
     ]
+
+
+def test_recipe_of_an_earlier_version_is_compared_by_what_its_gaps_mean(write):
+    path = write(MINIMAL)
+    assert differences(MINIMAL, read_recipe(path)) == []
+    assert differences(MINIMAL, read_recipe(path, ["optimisation.power=2"])) == [
+        "optimisation.power"
+    ]
+    assert "optimisation.momentum" in differences(MINIMAL + "  momentum: 1\n", read_recipe(path))
 
 
 def test_every_field_is_documented():

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -270,9 +269,7 @@ class Training:
 
     def _check(self, position: Position) -> None:
         """Refuse to go on with another recipe: the result would be neither run's."""
-        changed = differences(
-            yaml.safe_load(position.recipe), yaml.safe_load(self.recipe.to_yaml())
-        )
+        changed = differences(position.recipe, self.recipe)
         if changed:
             raise TriptychError(
                 f"the run in {self.out} was started with another recipe: {', '.join(changed)} "

@@ -35,9 +35,12 @@ them."""
 
 DATASETS: dict[str, str] = {"street": "triptych.data.street:StreetDataset"}
 """Name to ``module:callable``. It takes ``seed`` and the recipe's ``data.arguments``; the result
-has ``classes``, and ``result[index]`` is a ``Sample`` that depends on seed and index alone. To be
-evaluated on, it has ``examples(...)``, which takes the recipe's ``evaluation.arguments`` and gives
-:class:`triptych.train.evaluate.Example`."""
+has ``classes``, and ``result[index]`` is a ``Sample`` that depends on seed and index alone."""
+
+EXAMPLES: dict[str, str] = {"street": "triptych.train.examples:street_examples"}
+"""Name of a training set to the ``module:callable`` that gives the examples to evaluate on. It
+takes the recipe's ``evaluation.arguments`` and, if not among them, ``root`` of the training data;
+the result is a fresh :data:`triptych.train.examples.Examples`."""
 
 
 @dataclass(frozen=True)
@@ -181,17 +184,22 @@ def _dataset(recipe: Recipe) -> Any:
 
 
 def _evaluation(recipe: Recipe, dataset: Any) -> Callable[[nn.Module, int], dict[str, float]]:
-    """All figures of the averaged weights, and the IoU of each class as ``iou/NAME``."""
-    settings = recipe.evaluation
-    if not hasattr(dataset, "examples"):
+    """Figures of the averaged weights on each set of examples, and the IoU of each class.
+
+    A set's figures are called ``SET_FIGURE``, those of the main set just ``FIGURE``; the IoUs,
+    ``iou/CLASS``.
+    """
+    settings, name = recipe.evaluation, recipe.data.dataset
+    if name not in EXAMPLES:
         raise TriptychError(
-            f"the training set {recipe.data.dataset!r} has no examples to evaluate on; "
-            "set evaluation.every to 0"
+            f"the training set {name!r} has no examples to evaluate on; set evaluation.every to 0"
         )
-    examples = functools.partial(call, dataset.examples, settings.arguments, "evaluation.arguments")
+    root = {key: value for key, value in recipe.data.arguments.items() if key == "root"}
+    arguments = {**root, **settings.arguments}
+    examples = functools.partial(call, _find(EXAMPLES[name]), arguments, "evaluation.arguments")
     examples()  # a mistake in the arguments shows now and not after an hour
 
-    def figures(average: nn.Module, step: int) -> dict[str, float]:
+    def measure(average: nn.Module, step: int) -> dict[str, float]:
         where = next(average.parameters()).device
         segmenter = Segmenter(
             average,
@@ -199,13 +207,18 @@ def _evaluation(recipe: Recipe, dataset: Any) -> Callable[[nn.Module, int], dict
             dataset.classes,
             autocast=autocast_type(recipe.optimisation.precision, where),
         )
-        report = evaluate(
-            segmenter, examples(), threshold=settings.threshold, overlap=settings.overlap
-        )
-        by_class = {f"iou/{name}": value for name, value in report.per_class["iou"].items()}
-        return report.figures | by_class
+        measured: dict[str, float] = {}
+        for name, images in examples().items():
+            report = evaluate(
+                segmenter, images, threshold=settings.threshold, overlap=settings.overlap
+            )
+            before = f"{name}_" if name else ""
+            by_class = {f"iou/{kind}": iou for kind, iou in report.per_class["iou"].items()}
+            figures = report.figures | by_class
+            measured |= {f"{before}{figure}": value for figure, value in figures.items()}
+        return measured
 
-    return figures
+    return measure
 
 
 def _model(recipe: ModelRecipe, arguments: Mapping[str, Any]) -> nn.Module:

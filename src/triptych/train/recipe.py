@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -289,10 +290,19 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return strict.build(Recipe, document)
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Dotted keys at which two recipes (parsed YAML) differ, without the :data:`HARMLESS` ones."""
+def differences(old: str, new: Recipe) -> list[str]:
+    """Dotted keys at which two recipes differ, without the :data:`HARMLESS` ones.
+
+    Args:
+        old: what :meth:`Recipe.to_yaml` gave, perhaps in an earlier version: keys that it does
+            not have stand for their defaults.
+        new: the other recipe.
+    """
+    values = yaml.safe_load(old)
+    with contextlib.suppress(TriptychError):  # it has keys that are gone: then they differ
+        values = strict.build(Recipe, strict.Document("", values)).to_plain()
     keys = []
-    flat_old, flat_new = dict(_flatten(old)), dict(_flatten(new))
+    flat_old, flat_new = dict(_flatten(values)), dict(_flatten(new.to_plain()))
     for key in sorted(flat_old.keys() | flat_new.keys()):
         harmless = any(key == name or key.startswith(f"{name}.") for name in HARMLESS)
         if not harmless and flat_old.get(key) != flat_new.get(key):

@@ -1,0 +1,57 @@
+"""What models are measured on while they are trained, by name of the training set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+
+from triptych.data.camvid import CamVidScenes
+from triptych.data.composites import CompositeSet
+from triptych.data.scene import Scene
+from triptych.errors import TriptychError
+from triptych.metrics.truth import Example
+
+Examples = Mapping[str, Iterator[Example]]
+"""Sets of examples by name; the name goes before their figures. The main set is called ``""``."""
+
+
+def street_examples(
+    root: str | Path, *, split: str = "val", frames: int = 0, composites: int = 0, seed: int = 0
+) -> Examples:
+    """Plain CamVid frames for mIoU, and composites of known objects for PQ and mask AP.
+
+    Args:
+        root: folder that holds ``camvid/`` and ``coco/``.
+        split: of CamVid; objects are pasted from COCO's "val" in any case.
+        frames: how many frames, spread evenly over the split; 0 takes all.
+        composites: how many composites, likewise; 0 leaves this set out.
+        seed: of the composites.
+
+    Returns:
+        ``""``: the frames; ``"composite"``: the composites, if any.
+
+    Raises:
+        TriptychError: data are missing, or a number is negative.
+    """
+    if frames < 0 or composites < 0:
+        raise TriptychError("evaluation.arguments: frames and composites must not be negative")
+    scenes = CamVidScenes(Path(root) / "camvid", split)
+    sets = {"": (frame_example(scenes[index]) for index in spread(len(scenes), frames))}
+    if composites:
+        made = CompositeSet(root, camvid_split=split, count=len(scenes), seed=seed)
+        sets["composite"] = (made[index] for index in spread(len(made), composites))
+    return sets
+
+
+def spread(length: int, count: int) -> list[int]:
+    """``count`` indices spread evenly over ``range(length)``; all of them for 0."""
+    if count == 0 or count >= length:
+        return list(range(length))
+    return [index * length // count for index in range(count)]
+
+
+def frame_example(scene: Scene) -> Example:
+    """A frame whose truth is by class only."""
+    return Example(torch.from_numpy(scene.pixels), scene.semantic())
