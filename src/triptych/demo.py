@@ -46,7 +46,7 @@ def run_demo(out: Path, model: str = "street") -> Path:
 
 
 def _stack(pictures: list[Path]) -> Image.Image:
-    opened = [Image.open(path) for path in pictures]
+    opened = [Image.open(path).convert("RGB") for path in pictures]
     width = max(picture.width for picture in opened)
     whole = Image.new("RGB", (width, sum(picture.height for picture in opened)))
     top = 0
