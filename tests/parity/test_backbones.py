@@ -6,7 +6,7 @@ import functools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from transformers import ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
 
@@ -21,7 +21,7 @@ depths = st.tuples(*[st.integers(1, 3)] * 4).map(list)
 sides = st.integers(33, 100)
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(
     depths=depths,
     heads=st.sampled_from(([1, 2, 4, 8], [2, 2, 4, 4], [3, 6, 12, 24])),
@@ -54,7 +54,7 @@ def test_swin_maps(published, close, depths, heads, window, patch, expansion, ba
         close(mine, other)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(
     depths=depths,
     stem=st.sampled_from((4, 8)),
