@@ -93,7 +93,7 @@ def random_view(scene: Scene, view: View, random: np.random.Generator) -> Scene:
         spans = [_span(source[axis], view.crop[axis], scale, random) for axis in (0, 1)]
         (y0, y1), (x0, x1) = (span[0] for span in spans)
         inside = scene.regions[int(y0) : int(np.ceil(y1)) : 4, int(x0) : int(np.ceil(x1)) : 4]
-        counts = np.bincount(table[inside].ravel(), minlength=256)[:IGNORE]
+        counts = np.bincount(table[inside].ravel(), minlength=IGNORE)[:IGNORE]
         if counts.max() <= MAXIMAL_SHARE * counts.sum():
             break
     (to_y, rows), (to_x, columns) = (span[1] for span in spans)

@@ -3,8 +3,7 @@
 CamVid labels pixels by class only, so touching cars share one region. A component becomes an
 instance only when its outline is that of one object: compact (it fills most of its convex hull),
 with the proportions of its class, and large enough to judge. All else stays a region of unknown
-split. The thresholds were set by looking at the decisions on random CamVid training frames;
-they prefer to refuse, because a wrong instance teaches the network to merge objects.
+split. The limits prefer to refuse, because a wrong instance teaches the network to merge objects.
 """
 
 from __future__ import annotations
@@ -19,25 +18,32 @@ from scipy.spatial import ConvexHull
 MAXIMAL_GAP = 3
 """Pixels. Parts of one object on both sides of a thin occluder (a pole) are joined over it."""
 
+MINIMAL_AREA = 40
+"""Pixels at 480x360. Below that, outlines say nothing."""
+
 
 @dataclass(frozen=True)
-class Plausibility:
-    """Limits within which a component is taken for one object. Lengths are pixels at 480x360."""
-
-    minimal_area: int
-    minimal_height: int
-    minimal_solidity: float
-    """Area over area of the convex hull. Two objects side by side leave a notch in the outline."""
-
-    minimal_fill: float
-    """Area over area of the bounding box. A row of cars that recedes along the kerb can be almost
-    convex, but it is a wedge and leaves a corner of its box empty."""
+class Shape:
+    """One view of an object, as limits on its outline. Lengths are pixels at 480x360."""
 
     aspect: tuple[float, float]
-    """Smallest and largest width over height of the bounding box, when clear of the border."""
+    """Smallest and largest width over height of the bounding box."""
 
-    border_aspect: tuple[float, float]
-    """The same for a component that the image border cuts: part of the object is missing."""
+    height: int
+    """Smallest height of the box."""
+
+    solidity: float
+    """Smallest area over area of the convex hull. Two objects side by side leave a notch."""
+
+    fill: float
+    """Smallest area over area of the box."""
+
+    lopsided: float = 1.0
+    """Largest distance of the centre of mass from the middle of the box, over its width. A row of
+    cars that recedes along the kerb is a wedge, almost convex, but heavy on one side."""
+
+    cut: bool = False
+    """Whether this is the view of an object that an image border cuts."""
 
 
 def hull_area(mask: NDArray[np.bool_]) -> float:
@@ -50,27 +56,44 @@ def hull_area(mask: NDArray[np.bool_]) -> float:
     return float(ConvexHull(points).volume)
 
 
-def is_single(mask: NDArray[np.bool_], borders: int, rule: Plausibility) -> bool:
+def is_single(mask: NDArray[np.bool_], borders: int, shapes: tuple[Shape, ...]) -> bool:
     """Tell whether ``mask`` (h, w), cut to its box, looks like one object.
 
-    ``borders`` is the number of image borders that the box touches.
+    Args:
+        mask: the component.
+        borders: number of image borders that its box touches.
+        shapes: the views of an object of its class; one of them must fit.
     """
     height, width = mask.shape
-    area = int(mask.sum())
-    if area < rule.minimal_area or height < rule.minimal_height or borders > 2:
+    area = int(np.count_nonzero(mask))
+    if area < MINIMAL_AREA or borders > 2:
         return False
-    low, high = rule.border_aspect if borders else rule.aspect
-    if not low <= width / height <= high:
+    fill, aspect = area / mask.size, width / height
+    fitting = [
+        shape
+        for shape in shapes
+        if shape.cut == (borders > 0)
+        and shape.aspect[0] <= aspect <= shape.aspect[1]
+        and height >= shape.height
+        and fill >= shape.fill
+    ]
+    if not fitting:
         return False
-    if area / mask.size < rule.minimal_fill:
-        return False
-    return area / hull_area(mask) >= rule.minimal_solidity
+    solidity, lopsided = area / hull_area(mask), lopsidedness(mask)
+    return any(s.solidity <= solidity and s.lopsided >= lopsided for s in fitting)
+
+
+def lopsidedness(mask: NDArray[np.bool_]) -> float:
+    """Distance of the centre of mass of ``mask`` (h, w) from the middle, over the width."""
+    columns = mask.sum(axis=0)
+    centre = (np.arange(len(columns)) + 0.5) @ columns / columns.sum()
+    return float(abs(centre / len(columns) - 0.5))
 
 
 def single_components(
-    mask: NDArray[np.bool_], rule: Plausibility
+    mask: NDArray[np.bool_], shapes: tuple[Shape, ...]
 ) -> list[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
-    """Components of ``mask`` (H, W) that pass ``rule``, as (box, mask within the box) pairs."""
+    """Components of ``mask`` (H, W) that look like one object, each as box and mask in the box."""
     found: list[tuple[tuple[slice, slice], NDArray[np.bool_]]] = []
     if not mask.any():
         return found
@@ -80,7 +103,7 @@ def single_components(
         joined = labels[rows, columns] == number
         borders = [rows.start == 0, rows.stop == mask.shape[0]]
         borders += [columns.start == 0, columns.stop == mask.shape[1]]
-        if is_single(joined, sum(borders), rule):
+        if is_single(joined, sum(borders), shapes):
             found.append(((rows, columns), joined & mask[rows, columns]))
     return found
 
