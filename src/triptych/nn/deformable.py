@@ -102,7 +102,7 @@ def sample(value: Tensor, shapes: Shapes, points: Tensor, weights: Tensor) -> Te
         raise ValueError(f"maps {shapes} do not have {value.shape[1]} cells in all")
     # In half precision a coordinate would miss by a quarter of a cell.
     points = points.to(torch.promote_types(points.dtype, torch.float32))
-    traced = torch.compiler.is_exporting() or torch.jit.is_tracing()
+    traced = torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
     if value.device.type == "cpu" and not traced:
         return sample_by_bags(value, shapes, points, weights)
     return sample_by_grid(value, shapes, points, weights)
