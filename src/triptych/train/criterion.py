@@ -133,9 +133,7 @@ class Criterion(nn.Module):
         logits = sample_logits(masks[:, None], points).squeeze(1)
         counts = [len(query) for query, _ in matches]
         truth, known = [], []
-        for target, (_, segment), where in zip(
-            targets, matches, points.split(counts), strict=True
-        ):
+        for target, (_, segment), where in zip(targets, matches, points.split(counts), strict=True):
             truth.append(sample_nearest(target.masks[segment], where))
             known.append(sample_nearest(target.known.expand(len(segment), -1, -1), where))
         truth_at, known_at = torch.cat(truth).float(), torch.cat(known).float()
@@ -158,7 +156,9 @@ class Criterion(nn.Module):
         truth = torch.cat(
             [sample_nearest(t.semantic[None], p) for t, p in zip(targets, points, strict=True)]
         )
-        weights = self.class_weights
-        if weights is not None:
-            weights = weights.to(likelihood.device)
-        return F.nll_loss(likelihood, truth, weights, ignore_index=IGNORE)
+        weights = torch.ones(reading.shape[1]) if self.class_weights is None else self.class_weights
+        weights = weights.to(reading.device)
+        loss = F.nll_loss(likelihood, truth, weights, ignore_index=IGNORE, reduction="sum")
+        known = truth[truth != IGNORE]
+        # The weighted mean; a batch of nothing but void costs nothing, and is no 0 / 0.
+        return loss / weights[known].sum().clamp(min=1e-6)

@@ -50,7 +50,9 @@ class Matcher(nn.Module):
         self.own_query = own_query
 
     @torch.no_grad()
-    def forward(self, prediction: Prediction, targets: list[Targets]) -> list[tuple[Tensor, Tensor]]:
+    def forward(
+        self, prediction: Prediction, targets: list[Targets]
+    ) -> list[tuple[Tensor, Tensor]]:
         """Match a batch.
 
         Returns:

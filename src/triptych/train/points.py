@@ -12,9 +12,14 @@ from torch import Tensor
 
 
 def sample_logits(masks: Tensor, points: Tensor) -> Tensor:
-    """Read ``(M, C, h, w)`` maps at points ``(M, P, 2)``, bilinearly: ``(M, C, P)``."""
+    """Read ``(M, C, h, w)`` maps at points ``(M, P, 2)``, bilinearly: ``(M, C, P)``.
+
+    Beyond the outermost pixel centres the border's value goes on. (Zeros there, as in PointRend's
+    code, would make every mask look unsure along the image border and draw the points to it.)
+    """
     grid = (2 * points - 1).unsqueeze(1)
-    return F.grid_sample(masks, grid, align_corners=False).squeeze(2)
+    sampled = F.grid_sample(masks, grid, padding_mode="border", align_corners=False)
+    return sampled.squeeze(2)
 
 
 def sample_nearest(masks: Tensor, points: Tensor) -> Tensor:

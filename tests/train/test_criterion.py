@@ -1,0 +1,215 @@
+"""The losses: values against plain formulas, and what they teach."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.train.test_matcher import stripes, targets
+from triptych.data.targets import IGNORE, Targets
+from triptych.models.prediction import Prediction
+from triptych.train.criterion import Criterion
+from triptych.train.matcher import Matcher
+
+
+def criterion(**arguments: object) -> Criterion:
+    """A criterion with unit weights unless given."""
+    settings = {"classification": 1.0, "mask": 1.0, "dice": 1.0, "points": 2000} | arguments
+    return Criterion(Matcher(points=500), **settings)  # type: ignore[arg-type]
+
+
+def right(truth: Tensor, class_ids: list[int], classes: int, queries: int) -> Prediction:
+    """A prediction that is right about everything: query ``i`` has segment ``i``."""
+    logits = torch.full((1, queries, *truth.shape[1:]), -20.0)
+    logits[0, : len(truth)] = torch.where(truth, 20.0, -20.0)
+    labels = torch.full((1, queries, classes + 1), -20.0)
+    labels[0, len(truth) :, classes] = 20
+    for query, class_id in enumerate(class_ids):
+        labels[0, query, class_id] = 20
+    return Prediction(logits, labels)
+
+
+def test_a_perfect_prediction_costs_almost_nothing_and_each_mistake_its_own_term() -> None:
+    truth, ids = stripes(3), [0, 2, 1]
+    labels = targets(ids, truth, torch.tensor(ids)[truth.float().argmax(0)])
+    loss = criterion(semantic=1.0)
+    good = right(truth, ids, 3, 5)
+    assert good.class_logits is not None
+    wrong_class = dataclasses.replace(good, class_logits=good.class_logits.roll(1, -1))
+    wrong_mask = dataclasses.replace(good, mask_logits=-good.mask_logits)
+    perfect, other_class, other_mask = (
+        {term: value.item() for term, value in loss(p, [labels]).items()}
+        for p in (good, wrong_class, wrong_mask)
+    )
+    # Points are drawn to the edges of a mask, where even the right one is unsure.
+    assert perfect["class"] < 1e-3
+    assert perfect["mask"] < 0.5
+    assert perfect["dice"] < 0.3
+    assert perfect["semantic"] < 0.1
+    assert other_class["class"] > 5
+    assert other_class["mask"] == pytest.approx(perfect["mask"], abs=0.1)
+    assert other_mask["mask"] > 2
+    assert other_mask["dice"] > 2 * perfect["dice"]
+    assert other_mask["semantic"] > 1
+
+
+def test_class_loss_is_the_weighted_cross_entropy() -> None:
+    truth = stripes(1)
+    prediction = Prediction(
+        torch.full((1, 2, 16, 16), 5.0), torch.tensor([[[2.0, 1.0], [0.5, 0.0]]])
+    )
+    prediction.mask_logits[0, 1] = -5
+    value = criterion(no_object=0.1)(prediction, [targets([0], truth)])["class"].item()
+    matched = math.log(1 + math.exp(-1.0))  # query 0 is class 0
+    unmatched = math.log(1 + math.exp(0.5))  # query 1 is "no object"
+    assert value == pytest.approx((matched + 0.1 * unmatched) / 1.1, rel=1e-5)
+
+
+def test_mask_losses_equal_those_on_all_pixels_where_logits_are_constant() -> None:
+    # With constant logits every point says the same, so sampling cannot matter.
+    truth = torch.ones(1, 16, 16, dtype=torch.bool)
+    prediction = Prediction(torch.full((1, 1, 8, 8), 0.7), torch.zeros(1, 1, 2))
+    losses = criterion(points=100)(prediction, [targets([0], truth)])
+    chance = 1 / (1 + math.exp(-0.7))
+    assert losses["mask"].item() == pytest.approx(-math.log(chance), rel=1e-5)
+    dice = 1 - (2 * 100 * chance + 1) / (100 * chance + 100 + 1)
+    assert losses["dice"].item() == pytest.approx(dice, rel=1e-5)
+
+
+def test_semantic_loss_is_the_likelihood_of_the_reading() -> None:
+    classes = torch.tensor([[[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    prediction = Prediction(torch.tensor([[[[1.0]], [[-0.5]]]]), classes)
+    semantic = torch.ones((4, 4), dtype=torch.long)
+    labels = targets([], torch.zeros((0, 4, 4), dtype=torch.bool), semantic)
+    value = criterion(semantic=1.0, points=10)(prediction, [labels])["semantic"].item()
+    shares = classes[0].softmax(-1)[:, :2]
+    reading = (torch.tensor([1.0, -0.5]).sigmoid()[:, None] * shares).sum(0)
+    assert value == pytest.approx(-math.log((reading[1] / reading.sum()).item()), rel=1e-4)
+
+
+def test_class_weights_shift_the_semantic_loss_between_classes() -> None:
+    prediction = Prediction(torch.zeros(1, 2, 4, 4), torch.tensor([[[2.0, 0.0, 0.0]] * 2]))
+    semantic = torch.zeros(4, 4, dtype=torch.long)
+    semantic[2:] = 1
+    labels = [targets([], torch.zeros((0, 4, 4), dtype=torch.bool), semantic)]
+
+    def value(weights: tuple[float, ...]) -> float:
+        torch.manual_seed(0)
+        return criterion(semantic=1.0, class_weights=weights)(prediction, labels)["semantic"].item()
+
+    assert value((1.0, 9.0)) > value((1.0, 1.0)) > value((9.0, 1.0))
+
+
+def test_unknown_pixels_teach_nothing() -> None:
+    truth = stripes(2)
+    semantic = torch.where(truth[0], 0, 1)
+    semantic[:, 8:] = IGNORE
+    labels = targets([0, 1], truth, semantic)
+    logits = torch.randn(1, 3, 16, 16, requires_grad=True)
+    prediction = Prediction(logits, torch.zeros(1, 3, 3))
+    sum(criterion(semantic=1.0)(prediction, [labels]).values()).backward()  # type: ignore[union-attr]
+    assert logits.grad is not None
+    assert logits.grad[..., :8].abs().max() > 0
+    assert logits.grad[..., 9:].abs().max() == 0  # column 8 is read by points just left of it
+
+
+def test_a_query_inside_an_ambiguous_region_is_not_taught_no_object() -> None:
+    region = torch.zeros(1, 16, 16, dtype=torch.bool)
+    region[0, :, :8] = True
+    plain = targets([], torch.zeros((0, 16, 16), dtype=torch.bool))
+    unsure = dataclasses.replace(plain, ambiguous=region, ambiguous_class_ids=torch.tensor([0]))
+    logits = torch.full((1, 2, 16, 16), -9.0)
+    logits[0, 0, :, :8] = 9  # inside the region
+    logits[0, 1, :, 8:] = 9  # elsewhere
+
+    def gradient(labels: Targets) -> Tensor:
+        classes = torch.zeros(1, 2, 3, requires_grad=True)
+        criterion()(Prediction(logits, classes), [labels])["class"].backward()
+        assert classes.grad is not None
+        return classes.grad[0].abs().sum(1)
+
+    assert (gradient(plain) > 0).all()
+    assert gradient(unsure)[0] == 0
+    assert gradient(unsure)[1] > 0
+
+
+def test_a_matched_query_in_an_ambiguous_region_still_learns_its_class() -> None:
+    truth = stripes(2)
+    labels = dataclasses.replace(
+        targets([0], truth[:1]), ambiguous=truth[:1], ambiguous_class_ids=torch.tensor([0])
+    )
+    classes = torch.zeros(1, 1, 3, requires_grad=True)
+    logits = torch.where(truth[:1], 9.0, -9.0)[None]
+    criterion()(Prediction(logits, classes), [labels])["class"].backward()
+    assert classes.grad is not None
+    assert classes.grad[0, 0, 0] < 0
+
+
+def test_every_layer_adds_its_losses() -> None:
+    truth = stripes(2)
+    last = Prediction(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 4))
+    labels = [targets([0, 1], truth)]
+    one = criterion()(last, labels)
+    three = criterion()(dataclasses.replace(last, auxiliary=(last, last)), labels)
+    assert three["class"].item() == pytest.approx(3 * one["class"].item(), rel=1e-5)
+    assert three["mask"].item() == pytest.approx(3 * one["mask"].item(), rel=1e-5)
+
+
+def test_weights_scale_the_terms() -> None:
+    truth = stripes(2)
+    prediction = Prediction(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 4))
+    labels = [targets([0, 1], truth)]
+    torch.manual_seed(0)
+    one = criterion()(prediction, labels)
+    torch.manual_seed(0)
+    other = criterion(dice=3.0)(prediction, labels)
+    assert other["mask"].item() == pytest.approx(one["mask"].item())
+    assert other["dice"].item() == pytest.approx(3 * one["dice"].item(), rel=1e-5)
+
+
+def test_masks_are_normalised_by_the_segments_of_all_processes() -> None:
+    truth = stripes(2)
+    prediction = Prediction(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 4))
+    labels = [targets([0, 1], truth)]
+    alone = criterion()(prediction, labels)["mask"].item()
+    shared = criterion()(prediction, labels, lambda mine: mine * 2)["mask"].item()
+    assert shared == pytest.approx(alone / 2, rel=1e-5)
+
+
+def test_a_batch_without_any_object_still_reaches_every_output() -> None:
+    nothing = targets([], torch.zeros((0, 8, 8), dtype=torch.bool), torch.full((8, 8), IGNORE))
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    classes = torch.randn(2, 3, 5, requires_grad=True)
+    losses = criterion(semantic=1.0)(Prediction(logits, classes), [nothing, nothing])
+    total = torch.stack(list(losses.values())).sum()
+    total.backward()
+    assert torch.isfinite(total)
+    assert logits.grad is not None
+    assert classes.grad is not None
+    assert classes.grad.abs().sum() > 0
+
+
+def test_following_the_gradient_finds_the_segments() -> None:
+    truth, ids = stripes(3), [0, 1, 1]
+    semantic = torch.tensor(ids)[truth.float().argmax(0)]
+    logits = torch.zeros(1, 6, 16, 16).normal_(0, 0.1).requires_grad_()
+    classes = torch.zeros(1, 6, 3).normal_(0, 0.1).requires_grad_()
+    optimiser = torch.optim.Adam([logits, classes], lr=0.2)
+    loss = criterion(semantic=1.0, points=256)
+    for _ in range(60):
+        optimiser.zero_grad()
+        terms = loss(Prediction(logits, classes), [targets(ids, truth, semantic)])
+        torch.stack(list(terms.values())).sum().backward()
+        optimiser.step()
+    best = classes[0].softmax(-1)
+    kept = [q for q in range(6) if best[q].argmax() != 2]
+    found = sorted(
+        (best[q].argmax().item(), *(logits[0, q] > 0).nonzero().amin(0).tolist()) for q in kept
+    )
+    assert found == [(0, 0, 0), (1, 6, 0), (1, 11, 0)]
+    assert F.one_hot(best[kept].argmax(-1), 3)[:, 2].sum() == 0
