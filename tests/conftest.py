@@ -1,4 +1,4 @@
-"""What every test shares: fixed seeds, one thread, and the optional folder of real images."""
+"""What every test shares: nothing left to chance, one thread, the optional folder of images."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# The same examples in every run, and no verdict by the clock of a busy machine.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)
