@@ -153,7 +153,7 @@ class Geometry:
             )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MaskSet:
     """What a network says about one image: ``N`` masks, each with a class. Never modified.
 
@@ -208,6 +208,14 @@ class MaskSet:
                 f"a mask set of {queries} {self.competition} masks and {columns - 1} classes "
                 f"does not fit together; expected {wanted}"
             )
+
+    def __repr__(self) -> str:
+        queries, h, w = self.mask_logits.shape
+        height, width = self.geometry.image_size
+        return (
+            f"MaskSet({queries} {self.competition} masks on {w}x{h} cells, "
+            f"{len(self.classes)} classes, image {width}x{height})"
+        )
 
     def __len__(self) -> int:
         """The number of queries, ``N``."""

@@ -139,7 +139,7 @@ class Grid:
         height = len(self.rows)
         queries, cells, across = self.masks.shape
         per_row = queries * max(across * cells / height, 1)
-        step = max(self._numbers // int(per_row), 8 * -(-height // cells))
+        step = max(self._numbers // int(per_row), 4 * -(-height // cells))
         for top in range(0, height, step):
             pixels = slice(top, min(top + step, height))
             rows, cells_used = self.rows.cut(pixels)

@@ -85,7 +85,7 @@ def trace_panoptic(
             if won == 0:
                 fates[query] = Fate.NO_PIXEL
                 continue
-            if won < overlap * own:
+            if won / own < overlap:  # a division is exact where the share is: 55 of 100 is 0.55
                 fates[query] = Fate.OVERLAP
                 continue
             fates[query] = Fate.KEPT
