@@ -34,7 +34,10 @@ MINIMAL_HEIGHT = {CAR: 24, PEDESTRIAN: 40, BICYCLIST: 40}
 MINIMAL_FILL = {CAR: 0.6, PEDESTRIAN: 0.3, BICYCLIST: 0.3}
 """Area over box area: of thinner shapes most is hidden behind something else."""
 
-WIDTH_OVER_HEIGHT = {CAR: (0.6, 3.2), PEDESTRIAN: (0.2, 0.5), BICYCLIST: (0.25, 1.5)}
+MAXIMAL_FILL = {CAR: 1.0, PEDESTRIAN: 0.72, BICYCLIST: 0.9}
+"""People who fill their box are cut off at the waist."""
+
+WIDTH_OVER_HEIGHT = {CAR: (0.55, 3.2), PEDESTRIAN: (0.2, 0.5), BICYCLIST: (0.25, 1.5)}
 """Proportions of whole objects in a street; people who sit, lie or are cut at the waist are not."""
 
 LARGEST_SIDE = 256
@@ -51,6 +54,15 @@ MINIMAL_OWN_HEIGHT = 30
 """Pixels. Height of CamVid's own objects from which they are worth cutting out."""
 
 FRAMES_TO_TRY = 4
+
+ATTEMPTS = 8
+"""Cut-outs looked at before one is taken that is dark or grey."""
+
+MINIMAL_BRIGHTNESS = 36
+"""Mean of the channels, 0 to 255."""
+
+MINIMAL_COLOUR = 3
+"""Mean difference of the greatest and the least channel, 0 to 255."""
 
 Sides = frozenset[Literal["left", "right"]]
 
@@ -116,9 +128,26 @@ class CocoCutouts:
                 )
 
     def draw(self, class_id: int, random: np.random.Generator) -> Cutout:
-        """Choose an object of a class at random and cut it out."""
+        """Choose an object of a class at random and cut it out.
+
+        Night views and photographs without colour are passed over while there is choice.
+        """
         found = self.outlines[class_id]
-        return cut(found[int(random.integers(len(found)))])
+        for _ in range(ATTEMPTS):
+            cutout = cut(found[int(random.integers(len(found)))])
+            if presentable(cutout):
+                break
+        return cutout
+
+
+def presentable(cutout: Cutout) -> bool:
+    """Whether an object looks as by day and in colour."""
+    pixels = np.asarray(cutout.picture)[::2, ::2]
+    seen = pixels[pixels[..., 3] > 127][:, :3]
+    if not len(seen):
+        return False
+    colour = float((seen.max(axis=1) - seen.min(axis=1)).mean())
+    return float(seen.mean()) >= MINIMAL_BRIGHTNESS and colour >= MINIMAL_COLOUR
 
 
 class FrameCutouts:
@@ -286,8 +315,8 @@ def _objects(
             continue
         near = [ride for ride in rides if _overlap(annotation["bbox"], ride["bbox"])]
         mounted = [ride for ride in near if _mounted(annotation["bbox"], ride["bbox"])]
-        if len(near) == 1 and mounted:
-            yield BICYCLIST, tallness, [annotation, near[0]]
+        if len(mounted) == 1:
+            yield BICYCLIST, tallness, [annotation, mounted[0]]
         elif not near:  # beside a bicycle a person may be hidden by it, or push it: left out
             yield class_id, tallness, [annotation]
 
@@ -304,10 +333,15 @@ def _mounted(person: list[float], ride: list[float]) -> bool:
     """Whether a person's box ``x, y, w, h`` lies over that of a bicycle as a rider's does."""
     left, top, width, height = person
     ride_left, ride_top, ride_width, ride_height = ride
-    shared = min(left + width, ride_left + ride_width) - max(left, ride_left)
-    feet, wheels = top + height, ride_top + ride_height
-    above = top < ride_top and ride_top + ride_height / 3 < feet < wheels + 0.1 * height
-    return above and shared > 0.6 * min(width, ride_width) and ride_height < 1.2 * height
+    aside = abs(left + width / 2 - ride_left - ride_width / 2) / ride_width
+    head = (ride_top - top) / height
+    feet = (top + height - ride_top) / ride_height
+    return (
+        aside < 0.25
+        and 0.2 < head < 0.65
+        and 0.5 < feet < 1.05
+        and 0.5 < ride_height / height < 1.25
+    )
 
 
 def _outline(
@@ -343,7 +377,9 @@ def _usable(
         return False
     narrow, wide = WIDTH_OVER_HEIGHT[outline.class_id]
     fill = sum(part["area"] for part in parts) / (width * height)
-    if not narrow <= width / height <= wide or fill < MINIMAL_FILL[outline.class_id]:
+    if not narrow <= width / height <= wide:
+        return False
+    if not MINIMAL_FILL[outline.class_id] <= fill <= MAXIMAL_FILL[outline.class_id]:
         return False
     if outline.class_id == PEDESTRIAN:
         pieces = parts[0]["segmentation"]
