@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from triptych.images import Preprocess
 from triptych.masks import Classes
-from triptych.models.prediction import Prediction
+from triptych.prediction import Prediction
 from triptych.models.registry import build
 from triptych.segmenter import Segmenter
 

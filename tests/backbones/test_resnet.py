@@ -7,7 +7,7 @@ import torch
 
 from triptych.backbones import resnet
 from triptych.backbones.resnet import TORCHVISION_RESNET_RULES, Bottleneck, ResNet
-from triptych.weights.keymap import to_ours
+from triptych.keymap import to_ours
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 64), (57, 90), (129, 33)])

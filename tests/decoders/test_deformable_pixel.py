@@ -12,7 +12,7 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixe
 
 from triptych.decoders.deformable_pixel import DEFORMABLE_PIXEL_RULES, DeformablePixelDecoder
 from triptych.decoders.pixel import PixelFeatures
-from triptych.weights.keymap import load_published
+from triptych.keymap import load_published
 
 CHANNELS = (5, 7, 9, 11)
 Sizes = list[tuple[int, int]]

@@ -7,7 +7,7 @@ import torch
 
 from triptych.backbones.mit import Block
 from triptych.errors import TriptychError
-from triptych.models.prediction import Prediction
+from triptych.prediction import Prediction
 from triptych.models.segformer import SIZES, SegFormer, segformer
 
 

@@ -132,8 +132,9 @@ def test_a_point_fades_out_over_one_cell_beyond_the_border(form, axis, side):
         assert read.item() == pytest.approx(wanted, abs=1e-6)
 
 
-def test_what_is_not_a_number_is_seen_and_stays_with_its_query():
-    value, shapes, points, weights = make([(3, 4), (2, 2)], queries=4)
+@pytest.mark.parametrize("heads", [1, 2])
+def test_what_is_not_a_number_is_seen_and_stays_with_its_query(heads):
+    value, shapes, points, weights = make([(3, 4), (2, 2)], queries=4, heads=heads)
     clean = sample_by_bags(value, shapes, points, weights)
     points[0, 1] = math.nan
     points[0, 2] = math.inf

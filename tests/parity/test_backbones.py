@@ -13,7 +13,7 @@ from transformers import ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
 from triptych.backbones import resnet, swin
 from triptych.backbones.resnet import RESNET_RULES, ResNet
 from triptych.backbones.swin import SWIN_RULES, Swin
-from triptych.weights.keymap import load_published, to_ours, to_theirs
+from triptych.keymap import load_published, to_ours, to_theirs
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 

@@ -23,7 +23,7 @@ from triptych.backbones.swin import Swin
 from triptych.decoders.deformable_pixel import DeformablePixelDecoder
 from triptych.decoders.query import QueryDecoder
 from triptych.models.mask2former import MASK2FORMER_RULES, Mask2Former, mask2former
-from triptych.weights.keymap import load_published, to_ours, to_theirs
+from triptych.keymap import load_published, to_ours, to_theirs
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 

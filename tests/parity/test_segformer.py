@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from triptych.models.segformer import SEGFORMER_RULES, SIZES, SegFormer, segformer
-from triptych.weights.keymap import load_published, to_ours, to_theirs
+from triptych.keymap import load_published, to_ours, to_theirs
 
 
 def ours_like(config: SegformerConfig) -> SegFormer:

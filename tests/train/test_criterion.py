@@ -8,11 +8,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.train.test_matcher import stripes, targets
 from torch import Tensor
 
-from tests.train.test_matcher import stripes, targets
 from triptych.data.targets import IGNORE, Targets
-from triptych.models.prediction import Prediction
+from triptych.prediction import Prediction
 from triptych.train.criterion import Criterion
 from triptych.train.matcher import Matcher
 
@@ -112,7 +112,7 @@ def test_unknown_pixels_teach_nothing() -> None:
     labels = targets([0, 1], truth, semantic)
     logits = torch.randn(1, 3, 16, 16, requires_grad=True)
     prediction = Prediction(logits, torch.zeros(1, 3, 3))
-    sum(criterion(semantic=1.0)(prediction, [labels]).values()).backward()  # type: ignore[union-attr]
+    sum(criterion(semantic=1.0)(prediction, [labels]).values()).backward()
     assert logits.grad is not None
     assert logits.grad[..., :8].abs().max() > 0
     assert logits.grad[..., 9:].abs().max() == 0  # column 8 is read by points just left of it

@@ -13,8 +13,8 @@ from triptych.errors import TriptychError
 from triptych.images import Preprocess
 from triptych.masks import Classes
 from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
-from triptych.models.prediction import Prediction
 from triptych.models.registry import build
+from triptych.prediction import Prediction
 from triptych.segmenter import Segmenter, load
 from triptych.train.evaluate import Report, evaluate, evaluate_street, main
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from triptych.data.targets import IGNORE, Targets
 from triptych.errors import TriptychError
-from triptych.models.prediction import Prediction
+from triptych.prediction import Prediction
 from triptych.train.matcher import Matcher, pairwise_cross_entropy, pairwise_dice
 
 

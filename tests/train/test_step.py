@@ -5,7 +5,7 @@ import torch
 from tests.train.tiny import TinyCriterion, TinyData, TinyModel, collate
 
 from triptych.errors import TriptychError
-from triptych.models.prediction import Prediction
+from triptych.prediction import Prediction
 from triptych.train.step import (
     LossModule,
     autocast_type,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from triptych.data.targets import Targets
-from triptych.models.prediction import Prediction
+from triptych.prediction import Prediction
 from triptych.train.loop import run
 from triptych.train.parts import Parts
 from triptych.train.processes import choose_device, joined

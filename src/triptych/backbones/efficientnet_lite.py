@@ -44,6 +44,7 @@ class SameConv(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, C', ceil(H / stride), ceil(W / stride))``."""
         if self.stride[0] > 1:
             bottom, right = (
                 max((math.ceil(size / self.stride[0]) - 1) * self.stride[0] + kernel - size, 0)
@@ -75,9 +76,7 @@ def conv_norm(
 class InvertedBottleneck(nn.Module):
     """Expand, convolve each channel alone, project; with a shortcut where shapes agree."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
         self.shortcut = stride == 1 and inputs == outputs
@@ -86,6 +85,7 @@ class InvertedBottleneck(nn.Module):
         self.project = conv_norm(hidden, outputs, 1, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, C', H / stride, W / stride)``."""
         y = self.project(self.depthwise(self.expand(x)))
         return x + y if self.shortcut else y
 
@@ -101,7 +101,7 @@ class EfficientNetLite(nn.Module):
     def __init__(self, width: float, depth: float) -> None:
         super().__init__()
         self.stem = conv_norm(3, STEM_WIDTH, 3, stride=2)
-        self.stages = nn.ModuleList()
+        stages: list[nn.Sequential] = []
         inputs, widths = STEM_WIDTH, []
         for index, (repeats, kernel, stride, expansion, outputs) in enumerate(STAGES):
             outputs = _round_width(outputs * width)
@@ -115,8 +115,9 @@ class EfficientNetLite(nn.Module):
                     )
                 )
                 inputs = outputs
-            self.stages.append(nn.Sequential(*blocks))
+            stages.append(nn.Sequential(*blocks))
             widths.append(outputs)
+        self.stages = nn.ModuleList(stages)
         self.channels = tuple(widths[tap] for tap in TAPS)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -192,17 +193,15 @@ def _rename(published: dict[str, Tensor], trunk: EfficientNetLite) -> dict[str, 
         "_project_conv": "project.0",
         "_bn2": "project.1",
     }
-    homes = [
-        f"stages.{stage}.{block}"
-        for stage, blocks in enumerate(trunk.stages)
-        for block in range(len(blocks))
+    blocks = [
+        name for name, module in trunk.named_modules() if isinstance(module, InvertedBottleneck)
     ]
     renamed = {}
     for key, tensor in published.items():
         head, *rest = key.split(".")
         if head == "_blocks":
             number, part, leaf = rest
-            renamed[f"{homes[int(number)]}.{parts[part]}.{leaf}"] = tensor
+            renamed[f"{blocks[int(number)]}.{parts[part]}.{leaf}"] = tensor
         elif head == "_conv_stem":
             renamed[f"stem.0.{rest[0]}"] = tensor
         elif head == "_bn0":

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from triptych.keymap import Rename, Stack, under
 from triptych.nn.drop_path import DropPath, drop_path_rates
 from triptych.nn.initialise import initialise
-from triptych.weights.keymap import Rename, Stack, under
 
 # Inside this file features lie as (B, h, w, C): what linear layers and norms want, while a
 # convolution sees the same memory as a channels-last map.

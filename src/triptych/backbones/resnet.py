@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.weights.keymap import Rename
+from triptych.keymap import Rename
 
 
 class Bottleneck(nn.Module):

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from triptych.keymap import Drop, Rename, Stack, under
 from triptych.nn.drop_path import DropPath, drop_path_rates
 from triptych.nn.initialise import initialise
-from triptych.weights.keymap import Drop, Rename, Stack, under
 
 # Inside this file features lie as (B, h, w, C), in windows as (B * windows, n, C), n = window².
 

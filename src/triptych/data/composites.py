@@ -13,8 +13,7 @@ from triptych.data.cutouts import CocoCutouts
 from triptych.data.paste import compose
 from triptych.data.scene import Scene
 from triptych.errors import TriptychError
-from triptych.metrics.truth import PanopticTruth, TrueSegment
-from triptych.train.evaluate import Example
+from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
 
 
 class CompositeSet(Dataset[Example]):

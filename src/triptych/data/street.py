@@ -1,10 +1,8 @@
-"""What the model ``street`` is trained and measured on: CamVid frames with pasted COCO objects."""
+"""What the model ``street`` is trained on: CamVid frames with pasted objects, in random views."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +10,12 @@ import torch
 from torch.utils.data import Dataset
 
 from triptych.data.augment import Light, View, random_light, random_view
-from triptych.data.camvid import CLASSES, CamVidScenes, CamVidSet
-from triptych.data.composites import CompositeSet
+from triptych.data.camvid import CLASSES, CamVidScenes
 from triptych.data.cutouts import CocoCutouts, FrameCutouts, Mixture
 from triptych.data.paste import compose
 from triptych.data.scene import Scene, to_targets
-from triptych.data.targets import IGNORE, Sample
+from triptych.data.targets import Sample
 from triptych.errors import TriptychError
-from triptych.train.evaluate import Example
 
 
 class StreetDataset(Dataset[Sample]):
@@ -91,46 +87,3 @@ class StreetDataset(Dataset[Sample]):
         scene = random_view(scene, self.view, random)
         lit = random_light(scene.pixels, self.light, random)
         return Scene(lit, scene.regions, scene.owners, scene.classes), number
-
-    def examples(
-        self,
-        *,
-        composites: int = 101,
-        frames: int | None = None,
-        split: str = "val",
-        coco_split: str = "val",
-    ) -> Iterator[Example]:
-        """Images to measure on: composites with panoptic truth, then CamVid frames without.
-
-        Where there are frames, composites are left out of mIoU, so that each figure is that of
-        one kind of image.
-
-        Args:
-            composites: number of composites, see :class:`CompositeSet`.
-            frames: number of plain frames, all by default.
-            split: split of CamVid.
-            coco_split: split of COCO.
-
-        Raises:
-            TriptychError: data are missing or broken.
-        """
-        plain = CamVidSet(self.root / "camvid", split)
-        shown = len(plain) if frames is None else min(frames, len(plain))
-        made: Iterator[Example] = iter(())
-        if composites:
-            fixed = CompositeSet(
-                self.root, camvid_split=split, coco_split=coco_split, count=composites
-            )
-            made = (fixed[index] for index in range(composites))
-            if shown:
-                made = (_without_semantic(example) for example in made)
-        return itertools.chain(made, (_plain_example(plain, index) for index in range(shown)))
-
-
-def _without_semantic(example: Example) -> Example:
-    return dataclasses.replace(example, semantic=np.full_like(example.semantic, IGNORE))
-
-
-def _plain_example(frames: CamVidSet, index: int) -> Example:
-    image, ids = frames[index]
-    return Example(image, ids.numpy())

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.decoders.pixel import ConvNorm, PixelFeatures
+from triptych.keymap import Rename, under
 from triptych.nn.deformable import (
     DEFORMABLE_ATTENTION_RULES,
     DeformableAttention,
@@ -16,7 +17,6 @@ from triptych.nn.deformable import (
 )
 from triptych.nn.deformable_bags import Shapes
 from triptych.nn.position import sine_position
-from triptych.weights.keymap import Rename, under
 
 
 class DeformableEncoderLayer(nn.Module):

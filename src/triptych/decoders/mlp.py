@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from triptych.keymap import Rename
 from triptych.nn.initialise import initialise
-from triptych.weights.keymap import Rename
 
 
 class MLPDecoder(nn.Module):

@@ -28,14 +28,17 @@ class ConvNorm(nn.Sequential):
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, groups: int = 1, activate: bool = True
     ) -> None:
+        convolution = nn.Conv2d(
+            inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False
+        )
+        nn.init.kaiming_uniform_(convolution.weight, a=1)
         layers: list[nn.Module] = [
-            nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False),
+            convolution,
             nn.GroupNorm(32 if outputs % 32 == 0 else 8, outputs),
         ]
         if activate:
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
-        nn.init.kaiming_uniform_(self[0].weight, a=1)
 
 
 class EncoderLayer(nn.Module):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.decoders.pixel import PixelFeatures
-from triptych.models.prediction import Prediction
+from triptych.keymap import Rename, Stack, under
 from triptych.nn.attention import Attention
 from triptych.nn.position import sine_position
-from triptych.weights.keymap import Rename, Stack, under
+from triptych.prediction import Prediction
 
 
 class MLP(nn.Sequential):
@@ -19,7 +21,7 @@ class MLP(nn.Sequential):
     def __init__(self, inputs: int, hidden: int, outputs: int, layers: int) -> None:
         widths = [inputs] + [hidden] * (layers - 1) + [outputs]
         modules: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             modules += [nn.Linear(before, after), nn.ReLU()]
         super().__init__(*modules[:-1])
 
@@ -192,9 +194,7 @@ QUERY_DECODER_RULES = (
     Rename("decoder.layernorm.{p}", "norm.{p}"),
     # Every second module of our MLP is a ReLU.
     *(
-        Rename(
-            f"decoder.mask_predictor.mask_embedder.{n}.0.{{p}}", f"head.embedding.{2 * n}.{{p}}"
-        )
+        Rename(f"decoder.mask_predictor.mask_embedder.{n}.0.{{p}}", f"head.embedding.{2 * n}.{{p}}")
         for n in range(3)
     ),
 )

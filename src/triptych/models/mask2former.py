@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from triptych.backbones.registry import build_backbone
@@ -11,8 +13,8 @@ from triptych.decoders.deformable_pixel import DEFORMABLE_PIXEL_RULES, Deformabl
 from triptych.decoders.pixel import FPNPixelDecoder
 from triptych.decoders.query import QUERY_DECODER_RULES, QueryDecoder
 from triptych.errors import TriptychError
-from triptych.models.prediction import Prediction
-from triptych.weights.keymap import Drop, Rename, under
+from triptych.keymap import Drop, Rename, under
+from triptych.prediction import Prediction
 
 
 class Mask2Former(nn.Module):
@@ -41,7 +43,7 @@ def mask2former(
     *,
     classes: int,
     backbone: str = "swin_tiny",
-    backbone_arguments: dict | None = None,
+    backbone_arguments: dict[str, Any] | None = None,
     pixel_decoder: str = "deformable",
     encoder_layers: int = 6,
     encoder_feedforward: int = 1024,
@@ -71,15 +73,16 @@ def mask2former(
         masked: masked (True) or plain (False) cross-attention.
     """
     trunk = build_backbone(backbone, **(backbone_arguments or {}))
+    channels: tuple[int, int, int, int] = trunk.channels  # type: ignore[assignment]
     shared = {
         "heads": heads,
         "feedforward": encoder_feedforward,
         "encoder_layers": encoder_layers,
     }
     if pixel_decoder == "deformable":
-        pixels: nn.Module = DeformablePixelDecoder(trunk.channels, dim, **shared)
+        pixels: nn.Module = DeformablePixelDecoder(channels, dim, **shared)
     elif pixel_decoder == "fpn":
-        pixels = FPNPixelDecoder(trunk.channels, dim, separable=separable, **shared)
+        pixels = FPNPixelDecoder(channels, dim, separable=separable, **shared)
     else:
         raise TriptychError(f"no pixel decoder is called {pixel_decoder!r}; use deformable or fpn")
     query_decoder = QueryDecoder(

@@ -32,7 +32,7 @@ def build(family: str, **arguments: Any) -> nn.Module:
         return getattr(importlib.import_module(module), builder)(**arguments)
     except TypeError as error:
         # A builder's signature names its arguments, so Python's own words are the clearest.
-        raise TriptychError(f"cannot build {family}: {error}; mend the model's arguments") from error
+        raise TriptychError(f"cannot build {family}: {error}; mend its arguments") from error
 
 
 def _names() -> str:

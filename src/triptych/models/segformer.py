@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from triptych.backbones.mit import MIT_RULES, MiT
 from triptych.decoders.mlp import MLP_DECODER_RULES, MLPDecoder
 from triptych.errors import TriptychError
-from triptych.models.prediction import Prediction
-from triptych.weights.keymap import under
+from triptych.keymap import under
+from triptych.prediction import Prediction
 
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
     "b0": ((32, 64, 160, 256), (2, 2, 2, 2), 256),

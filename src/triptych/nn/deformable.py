@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from triptych.keymap import Rename
 from triptych.nn.constants import constant
 from triptych.nn.deformable_bags import Shapes, sample_by_bags
-from triptych.weights.keymap import Rename
 
 
 class DeformableAttention(nn.Module):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.data.targets import IGNORE, Targets
-from triptych.models.prediction import Prediction
+from triptych.prediction import Prediction
 from triptych.train.matcher import Matcher
 from triptych.train.points import sample_logits, sample_nearest, uncertain_points
 
@@ -80,28 +80,33 @@ class Criterion(nn.Module):
         segments = max(1.0, mean_over_processes(sum(len(t.class_ids) for t in targets)))
         totals: dict[str, Tensor] = {}
         for layer in (*prediction.auxiliary, prediction):
-            layer = Prediction(layer.mask_logits.float(), layer.class_logits.float())
+            assert layer.class_logits is not None, "a pixel labeller has another criterion"
+            masks, classes = layer.mask_logits.float(), layer.class_logits.float()
             matches = self.matcher(layer, targets)
-            losses = {"class": self._class_loss(layer, targets, matches)}
-            losses |= self._mask_losses(layer, targets, matches, segments)
+            losses = {"class": self._class_loss(masks, classes, targets, matches)}
+            losses |= self._mask_losses(masks, targets, matches, segments)
             if self.weights["semantic"]:
-                losses["semantic"] = self._semantic_loss(layer, targets)
+                losses["semantic"] = self._semantic_loss(masks, classes, targets)
             for term, loss in losses.items():
                 totals[term] = totals.get(term, 0) + self.weights[term] * loss
         return totals
 
     def _class_loss(
-        self, layer: Prediction, targets: list[Targets], matches: list[tuple[Tensor, Tensor]]
+        self,
+        mask_logits: Tensor,
+        class_logits: Tensor,
+        targets: list[Targets],
+        matches: list[tuple[Tensor, Tensor]],
     ) -> Tensor:
         """Cross-entropy over all queries, "no object" weighing ``no_object``."""
-        batch, queries, columns = layer.class_logits.shape
-        truth = torch.full((batch, queries), columns - 1, device=layer.class_logits.device)
+        batch, queries, columns = class_logits.shape
+        truth = torch.full((batch, queries), columns - 1, device=class_logits.device)
         weight = torch.full((batch, queries), self.no_object, device=truth.device)
         for number, (target, (query, segment)) in enumerate(zip(targets, matches, strict=True)):
-            weight[number, self._undecided(layer.mask_logits[number], target)] = 0
+            weight[number, self._undecided(mask_logits[number], target)] = 0
             truth[number, query] = target.class_ids[segment]
             weight[number, query] = 1
-        loss = F.cross_entropy(layer.class_logits.flatten(0, 1), truth.flatten(), reduction="none")
+        loss = F.cross_entropy(class_logits.flatten(0, 1), truth.flatten(), reduction="none")
         return (loss * weight.flatten()).sum() / weight.sum().clamp(min=1e-6)
 
     @staticmethod
@@ -117,17 +122,15 @@ class Criterion(nn.Module):
 
     def _mask_losses(
         self,
-        layer: Prediction,
+        mask_logits: Tensor,
         targets: list[Targets],
         matches: list[tuple[Tensor, Tensor]],
         segments: float,
     ) -> dict[str, Tensor]:
         """Cross-entropy and dice of the matched masks at points where they are unsure."""
-        masks = torch.cat(
-            [layer.mask_logits[number, query] for number, (query, _) in enumerate(matches)]
-        )
+        masks = torch.cat([mask_logits[number, query] for number, (query, _) in enumerate(matches)])
         if not len(masks):  # no segment in the whole batch; keep the graph for the optimiser
-            nothing = 0 * layer.mask_logits.sum()
+            nothing = 0 * mask_logits.sum()
             return {"mask": nothing, "dice": nothing}
         points = uncertain_points(masks, self.points)
         logits = sample_logits(masks[:, None], points).squeeze(1)
@@ -145,11 +148,13 @@ class Criterion(nn.Module):
             "dice": dice.sum() / segments,
         }
 
-    def _semantic_loss(self, layer: Prediction, targets: list[Targets]) -> Tensor:
+    def _semantic_loss(
+        self, mask_logits: Tensor, class_logits: Tensor, targets: list[Targets]
+    ) -> Tensor:
         """Negative log-likelihood of the semantic reading at uniformly drawn points."""
-        points = torch.rand(len(targets), self.points, 2, device=layer.mask_logits.device)
-        inside = sample_logits(layer.mask_logits, points).sigmoid()  # (B, N, P)
-        classes = layer.class_logits.softmax(-1)[..., :-1]
+        points = torch.rand(len(targets), self.points, 2, device=mask_logits.device)
+        inside = sample_logits(mask_logits, points).sigmoid()  # (B, N, P)
+        classes = class_logits.softmax(-1)[..., :-1]
         reading = classes.transpose(1, 2) @ inside  # (B, K, P)
         # Not clamped: a pixel whose true class has likelihood 0 must still have a gradient.
         likelihood = (reading + 1e-6).log() - (reading.sum(1, keepdim=True) + 1e-6).log()

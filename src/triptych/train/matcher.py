@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from triptych.data.targets import Targets
 from triptych.errors import TriptychError
-from triptych.models.prediction import Prediction
+from triptych.prediction import Prediction
 from triptych.train.points import sample_logits, sample_nearest
 
 FORBIDDEN = 1e6
@@ -62,6 +62,7 @@ class Matcher(nn.Module):
             TriptychError: a cost is not finite; the message names the image and the term.
         """
         mask_logits = prediction.mask_logits.float()
+        assert prediction.class_logits is not None, "a pixel labeller has nothing to match"
         probabilities = prediction.class_logits.float().softmax(-1)
         points = torch.rand(len(targets), self.points, 2, device=mask_logits.device)
         logits = sample_logits(mask_logits, points)
@@ -100,8 +101,8 @@ class Matcher(nn.Module):
     def _allowed(self, class_ids: Tensor, queries: int) -> Tensor:
         """``(N, T)``: whether a query may answer for a segment."""
         owner = torch.full_like(class_ids, -1)
-        for query, class_id in enumerate(self.own_query):
-            owner[class_ids == class_id] = query
+        for number, class_id in enumerate(self.own_query):
+            owner[class_ids == class_id] = number
         query = torch.arange(queries, device=class_ids.device)[:, None]
         free = (query >= len(self.own_query)) & (owner < 0)
         return free | (query == owner)

@@ -22,6 +22,7 @@ from triptych.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.train.criterion import Criterion as SetCriterion
 from triptych.train.evaluate import evaluate
+from triptych.train.labelling import LabellingCriterion
 from triptych.train.matcher import Matcher
 from triptych.train.recipe import ModelRecipe, Recipe
 from triptych.train.step import Criterion, autocast_type
@@ -76,8 +77,6 @@ def assemble(recipe: Recipe) -> Parts:
     classes: Classes = dataset.classes
     arguments = {**recipe.model.arguments, "classes": len(classes)}
     model = _model(recipe.model, arguments)
-    losses = dict(recipe.criterion)
-    matching = call(Matcher, losses.pop("matcher", None) or {}, "criterion.matcher")
 
     def export(average: nn.Module, folder: Path, step: int) -> None:
         config = ModelConfig(
@@ -91,12 +90,21 @@ def assemble(recipe: Recipe) -> Parts:
 
     return Parts(
         model=model,
-        criterion=call(SetCriterion, losses, "criterion", matching),
+        criterion=_criterion(recipe.criterion, model),
         dataset=dataset,
         collate=collate,
         evaluate=_evaluation(recipe, dataset) if recipe.evaluation.every else None,
         export=export,
     )
+
+
+def _criterion(arguments: Mapping[str, Any], model: nn.Module) -> Criterion:
+    """The losses that fit the model: pixel labellers have no set to match."""
+    if model.competition == "softmax":
+        return call(LabellingCriterion, arguments, "criterion")
+    losses = dict(arguments)
+    matching = call(Matcher, losses.pop("matcher", None) or {}, "criterion.matcher")
+    return call(SetCriterion, losses, "criterion", matching)
 
 
 def collate(samples: list[Sample]) -> tuple[Tensor, list[Targets], list[str]]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
-from triptych.models.prediction import Prediction
+from triptych.prediction import Prediction
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
-from triptych.weights.keymap import (
+from triptych.keymap import (
     Drop,
     Rename,
     Stack,
