@@ -47,6 +47,9 @@ MAXIMAL_ENLARGEMENT = 1.6
 ATTEMPTS = 6
 """Cut-outs tried for a place before the place is given up."""
 
+SPOTS = 3
+"""Places tried for each object that is wanted."""
+
 Draw = Callable[[int, np.random.Generator], Cutout]
 """Gives a random cut-out of a class."""
 
@@ -111,9 +114,9 @@ def plan(scene: Scene, draw: Draw, count: int, random: np.random.Generator) -> l
     if level is None:
         return placements
     classes, shares = list(SHARES), np.array(list(SHARES.values()))
-    slots = count
-    while slots > 0:
-        slots -= 1
+    for _ in range(SPOTS * count):
+        if len(placements) >= count:
+            break
         class_id = int(random.choice(classes, p=shares / shares.sum()))
         spot = _spot(scene.regions, class_id, level, random)
         if spot is None:
@@ -122,16 +125,16 @@ def plan(scene: Scene, draw: Draw, count: int, random: np.random.Generator) -> l
         if placement is None:
             continue
         placements.append(placement)
-        while slots > 0 and random.random() < COMPANY:
-            slots -= 1
+        while len(placements) < count and random.random() < COMPANY:
             step = int(random.choice((-1, 1)) * placement.size[0] * random.uniform(0.35, 1.0))
             middle = placement.left + placement.size[0] // 2 + step
             depth = int(random.integers(-1, 2) * random.uniform(0, 0.15) * placement.size[1])
             beside = (placement.bottom + depth, middle)
             neighbour = _place(scene, draw, class_id, beside, level, random)
-            if neighbour is not None:
-                placements.append(neighbour)
-                placement = neighbour
+            if neighbour is None:
+                break
+            placements.append(neighbour)
+            placement = neighbour
     return placements
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 IGNORE = 255
@@ -45,8 +43,3 @@ class Sample:
     pixels: Tensor
     targets: Targets
     name: str
-
-
-def collate(samples: Sequence[Sample]) -> tuple[Tensor, list[Targets]]:
-    """Stack pixels into ``(B, 3, h, w)`` uint8; targets stay a list, their numbers differ."""
-    return torch.stack([sample.pixels for sample in samples]), [s.targets for s in samples]
