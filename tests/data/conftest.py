@@ -1,0 +1,3 @@
+from tests.data.street import street_root
+
+__all__ = ["street_root"]
