@@ -22,8 +22,8 @@ from torch import Tensor
 from triptych.errors import TriptychError
 from triptych.masks import MaskSet
 
-STRIP_NUMBERS = 1 << 19
-"""Coarse numbers, or pixel values, worked on at a time on the CPU: 2 MiB stay in its cache."""
+STRIP_NUMBERS = 1 << 18
+"""Coarse numbers, or pixel values, worked on at a time on the CPU: 1 MiB stays in its cache."""
 
 STRIP_NUMBERS_ACCELERATOR = 1 << 26
 """The same on an accelerator, where only memory bounds it."""
