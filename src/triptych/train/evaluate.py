@@ -15,13 +15,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from triptych.data.camvid import CLASSES
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.semantic import IGNORE, ConfusionMatrix
-from triptych.metrics.truth import Example as Example
+from triptych.metrics.truth import Example
 from triptych.segmenter import Segmenter, load
+from triptych.train.examples import street_examples
 
 
 @dataclass(frozen=True)
@@ -133,10 +135,6 @@ def evaluate_street(
     Raises:
         TriptychError: data are missing or broken, or the model has other classes.
     """
-    # Here and not above: these modules need the class Example of this one.
-    from triptych.data.camvid import CLASSES
-    from triptych.train.examples import street_examples
-
     if segmenter.classes.names != CLASSES.names:
         raise TriptychError(
             f"model {segmenter.name!r} has the classes {', '.join(segmenter.classes.names)}; the "
