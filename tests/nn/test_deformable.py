@@ -178,22 +178,22 @@ def test_a_cell_stands_on_itself_and_at_the_same_place_of_other_maps():
 
 def test_fresh_attention_looks_around_and_learns_where_to_look():
     shapes = ((4, 5), (2, 3))
-    attention = DeformableAttention(8, heads=4, levels=2, points=3)
-    start = attention.offsets.bias.view(4, 2, 3, 2)
-    compass = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+    attention = DeformableAttention(16, heads=8, levels=2, points=3)
+    start = attention.offsets.bias.view(8, 2, 3, 2)
+    compass = torch.tensor([[1.0, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1], [0, -1], [1, -1]])
     distance = torch.tensor([1.0, 2, 3])
-    wanted = (compass[:, None, None] * distance[:, None]).expand(4, 2, 3, 2)
+    wanted = (compass[:, None, None] * distance[:, None]).expand(8, 2, 3, 2)
     torch.testing.assert_close(start, wanted)
 
     # Every point of a cell's own map lies on a kink of the bilinear weights now.
-    tokens = torch.randn(1, 26, 8)
+    tokens = torch.randn(1, 26, 16)
     attention(tokens, grid_reference(shapes, CPU), tokens, shapes).square().sum().backward()
     for parameter in attention.parameters():
         assert parameter.grad is not None
         assert parameter.grad.abs().sum() > 0
     grad = attention.offsets.bias.grad
     assert grad is not None
-    own = grad.view(4, 2, 3, 2)
+    own = grad.view(8, 2, 3, 2)
     assert (own.abs().amax(dim=(1, 2, 3)) > 1e-4).all()
 
 
