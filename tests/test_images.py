@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from triptych.decode import MAX_PIXELS, SUFFIXES
 from triptych.errors import TriptychError
-from triptych.images import MAX_PIXELS, SUFFIXES, Preprocess, load_image
+from triptych.images import Preprocess, load_image
 
 
 @pytest.fixture

@@ -1,51 +1,26 @@
-"""From a picture in any usual form to network input: decode, resize, normalise, pad.
+"""From pictures to network input: decode (see :mod:`triptych.decode`), resize, normalise, pad.
 
 Letters: ``B`` batch, ``H W`` the upright image, ``Hn Wn`` the network input.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from triptych.decode import MAX_PIXELS
+from triptych.decode import ImageLike as ImageLike
+from triptych.decode import load_image as load_image
 from triptych.errors import TriptychError
 from triptych.masks import Geometry
-
-ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor
-
-MAX_PIXELS = 2**27
-"""Largest image that is read, in pixels (134 million, about 11,585 x 11,585). A file of a few
-kilobytes can claim any size, so larger ones are refused before anything is decoded."""
-
-FORMATS: dict[str, tuple[str, ...]] = {
-    "JPEG": (".jpg", ".jpeg", ".jfif"),
-    "MPO": (".mpo",),  # what many phones write under the name .jpg
-    "PNG": (".png",),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-    "JPEG2000": (".jp2", ".j2k"),
-    "AVIF": (".avif",),
-}
-"""Pillow's names of the formats that are read, with their usual suffixes. The others stay out
-because some are no plain files of pixels: Pillow hands EPS to Ghostscript, for example."""
-
-SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-"""Suffixes (lower case) by which images are found in a folder."""
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -53,167 +28,6 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""EXIF orientation (TIFF 6.0, tag 274) to the turn that undoes it."""
-
-
-def load_image(source: ImageLike) -> Tensor:
-    """Read one picture as upright RGB: a uint8 tensor ``(H, W, 3)`` on the CPU.
-
-    - EXIF rotation is applied, transparency is laid on white, grey is repeated to three
-      channels, palettes and CMYK are converted, 16-bit values are scaled to 8 bits.
-    - Of an animation or a multi-page file the first frame is read. Colour profiles are ignored.
-    - Arrays and tensors are uint8 or uint16, ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or
-      ``(H, W, 4)``; tensors may also be ``(3, H, W)``. An array that is RGB already shares its
-      memory with the result.
-
-    Raises:
-        TriptychError: the file is missing, unreadable, empty, truncated, no image, or larger
-            than :data:`MAX_PIXELS`; or the array has another shape or type.
-    """
-    if isinstance(source, str | Path):
-        return _rgb(_pixels_of_file(Path(source)), str(source))
-    if isinstance(source, Image.Image):
-        name = str(getattr(source, "filename", "") or "the image")
-        return _rgb(_pixels(source, name), name)
-    if isinstance(source, Tensor):
-        if source.ndim == 3 and source.shape[-1] not in (1, 3, 4):
-            source = source.movedim(0, -1)
-        source = source.detach().cpu().numpy()
-    if isinstance(source, np.ndarray):
-        return _rgb(source, "the array")
-    raise TriptychError(
-        f"cannot read an image from {type(source).__name__}; give a path, a PIL image, an array "
-        "or a tensor"
-    )
-
-
-def _pixels_of_file(path: Path) -> np.ndarray:
-    if str(path).startswith(("http:/", "https:/")):
-        raise TriptychError(f"{path}: web addresses are not read; download the image first")
-    try:
-        if path.is_dir():
-            raise TriptychError(f"{path}: is a folder, not an image")
-        if not path.exists():
-            raise TriptychError(f"{path}: no such file")
-        # A pipe or a device could block for ever, or never end.
-        if not path.is_file():
-            raise TriptychError(f"{path}: is not a regular file; save the image first")
-        if path.stat().st_size == 0:
-            raise TriptychError(f"{path}: is empty (0 bytes)")
-        with _open(path) as picture:
-            if picture.format not in FORMATS:
-                raise TriptychError(
-                    f"{path}: {picture.format} files are not read; save it as PNG or JPEG"
-                )
-            return _pixels(picture, str(path))
-    except OSError as error:
-        raise TriptychError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[Image.Image]:
-    """Read the header of an image file; nothing is decoded yet."""
-    # Pillow warns on stderr about sizes below our own limit. Filters are global to the process,
-    # so only one thread at a time may swap them; reading a header takes microseconds.
-    try:
-        with _warning_filters, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture = Image.open(path)
-    except Image.DecompressionBombError as error:
-        raise _too_large(str(path)) from error
-    except UnidentifiedImageError as error:
-        raise TriptychError(
-            f"{path}: is not an image, or its beginning is damaged; known are "
-            f"{', '.join(name for name in FORMATS if name != 'MPO')}"
-        ) from error
-    except OSError:
-        raise
-    except Exception as error:  # a damaged header surfaces as almost any exception
-        raise TriptychError(f"{path}: is damaged ({_brief(error)})") from error
-    with picture:
-        yield picture
-
-
-_warning_filters = threading.Lock()
-
-
-def _too_large(name: str) -> TriptychError:
-    return TriptychError(
-        f"{name}: has more than {MAX_PIXELS:,} pixels, the limit; shrink it or cut it up first"
-    )
-
-
-def _brief(error: Exception) -> str:
-    """The first line of what an exception says."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _pixels(picture: Image.Image, name: str) -> np.ndarray:
-    """Decode to an upright array: uint8 or uint16, ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
-    if picture.width * picture.height > MAX_PIXELS:
-        raise _too_large(name)
-    try:
-        picture.load()
-        turn = _UPRIGHT.get(_orientation(picture))
-        if turn is not None:
-            picture = picture.transpose(turn)
-        if picture.mode == "F":
-            raise TriptychError(
-                f"{name}: floating-point pixels have no fixed white; save it with 8 or 16 bits"
-            )
-        if picture.mode == "I":  # how Pillow holds 16-bit grey files of some formats
-            return np.asarray(picture).clip(0, 65535).astype(np.uint16)
-        if picture.mode.startswith("I;16"):
-            return np.asarray(picture).astype(np.uint16)
-        if "A" in picture.getbands() or "transparency" in picture.info:
-            return np.asarray(picture.convert("RGBA"))
-        return np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
-    except TriptychError:
-        raise
-    except Exception as error:  # damaged files surface as almost any exception
-        raise TriptychError(f"{name}: is truncated or damaged ({_brief(error)})") from error
-
-
-def _orientation(picture: Image.Image) -> int:
-    """EXIF orientation, 1 (upright) where the file says nothing sensible."""
-    try:
-        with _warning_filters, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return int(picture.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # damaged metadata surfaces as anything; the pixels are still good
-        return 1
-
-
-def _rgb(pixels: np.ndarray, name: str) -> Tensor:
-    """Grey, RGB or RGBA of 8 or 16 bits to uint8 ``(H, W, 3)``."""
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[-1] not in (3, 4)):
-        raise TriptychError(f"{name}: has shape {pixels.shape}; expected (H, W, 3)")
-    if pixels.size == 0:
-        raise TriptychError(f"{name}: has no pixels ({pixels.shape[1]} x {pixels.shape[0]})")
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if pixels.dtype != np.uint8:
-        raise TriptychError(f"{name}: has type {pixels.dtype}; expected uint8, values 0 to 255")
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    elif pixels.shape[-1] == 4:
-        alpha = pixels[..., 3:].astype(np.uint16)
-        on_white = pixels[..., :3] * alpha + 255 * (255 - alpha)
-        pixels = ((on_white + 127) // 255).astype(np.uint8)
-    return torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
 
 
 @dataclass(frozen=True)

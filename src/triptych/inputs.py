@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from triptych.decode import SUFFIXES
 from triptych.errors import TriptychError
-from triptych.images import SUFFIXES
 
 RESULTS = (".semantic.png", ".panoptic.png", ".overlay.png", ".json")
 """Ends of the files that are written for an image, in the order in which they are written."""
