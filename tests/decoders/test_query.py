@@ -15,8 +15,8 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerTran
 
 from triptych.decoders.pixel import PixelFeatures
 from triptych.decoders.query import QUERY_DECODER_RULES, MaskHead, QueryDecoder
-from triptych.prediction import Prediction
 from triptych.keymap import to_ours
+from triptych.prediction import Prediction
 
 SIZES = [(3, 4), (5, 8), (9, 15)]
 """Heights and widths of the memory maps, coarse to fine."""
