@@ -118,36 +118,60 @@ def test_unknown_pixels_teach_nothing() -> None:
     assert logits.grad[..., 9:].abs().max() == 0  # column 8 is read by points just left of it
 
 
-def test_a_query_inside_an_ambiguous_region_is_not_taught_no_object() -> None:
+def in_region(logits: Tensor, labels: Targets) -> tuple[Tensor, Tensor]:
+    """Gradients on the classes ``(N, K+1)`` and masks ``(N, h, w)`` of a prediction without a
+    class preference."""
+    masks = logits.clone().requires_grad_()
+    classes = torch.zeros(1, logits.shape[1], 3, requires_grad=True)
+    torch.stack(list(criterion()(Prediction(masks, classes), [labels]).values())).sum().backward()
+    assert classes.grad is not None
+    assert masks.grad is not None
+    return classes.grad[0], masks.grad[0]
+
+
+def left_half_ambiguous() -> tuple[Targets, Targets]:
+    """An image whose left half may hold several objects of class 0, and one with nothing."""
     region = torch.zeros(1, 16, 16, dtype=torch.bool)
     region[0, :, :8] = True
     plain = targets([], torch.zeros((0, 16, 16), dtype=torch.bool))
-    unsure = dataclasses.replace(plain, ambiguous=region, ambiguous_class_ids=torch.tensor([0]))
-    logits = torch.full((1, 2, 16, 16), -9.0)
-    logits[0, 0, :, :8] = 9  # inside the region
-    logits[0, 1, :, 8:] = 9  # elsewhere
-
-    def gradient(labels: Targets) -> Tensor:
-        classes = torch.zeros(1, 2, 3, requires_grad=True)
-        criterion()(Prediction(logits, classes), [labels])["class"].backward()
-        assert classes.grad is not None
-        return classes.grad[0].abs().sum(1)
-
-    assert (gradient(plain) > 0).all()
-    assert gradient(unsure)[0] == 0
-    assert gradient(unsure)[1] > 0
+    return dataclasses.replace(
+        plain, ambiguous=region, ambiguous_class_ids=torch.tensor([0])
+    ), plain
 
 
-def test_a_matched_query_in_an_ambiguous_region_still_learns_its_class() -> None:
-    truth = stripes(2)
-    labels = dataclasses.replace(
-        targets([0], truth[:1]), ambiguous=truth[:1], ambiguous_class_ids=torch.tensor([0])
-    )
-    classes = torch.zeros(1, 1, 3, requires_grad=True)
-    logits = torch.where(truth[:1], 9.0, -9.0)[None]
-    criterion()(Prediction(logits, classes), [labels])["class"].backward()
-    assert classes.grad is not None
-    assert classes.grad[0, 0, 0] < 0
+def test_one_query_learns_an_ambiguous_regions_class_and_others_in_it_are_left_alone() -> None:
+    unsure, plain = left_half_ambiguous()
+    logits = torch.full((1, 3, 16, 16), -9.0)
+    logits[0, 0, :, :8] = 9  # fills the region
+    logits[0, 1, :8, :8] = 9  # lies in it
+    logits[0, 2, :, 8:] = 9  # lies elsewhere
+    classes, _ = in_region(logits, unsure)
+    assert classes[0, 0] < 0  # towards class 0
+    assert classes[1].abs().sum() == 0
+    assert classes[2, 2] < 0  # towards "no object"
+    assert (in_region(logits, plain)[0][:, 2] < 0).all()
+
+
+def test_a_query_over_several_ambiguous_regions_is_no_object() -> None:
+    regions = torch.zeros(2, 16, 16, dtype=torch.bool)
+    regions[0, :, :6] = regions[1, :, 10:] = True
+    plain = targets([], torch.zeros((0, 16, 16), dtype=torch.bool))
+    labels = dataclasses.replace(plain, ambiguous=regions, ambiguous_class_ids=torch.tensor([0, 0]))
+    logits = torch.full((1, 3, 16, 16), -9.0)
+    logits[0, 0, :, :6] = logits[0, 1, :, 10:] = 9
+    logits[0, 2] = torch.where(regions.any(0), 9.0, -9.0)
+    classes, _ = in_region(logits, labels)
+    assert classes[0, 0] < 0
+    assert classes[1, 0] < 0
+    assert classes[2, 2] < 0
+
+
+def test_a_mask_is_free_inside_its_ambiguous_region_and_punished_outside() -> None:
+    unsure, _ = left_half_ambiguous()
+    _, masks = in_region(torch.zeros(1, 1, 16, 16), unsure)
+    assert masks[0, :, :7].abs().max() == 0  # points in column 7 read column 8 as well
+    assert masks[0, :, 9:].max() > 0
+    assert masks[0, :, 9:].min() >= 0
 
 
 def test_every_layer_adds_its_losses() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from triptych.data.targets import IGNORE, Targets
 
@@ -85,15 +86,23 @@ def to_targets(scene: Scene, thing_ids: tuple[int, ...]) -> Targets:
         count = scene.visible()
     stuff = [c for c in range(first) if c not in thing_ids and count[c] >= MINIMAL_STUFF]
     objects = [code for code in range(first, last) if count[code]]
-    unclear = [c for c in thing_ids if count[c]]
+    unclear = [(c, region) for c in thing_ids if count[c] for region in _parts(scene.regions == c)]
+    ambiguous = np.stack([region for _, region in unclear]) if unclear else scene.regions[:0] > 0
     chosen = [*stuff, *objects]
     return Targets(
         class_ids=torch.from_numpy(scene.class_table()[chosen].astype(np.int64)),
         masks=_planes(scene.regions, chosen),
         semantic=torch.from_numpy(scene.semantic().astype(np.int64)),
-        ambiguous=_planes(scene.regions, unclear),
-        ambiguous_class_ids=torch.tensor(unclear, dtype=torch.int64),
+        ambiguous=torch.from_numpy(ambiguous.reshape(-1, *scene.regions.shape)),
+        ambiguous_class_ids=torch.tensor([c for c, _ in unclear], dtype=torch.int64),
     )
+
+
+def _parts(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """Connected components of ``mask (h, w)`` with at least :data:`MINIMAL_VISIBLE` pixels."""
+    labels, count = ndimage.label(mask, np.ones((3, 3), bool))
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    return [labels == number for number in 1 + np.flatnonzero(areas >= MINIMAL_VISIBLE)]
 
 
 def _planes(regions: Regions, codes: list[int]) -> torch.Tensor:

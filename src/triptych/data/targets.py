@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
 IGNORE = 255
@@ -24,11 +26,21 @@ class Targets:
     """``(h, w)`` int64 dense class ids, :data:`IGNORE` where the class is unknown."""
 
     ambiguous: Tensor
-    """``(C, h, w)`` bool: pixels of a thing class whose split into instances is unknown. They are
-    no target, but a query that lies in them is not wrong either. One entry per class."""
+    """``(C, h, w)`` bool: connected regions of a thing class whose split into instances is unknown.
+    Each holds one object or several touching ones, and none of these reaches out of it."""
 
     ambiguous_class_ids: Tensor
     """``(C,)`` int64."""
+
+    @cached_property
+    def all_class_ids(self) -> Tensor:
+        """``(T + C,)``: the classes of the segments, then of the ambiguous regions."""
+        return torch.cat((self.class_ids, self.ambiguous_class_ids))
+
+    @cached_property
+    def all_masks(self) -> Tensor:
+        """``(T + C, h, w)``: the segments, then the ambiguous regions."""
+        return torch.cat((self.masks, self.ambiguous))
 
     @property
     def known(self) -> Tensor:

@@ -21,8 +21,9 @@ class Criterion(nn.Module):
     their segment's class and mask, the others "no object". Two additions, both for data that
     label things by class only:
 
-    - A query lying mostly inside an ambiguous region (``Targets.ambiguous``: perhaps several
-      touching objects) is not taught "no object".
+    - A query matched to an ambiguous region (``Targets.ambiguous``: perhaps several touching
+      objects) learns its class and to stay inside, not to fill it. Other queries that lie mostly
+      inside such a region are not taught "no object".
     - ``semantic`` weighs a loss on the semantic reading itself: the negative log-likelihood of
       the true class under ``sum_i p_i(k) sigmoid(m_i)``, normalised over ``k``. It needs no
       matching, so every labelled pixel teaches from the first step on.
@@ -77,7 +78,7 @@ class Criterion(nn.Module):
         Raises:
             TriptychError: a matching cost is not finite.
         """
-        segments = max(1.0, mean_over_processes(sum(len(t.class_ids) for t in targets)))
+        segments = max(1.0, mean_over_processes(sum(len(t.all_class_ids) for t in targets)))
         totals: dict[str, Tensor] = {}
         for layer in (*prediction.auxiliary, prediction):
             assert layer.class_logits is not None, "a pixel labeller has another criterion"
@@ -104,7 +105,7 @@ class Criterion(nn.Module):
         weight = torch.full((batch, queries), self.no_object, device=truth.device)
         for number, (target, (query, segment)) in enumerate(zip(targets, matches, strict=True)):
             weight[number, self._undecided(mask_logits[number], target)] = 0
-            truth[number, query] = target.class_ids[segment]
+            truth[number, query] = target.all_class_ids[segment]
             weight[number, query] = 1
         loss = F.cross_entropy(class_logits.flatten(0, 1), truth.flatten(), reduction="none")
         return (loss * weight.flatten()).sum() / weight.sum().clamp(min=1e-6)
@@ -112,13 +113,13 @@ class Criterion(nn.Module):
     @staticmethod
     @torch.no_grad()
     def _undecided(mask_logits: Tensor, target: Targets) -> Tensor:
-        """``(N,)``: whether most of a query's mask lies in an ambiguous region."""
+        """``(N,)``: whether most of a query's mask lies in one ambiguous region."""
         if not len(target.ambiguous):
             return torch.zeros(len(mask_logits), dtype=torch.bool, device=mask_logits.device)
-        region = target.ambiguous.any(0)[None, None].float()
-        region = F.interpolate(region, size=mask_logits.shape[-2:], mode="nearest")[0, 0]
-        inside = mask_logits.sigmoid()
-        return (inside * region).sum((1, 2)) > 0.5 * inside.sum((1, 2))
+        regions = target.ambiguous[:, None].float()
+        regions = F.interpolate(regions, size=mask_logits.shape[-2:], mode="nearest").flatten(1)
+        inside = mask_logits.sigmoid().flatten(1)
+        return (inside @ regions.T).amax(1) > 0.5 * inside.sum(1)
 
     def _mask_losses(
         self,
@@ -137,8 +138,12 @@ class Criterion(nn.Module):
         counts = [len(query) for query, _ in matches]
         truth, known = [], []
         for target, (_, segment), where in zip(targets, matches, points.split(counts), strict=True):
-            truth.append(sample_nearest(target.masks[segment], where))
-            known.append(sample_nearest(target.known.expand(len(segment), -1, -1), where))
+            covered = sample_nearest(target.all_masks[segment], where)
+            exact = segment[:, None] < len(target.class_ids)
+            truth.append(covered & exact)
+            # What a query does inside its ambiguous region is its own affair.
+            told = sample_nearest(target.known.expand(len(segment), -1, -1), where)
+            known.append(told & (exact | ~covered))
         truth_at, known_at = torch.cat(truth).float(), torch.cat(known).float()
         entropy = F.binary_cross_entropy_with_logits(logits, truth_at, reduction="none") * known_at
         inside, truth_at = logits.sigmoid() * known_at, truth_at * known_at

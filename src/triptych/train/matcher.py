@@ -20,7 +20,8 @@ class Matcher(nn.Module):
     """Bipartite matching on class, mask and dice cost at sampled points.
 
     Mask2Former, section 3.3 (costs as in DETR and MaskFormer): for each image the assignment of
-    segments to queries with the least total cost. Costs are computed in fp32.
+    segments to queries with the least total cost. Costs are computed in fp32. Ambiguous regions
+    are matched like segments: each holds an object.
 
     Args:
         classification: weight of the class cost, ``-p_i(class)``.
@@ -56,7 +57,8 @@ class Matcher(nn.Module):
         """Match a batch.
 
         Returns:
-            For each image the indices ``(queries, segments)``, both ``(min(N, T),)``.
+            For each image the indices ``(queries, segments)``, both ``(min(N, T + C),)``; those
+            from ``T`` on are ambiguous regions.
 
         Raises:
             TriptychError: a cost is not finite; the message names the image and the term.
@@ -74,10 +76,10 @@ class Matcher(nn.Module):
     def _match(
         self, number: int, probabilities: Tensor, logits: Tensor, points: Tensor, target: Targets
     ) -> tuple[Tensor, Tensor]:
-        truth = sample_nearest(target.masks, points).to(logits.dtype)
+        truth = sample_nearest(target.all_masks, points).to(logits.dtype)
         known = sample_nearest(target.known[None], points).to(logits.dtype)
         costs = {
-            "class": -self.classification * probabilities[:, target.class_ids],
+            "class": -self.classification * probabilities[:, target.all_class_ids],
             "mask": self.mask * pairwise_cross_entropy(logits, truth, known),
             "dice": self.dice * pairwise_dice(logits, truth, known),
         }
@@ -87,7 +89,7 @@ class Matcher(nn.Module):
                     f"the {term} cost of image {number} of the batch is not finite; lower the "
                     "learning rate or train in fp32"
                 )
-        total = sum(costs.values()) + FORBIDDEN * ~self._allowed(target.class_ids, len(logits))
+        total = sum(costs.values()) + FORBIDDEN * ~self._allowed(target.all_class_ids, len(logits))
         queries, segments = linear_sum_assignment(total.cpu().numpy())
         # With more segments of a kind than free queries, a forbidden pair may be left over.
         pairs = [
