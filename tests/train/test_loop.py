@@ -296,3 +296,29 @@ def test_train_recipe_reads_overrides_and_turns_signals_into_exit_codes(
     )
     assert loop.train_recipe(Path("small.yaml"), None, overrides, True) == Path("runs/small")
     assert [line["step"] for line in log_lines(Path("runs/small"))] == [1, 2, 3, 4, 5]
+
+
+def test_a_recipe_may_start_from_the_model_of_another_recipe(tmp_path, monkeypatch) -> None:
+    calls = []
+
+    def record(path: Path, out: Path, overrides: list[str], resume: bool) -> Path:
+        calls.append((path, out, overrides, resume))
+        (out / "model").mkdir(parents=True)
+        return out
+
+    monkeypatch.setattr(loop, "train_recipe", record)
+    recipe = tiny.tiny_recipe(model={"start_from": "first.yaml"})
+    overrides = ["optimisation.steps=3", "data.arguments.root=elsewhere", "logging.every=2"]
+    runs = tmp_path / "runs"
+    for _ in range(2):  # the second time its model is there
+        ready = loop._train_first(recipe, tmp_path / "recipes", runs, overrides)
+        assert ready.model.start_from == runs / "first" / "model"
+    assert calls == [
+        (tmp_path / "recipes" / "first.yaml", runs / "first", overrides[1:], True),
+    ]
+
+
+def test_a_recipe_that_starts_from_a_folder_or_from_nothing_trains_nothing_first(tmp_path) -> None:
+    for model in ({}, {"start_from": str(tmp_path)}):
+        recipe = tiny.tiny_recipe(model=model)
+        assert loop._train_first(recipe, tmp_path, tmp_path, []) is recipe

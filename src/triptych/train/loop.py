@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import shlex
 import sys
@@ -24,7 +25,7 @@ from triptych.train.feed import StepIndices, batches, make_loader, seed_step
 from triptych.train.log import RunLog, memory_megabytes
 from triptych.train.parts import Parts, assemble
 from triptych.train.processes import Group, choose_device, joined
-from triptych.train.recipe import Recipe, differences, read_recipe
+from triptych.train.recipe import SURROUNDINGS, Recipe, differences, is_among, read_recipe
 from triptych.train.step import LossModule, autocast_type, check_finite, prepare_mode, to_device
 from triptych.train.stopping import TIME_IS_UP, StopRequest
 
@@ -55,6 +56,7 @@ def train_recipe(
     """
     recipe = read_recipe(recipe_path, overrides or [])
     out = Path(out or Path("runs") / Path(recipe_path).stem)
+    recipe = _train_first(recipe, Path(recipe_path).parent, out.parent, overrides or [])
     with joined(choose_device(recipe.optimisation.device)) as group:
         torch.manual_seed(recipe.optimisation.seed)
         reason = run(recipe, assemble(recipe), out, resume=resume, group=group)
@@ -66,6 +68,23 @@ def train_recipe(
     if reason and reason != TIME_IS_UP:
         raise SystemExit(128 + reason)
     return out
+
+
+def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str]) -> Recipe:
+    """Train the recipe that ``recipe`` starts from, if it names one and its model is not there.
+
+    Returns:
+        The recipe, starting from that model's folder.
+    """
+    first = recipe.model.start_from
+    if first is None or first.suffix not in (".yaml", ".yml"):
+        return recipe
+    out = runs / first.stem
+    if not (out / "model").is_dir():
+        shared = [text for text in overrides if is_among(text.split("=")[0], SURROUNDINGS)]
+        train_recipe(beside / first, out, shared, resume=True)
+    model = dataclasses.replace(recipe.model, start_from=out / "model")
+    return dataclasses.replace(recipe, model=model)
 
 
 def run(

@@ -36,7 +36,9 @@ class ModelRecipe:
     """Start the backbone from the ImageNet weights of its package."""
 
     start_from: Path | None = None
-    """Folder of a checkpoint (config.json, model.safetensors) whose weights start the network."""
+    """Folder of a checkpoint (config.json, model.safetensors) whose weights start the network; or
+    another recipe (``.yaml``, beside this one), which is then trained first, in a folder beside
+    this run's, unless its model is there already."""
 
     freeze_norm: bool = False
     """Keep the running statistics of the backbone's batch norms; their scale and shift learn on.
@@ -260,17 +262,16 @@ class Recipe:
         return plain
 
 
-HARMLESS = (
-    "notes",
-    "time_limit",
+SURROUNDINGS = (
     "logging",
-    "checkpoint",
-    "evaluation",
     "data.workers",
     "data.prefetch",
     "data.arguments.root",
     "optimisation.device",
 )
+"""What depends on the machine; overriding it for a recipe does so for the one it starts from."""
+
+HARMLESS = ("notes", "time_limit", "checkpoint", "evaluation", *SURROUNDINGS)
 """What may differ when a run is resumed: it does not change what is learnt."""
 
 
@@ -304,10 +305,14 @@ def differences(old: str, new: Recipe) -> list[str]:
     keys = []
     flat_old, flat_new = dict(_flatten(values)), dict(_flatten(new.to_plain()))
     for key in sorted(flat_old.keys() | flat_new.keys()):
-        harmless = any(key == name or key.startswith(f"{name}.") for name in HARMLESS)
-        if not harmless and flat_old.get(key) != flat_new.get(key):
+        if not is_among(key, HARMLESS) and flat_old.get(key) != flat_new.get(key):
             keys.append(key)
     return keys
+
+
+def is_among(key: str, names: Sequence[str]) -> bool:
+    """Whether a dotted key is one of ``names`` or lies below one."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
