@@ -46,7 +46,9 @@ def box_polygon(x: float, y: float, w: float, h: float) -> list[float]:
     return [x, y, x + w, y, x + w, y + h, x, y + h]
 
 
-def annotation(category: int, x: float, y: float, w: float, h: float, **more: Any) -> dict[str, Any]:
+def annotation(
+    category: int, x: float, y: float, w: float, h: float, **more: Any
+) -> dict[str, Any]:
     """A COCO annotation whose outline fills most of its box (a hexagon)."""
     outline = [x, y + 0.2 * h, x + 0.5 * w, y, x + w, y + 0.2 * h]
     outline += [x + w, y + 0.9 * h, x + 0.5 * w, y + h, x, y + 0.9 * h]

@@ -35,7 +35,7 @@ def test_hull_of_simple_figures():
 
 
 @given(arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))).filter(lambda m: m.any()))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_hull_lies_between_the_figure_and_its_box(mask):
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
@@ -43,7 +43,7 @@ def test_hull_lies_between_the_figure_and_its_box(mask):
 
 
 @given(arrays(bool, (5, 23)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_bridging_is_closing_along_rows(mask):
     run = np.ones((1, MAXIMAL_GAP + 1), bool)
     padded = np.pad(mask, 8)
@@ -131,4 +131,5 @@ def test_regions_keep_the_classes():
 
 def test_no_things_no_objects():
     labels = split_things(np.zeros((20, 30), np.uint8))
-    assert labels.owners == labels.boxes == ()
+    assert labels.owners == ()
+    assert labels.boxes == ()
