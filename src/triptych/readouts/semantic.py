@@ -61,12 +61,12 @@ def _largest_total(grid: Grid, scores: Tensor) -> Tensor:
         lead = best - totals.scatter(0, label[None], -1).amax(0)
         # Interpolated totals are not totals of interpolated logits, but both stay in the range of
         # the window's cells. So a class that leads at every cell by more than all queries' ranges
-        # can shift, leads at every pixel of the window.
+        # can shift, leads at every pixel of the window. (No two classes can so lead at different
+        # cells: going from one cell to the other, the lead of one would shift by more than that.)
         ranges = strip.windows(values, torch.maximum) - strip.windows(values, torch.minimum)
         shift = (sway @ ranges.flatten(1)).view(ranges.shape[1:]) + ROUNDING
-        label_low, label_high = (strip.windows(label, f) for f in (torch.minimum, torch.maximum))
-        sure = (label_low == label_high) & (strip.windows(lead, torch.minimum) > shift)
-        strip_ids = strip.spread(label_low).flatten()
+        sure = strip.windows(lead, torch.minimum) > shift
+        strip_ids = strip.spread(label[: sure.shape[0], : sure.shape[1]]).flatten()
         for places, logits in strip.pixels(~sure):
             strip_ids[places] = (weights @ logits.sigmoid_().T).max(0).indices
         ids[rows] = strip_ids.view(-1, ids.shape[1])
