@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 import torch
 from torch import Tensor
 
+from triptych.nn.constants import constant
 
-@functools.lru_cache(maxsize=64)
+
+@constant
 def sine_position(
     height: int, width: int, dim: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
