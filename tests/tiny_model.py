@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from triptych.images import Preprocess
 from triptych.masks import Classes
-from triptych.prediction import Prediction
 from triptych.models.registry import build
+from triptych.prediction import Prediction
 from triptych.segmenter import Segmenter
 
 COLOURS = Classes.of(["red", "green", "blue"], things=["red", "green"])

@@ -48,6 +48,16 @@ def test_ambiguous_things_are_regions_and_specks_no_targets():
     assert not targets.masks.any(0)[15, :5].any()
 
 
+def test_regions_apart_are_told_apart():
+    made = scene()
+    made.regions[13:16, 20:32] = 8
+    made.regions[13:15, 36:40] = 8  # a speck again
+    targets = to_targets(made, THINGS)
+    assert targets.ambiguous_class_ids.tolist() == [8, 8]
+    assert targets.ambiguous.flatten(1).sum(1).tolist() == [36, 36]
+    assert (targets.semantic[13:15, 36:40] == 8).all()
+
+
 def test_an_image_of_nothing():
     void = Scene(np.zeros((4, 5, 3), np.uint8), np.full((4, 5), IGNORE, np.uint8), (), 11)
     targets = to_targets(void, THINGS)

@@ -7,8 +7,8 @@ import torch
 
 from triptych.backbones.mit import Block
 from triptych.errors import TriptychError
-from triptych.prediction import Prediction
 from triptych.models.segformer import SIZES, SegFormer, segformer
+from triptych.prediction import Prediction
 
 
 def tiny(**arguments) -> SegFormer:

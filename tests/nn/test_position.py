@@ -16,7 +16,8 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("size", [(1, 1), (3, 7), (16, 5)])
 @pytest.mark.parametrize("dim", [4, 16, 256])
 def test_equals_transformers(size, dim):
-    ours = sine_position(*size, dim, CPU, torch.float32)
+    height, width = size
+    ours = sine_position(height, width, dim, CPU, torch.float32)
     theirs = Mask2FormerSinePositionEmbedding(dim // 2, normalize=True)(
         torch.Size((1, dim, *size)), CPU, torch.float32
     )

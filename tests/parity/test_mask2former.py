@@ -22,8 +22,8 @@ from triptych.backbones.resnet import ResNet
 from triptych.backbones.swin import Swin
 from triptych.decoders.deformable_pixel import DeformablePixelDecoder
 from triptych.decoders.query import QueryDecoder
-from triptych.models.mask2former import MASK2FORMER_RULES, Mask2Former, mask2former
 from triptych.keymap import load_published, to_ours, to_theirs
+from triptych.models.mask2former import MASK2FORMER_RULES, Mask2Former, mask2former
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 

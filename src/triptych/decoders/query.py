@@ -155,7 +155,8 @@ class QueryDecoder(nn.Module):
     def _tokens(self, level: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Keys (with position) and values of one memory map, each ``(B, S, C)``."""
         values = x.flatten(2).transpose(1, 2) + self.level.weight[level]
-        position = sine_position(*x.shape[-2:], x.shape[1], x.device, x.dtype)
+        dim, height, width = x.shape[1:]
+        position = sine_position(height, width, dim, x.device, x.dtype)
         return values + position.flatten(1).T, values
 
     @torch.no_grad()
