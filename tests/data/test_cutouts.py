@@ -21,7 +21,6 @@ from triptych.data.cutouts import (
     FrameCutouts,
     Mixture,
     cut,
-    presentable,
 )
 from triptych.errors import TriptychError
 
@@ -136,11 +135,11 @@ def picture(colour: tuple[int, int, int]) -> Cutout:
 
 
 def test_night_and_grey_are_not_presentable():
-    assert presentable(picture((120, 90, 60)))
-    assert not presentable(picture((12, 9, 6)))
-    assert not presentable(picture((120, 120, 120)))
+    assert picture((120, 90, 60)).presentable
+    assert not picture((12, 9, 6)).presentable
+    assert not picture((120, 120, 120)).presentable
     empty = Cutout(Image.new("RGBA", (9, 9), (120, 90, 60, 0)), CAR, 1.0, frozenset())
-    assert not presentable(empty)
+    assert not empty.presentable
 
 
 def test_dark_objects_are_passed_over_while_there_is_choice(street_root, monkeypatch):

@@ -53,6 +53,16 @@ class Cutout:
     cut: Sides
     """Sides that an image border cuts: the object may only go to the same border of a frame."""
 
+    @functools.cached_property
+    def presentable(self) -> bool:
+        """Whether the object looks as by day and in colour."""
+        pixels = np.asarray(self.picture)[::2, ::2]
+        seen = pixels[pixels[..., 3] > 127][:, :3]
+        if not len(seen):
+            return False
+        colour = float((seen.max(axis=1) - seen.min(axis=1)).mean())
+        return float(seen.mean()) >= MINIMAL_BRIGHTNESS and colour >= MINIMAL_COLOUR
+
 
 class CocoCutouts:
     """Objects of a COCO split that can stand in a street.
@@ -88,19 +98,9 @@ class CocoCutouts:
         found = self.outlines[class_id]
         for _ in range(ATTEMPTS):
             cutout = cut(found[int(random.integers(len(found)))])
-            if presentable(cutout):
+            if cutout.presentable:
                 break
         return cutout
-
-
-def presentable(cutout: Cutout) -> bool:
-    """Whether an object looks as by day and in colour."""
-    pixels = np.asarray(cutout.picture)[::2, ::2]
-    seen = pixels[pixels[..., 3] > 127][:, :3]
-    if not len(seen):
-        return False
-    colour = float((seen.max(axis=1) - seen.min(axis=1)).mean())
-    return float(seen.mean()) >= MINIMAL_BRIGHTNESS and colour >= MINIMAL_COLOUR
 
 
 class FrameCutouts:

@@ -99,10 +99,22 @@ def to_targets(scene: Scene, thing_ids: tuple[int, ...]) -> Targets:
 
 
 def _parts(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """Connected components of ``mask (h, w)`` with at least :data:`MINIMAL_VISIBLE` pixels."""
-    labels, count = ndimage.label(mask, np.ones((3, 3), bool))
-    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    return [labels == number for number in 1 + np.flatnonzero(areas >= MINIMAL_VISIBLE)]
+    """Connected components of ``mask (h, w)`` with at least :data:`MINIMAL_VISIBLE` pixels.
+
+    The mask must not be empty.
+    """
+    # Things lie in a band of the image: looking there only takes half the time.
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    labels, count = ndimage.label(mask[box], np.ones((3, 3), bool))
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    parts = []
+    for number in range(1, count + 1):
+        if areas[number] >= MINIMAL_VISIBLE:
+            part = np.zeros(mask.shape, bool)
+            np.equal(labels, number, out=part[box])
+            parts.append(part)
+    return parts
 
 
 def _planes(regions: Regions, codes: list[int]) -> torch.Tensor:
