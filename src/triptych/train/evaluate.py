@@ -216,11 +216,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TriptychError as error:
         print(f"triptych: {error}", file=sys.stderr)
         return 2
-    console = Console()
-    console.print(table(reports))
+    Console().print(table(reports))
     for name, report in reports.items():
         figures = ", ".join(f"{key} {value:.4g}" for key, value in report.figures.items())
-        console.print(f"{name}: {figures}")
+        print(f"{name}: {figures}")
     return 0
 
 
