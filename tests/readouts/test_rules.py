@@ -113,11 +113,22 @@ def test_a_logit_of_zero_is_inside_for_the_panoptic_and_outside_for_the_instance
     assert masks.instances()[0].mask.tolist() == [[False, True, False]]
 
 
+def test_a_logit_that_is_zero_between_two_cells_counts_alike():
+    logits = torch.tensor([[[-3.0, 3.0, 3.0, -3.0]]])  # halved: both pixels lie midway
+    thing = Classes.of(["object"], things=["object"])
+    geometry = Geometry((1, 4), (1, 4), (1, 2))
+    masks = MaskSet(logits, None, thing, geometry, quality=torch.ones(1))
+    assert masks.panoptic().ids.tolist() == [[1, 1]]
+    assert masks.panoptic().segments[0].area == 2
+    assert len(masks.instances()) == 0
+
+
 def test_stuff_of_one_class_merges_and_things_do_not():
     halves = [stripe(0, 4), stripe(6, 10)]
-    (road,) = flat(halves, [sure(ROAD, 0.9), sure(ROAD, 0.95)]).panoptic().segments
-    assert (road.id, road.area) == (1, 8)
-    assert road.score == pytest.approx(0.95)
+    for scores in ([0.9, 0.95], [0.95, 0.9]):
+        (road,) = flat(halves, [sure(ROAD, score) for score in scores]).panoptic().segments
+        assert (road.id, road.area) == (1, 8)
+        assert road.score == pytest.approx(0.95)
     one, two = flat(halves, [sure(CAR, 0.9), sure(CAR, 0.95)]).panoptic().segments
     assert (one.id, one.area, two.id, two.area) == (1, 4, 2, 4)
 
@@ -148,6 +159,12 @@ def test_instances_multiply_the_class_score_by_how_sure_the_mask_is():
     (car,) = masks.instances()
     assert car.score == pytest.approx(0.9 * torch.sigmoid(torch.tensor(1.0)).item())
     assert len(masks.instances(threshold=0.7)) == 0  # although the class score alone would do
+
+
+def test_instances_are_ordered_by_the_final_score():
+    vague, firm = stripe(0, 5, inside=1.0), stripe(5, 10)
+    instances = flat([vague, firm], [sure(CAR, 0.95), sure(PERSON, 0.8)]).instances()
+    assert [i.name for i in instances] == ["person", "car"]
 
 
 def test_instances_take_the_top_pairs_before_they_drop_stuff():
@@ -235,6 +252,12 @@ def test_labeller_threshold_and_top_apply_to_components():
     assert len(masks.panoptic(threshold=0.47).segments) == 3
     assert masks.panoptic(threshold=0.48).segments == ()
     assert masks.explain(instance_threshold=0.48).instances[Fate.LOW_SCORE] == 1
+
+
+def test_labeller_scores_may_equal_the_threshold_of_instances_only():
+    masks = labeller([[1, 0, 0]], margin=50.0)
+    assert [i.score for i in masks.instances(threshold=1.0)] == [1.0]
+    assert masks.panoptic(threshold=1.0).segments == ()
 
 
 def test_labeller_that_does_not_know_stuff_splits_every_class():
