@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from triptych.errors import TriptychError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 BACKBONES: dict[str, str] = {
     "efficientnet_lite0": "triptych.backbones.efficientnet_lite:efficientnet_lite0",
@@ -36,4 +37,5 @@ def build_backbone(name: str, **arguments: Any) -> nn.Module:
     if name not in BACKBONES:
         raise TriptychError(f"no backbone is called {name!r}; choose from {', '.join(BACKBONES)}")
     module, function = BACKBONES[name].split(":")
-    return getattr(importlib.import_module(module), function)(**arguments)
+    backbone: nn.Module = getattr(importlib.import_module(module), function)(**arguments)
+    return backbone
