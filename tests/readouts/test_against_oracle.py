@@ -20,7 +20,7 @@ SLACK = 1e-4
 """Decisions closer than this are left out: float32 and float64 may take them differently."""
 
 SHARES = st.sampled_from([0.0, 0.2, 0.35, 0.5, 0.8, 1.0])
-moderate = settings(max_examples=60, deadline=None)
+moderate = settings(max_examples=150, deadline=None)
 
 
 @pytest.fixture(autouse=True, scope="module", params=["one strip", "many strips"])

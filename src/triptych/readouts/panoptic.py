@@ -101,7 +101,7 @@ def trace_panoptic(
                 at = merged[label] = len(segments)
                 segments.append(_segment(mask_set.classes, at + 1, label, score, won))
             segment_of[place] = at + 1
-        ids = segment_of.to(winner.device)[winner]
+        ids = segment_of.to(winner.device).index_select(0, winner.flatten()).view(grid.size)
         return PanopticMap(ids, tuple(segments), mask_set.classes), fates
 
 
