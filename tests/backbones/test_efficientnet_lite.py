@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from triptych.backbones.efficientnet_lite import EfficientNetLite, SameConv, load_imagenet
+from triptych.backbones.efficientnet_lite import ConvNorm, EfficientNetLite, SameConv, load_imagenet
 from triptych.backbones.registry import build_backbone
 from triptych.errors import TriptychError
 
@@ -87,3 +87,32 @@ def test_training_in_bfloat16_gives_the_gradients_of_full_precision(
         return convolution.weight.grad.clone()
 
     assert torch.allclose(gradient(True), gradient(False), rtol=0.03, atol=2e-3)
+
+
+def test_folded_norms_change_nothing_and_follow_the_weights() -> None:
+    block = ConvNorm(8, 8, 3, stride=2, groups=8).eval()
+    pixels = torch.randn(1, 8, 9, 12)
+
+    def both() -> tuple[torch.Tensor, torch.Tensor]:
+        plain = block(pixels).detach()
+        with torch.no_grad():
+            return plain, block(pixels)
+
+    def change_statistics() -> None:
+        torch.nn.init.uniform_(block.state_dict()["1.running_var"], 0.5, 2)
+
+    def change_weight() -> None:
+        block.state_dict()["0.weight"].mul_(2)
+
+    def replace_all() -> None:
+        state = {name: torch.rand_like(t) + 0.5 for name, t in block.state_dict().items() if t.ndim}
+        block.load_state_dict(state, strict=False, assign=True)
+
+    before = torch.zeros(())
+    for change in (lambda: None, change_statistics, change_weight, replace_all):
+        change()
+        plain, folded = both()
+        assert torch.allclose(plain, folded, atol=1e-5)
+        assert plain.shape != before.shape or not torch.equal(plain, before)
+        before = plain
+    assert set(block.state_dict()) == set(ConvNorm(8, 8, 3).state_dict())

@@ -45,12 +45,7 @@ class SameConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C', ceil(H / stride), ceil(W / stride))``."""
-        if self.stride[0] > 1:
-            bottom, right = (
-                max((math.ceil(size / self.stride[0]) - 1) * self.stride[0] + kernel - size, 0)
-                for size, kernel in zip(x.shape[-2:], self.kernel_size, strict=True)
-            )
-            x = F.pad(x, (right // 2, right - right // 2, bottom // 2, bottom - bottom // 2))
+        x = self.pad(x)
         slow = self.groups > 1 and (self.stride[0] > 1 or self.kernel_size[0] > 3)
         if slow and self.training and x.device.type == "cpu":
             # oneDNN takes 2 to 4 times longer for the bf16 gradients of strided and of 5x5
@@ -59,18 +54,73 @@ class SameConv(nn.Conv2d):
                 return super().forward(x.float()).to(x.dtype)
         return super().forward(x)
 
+    def pad(self, x: Tensor) -> Tensor:
+        """Add what a strided convolution needs beyond the border."""
+        if self.stride[0] == 1:
+            return x
+        bottom, right = (
+            max((math.ceil(size / self.stride[0]) - 1) * self.stride[0] + kernel - size, 0)
+            for size, kernel in zip(x.shape[-2:], self.kernel_size, strict=True)
+        )
+        return F.pad(x, (right // 2, right - right // 2, bottom // 2, bottom - bottom // 2))
 
-def conv_norm(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, relu: bool = True
-) -> nn.Sequential:
-    """Convolution, batch norm with TensorFlow's constants, and ReLU6 unless switched off."""
-    layers: list[nn.Module] = [
-        SameConv(inputs, outputs, kernel, stride=stride, groups=groups),
-        nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),
-    ]
-    if relu:
-        layers.append(nn.ReLU6(inplace=True))
-    return nn.Sequential(*layers)
+
+class ConvNorm(nn.Sequential):
+    """Convolution, batch norm with TensorFlow's constants, and ReLU6 unless switched off.
+
+    Without gradients and in evaluation mode the norm, a scale and a shift per channel then, is
+    folded into the convolution, which saves a pass over memory: a third of the network's time on
+    a CPU. The folded weights are kept until one of the tensors behind them changes.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        relu: bool = True,
+    ) -> None:
+        layers: list[nn.Module] = [
+            SameConv(inputs, outputs, kernel, stride=stride, groups=groups),
+            nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),
+        ]
+        if relu:
+            layers.append(nn.ReLU6(inplace=True))
+        super().__init__(*layers)
+        self._folded: tuple[Tensor, Tensor] | None = None
+        self._folded_from: list[tuple[int, int]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C, H, W)`` to ``(B, C', ceil(H / stride), ceil(W / stride))``."""
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return super().forward(x)
+        convolution, *rest = self
+        assert isinstance(convolution, SameConv)
+        weight, bias = self._fold()
+        y = convolution._conv_forward(convolution.pad(x), weight, bias)
+        return y if len(rest) == 1 else F.relu6(y, inplace=True)
+
+    def _fold(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the convolution with the norm in it."""
+        convolution, norm = self[0], self[1]
+        assert isinstance(convolution, SameConv)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        parts = (
+            convolution.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var
+        )  # fmt: skip
+        # Tensors made in inference mode count no changes; they cannot be trained either.
+        now = [(part.data_ptr(), 0 if part.is_inference() else part._version) for part in parts]
+        if self._folded is None or now != self._folded_from:
+            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+            weight = convolution.weight * scale[:, None, None, None]
+            self._folded = weight, norm.bias - norm.running_mean * scale
+            self._folded_from = now
+        return self._folded
 
 
 class InvertedBottleneck(nn.Module):
@@ -80,9 +130,9 @@ class InvertedBottleneck(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.shortcut = stride == 1 and inputs == outputs
-        self.expand = conv_norm(inputs, hidden, 1) if expansion > 1 else nn.Identity()
-        self.depthwise = conv_norm(hidden, hidden, kernel, stride=stride, groups=hidden)
-        self.project = conv_norm(hidden, outputs, 1, relu=False)
+        self.expand = ConvNorm(inputs, hidden, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = ConvNorm(hidden, hidden, kernel, stride=stride, groups=hidden)
+        self.project = ConvNorm(hidden, outputs, 1, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C', H / stride, W / stride)``."""
@@ -100,7 +150,7 @@ class EfficientNetLite(nn.Module):
 
     def __init__(self, width: float, depth: float) -> None:
         super().__init__()
-        self.stem = conv_norm(3, STEM_WIDTH, 3, stride=2)
+        self.stem = ConvNorm(3, STEM_WIDTH, 3, stride=2)
         stages: list[nn.Sequential] = []
         inputs, widths = STEM_WIDTH, []
         for index, (repeats, kernel, stride, expansion, outputs) in enumerate(STAGES):
