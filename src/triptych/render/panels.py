@@ -49,7 +49,8 @@ def panels(
     ]
     seen = {segment.class_id for segment in panoptic.segments}
     if semantic is not None:
-        present = np.unique(semantic.ids.cpu().numpy()).tolist()
+        counts = np.bincount(semantic.ids.cpu().numpy().ravel())
+        present = np.flatnonzero(counts).tolist()
         counted = f"{len(present)} class{'' if len(present) == 1 else 'es'}"
         row.insert(0, Panel("semantic", counted, semantic_panel(photo, semantic)))
         seen.update(present)
