@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.nn.attention import Attention
-from triptych.nn.position import sine_position
+from triptych.nn.position import fourier_position, sine_position
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,11 @@ class FPNPixelDecoder(nn.Module):
         feedforward: hidden width of the encoder.
         encoder_layers: encoder layers over the 1/32 map; 0 for a plain pyramid.
         separable: depthwise-separable 3x3 convolutions in the pyramid, for small models.
+        position_bands: frequencies of a position embedding that is added to every map that comes
+            out, projected by one learned linear map each; 0 for none, as published. Convolutions
+            hardly know where they are, so without it two objects that look alike have like
+            features, and one query takes both (Wang et al., "SOLO", 2020, and Tian et al.,
+            "CondInst", 2020, section 3.2, add coordinates for the same reason).
     """
 
     def __init__(
@@ -84,9 +89,11 @@ class FPNPixelDecoder(nn.Module):
         feedforward: int = 1024,
         encoder_layers: int = 1,
         separable: bool = False,
+        position_bands: int = 0,
     ) -> None:
         super().__init__()
         self.dim = dim
+        self.position_bands = position_bands
         self.reduce = nn.Conv2d(channels[3], dim, 1)
         self.encoder = nn.ModuleList(
             EncoderLayer(dim, heads, feedforward) for _ in range(encoder_layers)
@@ -97,6 +104,12 @@ class FPNPixelDecoder(nn.Module):
         )
         self.smooth = nn.ModuleList(self._smooth(dim, separable) for _ in range(4))
         self.mask_features = nn.Conv2d(dim, dim, 1)
+        # Coarse to fine; they start at nought, so training starts from the plain pyramid.
+        self.place = nn.ModuleList()
+        for _ in range(4 if position_bands else 0):
+            place = nn.Conv2d(4 * position_bands, dim, 1, bias=False)
+            nn.init.zeros_(place.weight)
+            self.place.append(place)
 
     @staticmethod
     def _smooth(dim: int, separable: bool) -> nn.Module:
@@ -116,12 +129,18 @@ class FPNPixelDecoder(nn.Module):
             for layer in self.encoder:
                 tokens = layer(tokens, position)
             x = tokens.transpose(1, 2).unflatten(2, (height, width))
-        x = self.smooth[0](x)
+        x = self._placed(0, self.smooth[0](x))
         memory = [x]
-        for lateral, smooth, finer in zip(
-            self.lateral, self.smooth[1:], reversed(maps[:3]), strict=True
-        ):
+        for level, finer in enumerate(reversed(maps[:3]), start=1):
             up = F.interpolate(x, size=finer.shape[-2:], mode="bilinear", align_corners=False)
-            x = smooth(lateral(finer) + up)
+            x = self._placed(level, self.smooth[level](self.lateral[level - 1](finer) + up))
             memory.append(x)
         return PixelFeatures(self.mask_features(memory.pop()), tuple(memory))
+
+    def _placed(self, level: int, x: Tensor) -> Tensor:
+        """Add the position embedding of a level (coarse to fine) to its map ``(B, C, h, w)``."""
+        if not self.position_bands:
+            return x
+        height, width = x.shape[-2:]
+        bands = fourier_position(height, width, self.position_bands, x.device, x.dtype)
+        return x + self.place[level](bands[None])

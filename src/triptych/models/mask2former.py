@@ -48,6 +48,7 @@ def mask2former(
     encoder_layers: int = 6,
     encoder_feedforward: int = 1024,
     separable: bool = False,
+    position_bands: int = 0,
     queries: int = 100,
     dim: int = 256,
     heads: int = 8,
@@ -65,6 +66,7 @@ def mask2former(
         encoder_layers: transformer layers in the pixel decoder.
         encoder_feedforward: their hidden width.
         separable: depthwise-separable convolutions in the "fpn" pixel decoder.
+        position_bands: frequencies of the positions in its maps; 0 for none.
         queries: number of queries ``N``.
         dim: width of both decoders.
         heads: attention heads of both decoders.
@@ -82,7 +84,9 @@ def mask2former(
     if pixel_decoder == "deformable":
         pixels: nn.Module = DeformablePixelDecoder(channels, dim, **shared)
     elif pixel_decoder == "fpn":
-        pixels = FPNPixelDecoder(channels, dim, separable=separable, **shared)
+        pixels = FPNPixelDecoder(
+            channels, dim, separable=separable, position_bands=position_bands, **shared
+        )
     else:
         raise TriptychError(f"no pixel decoder is called {pixel_decoder!r}; use deformable or fpn")
     query_decoder = QueryDecoder(

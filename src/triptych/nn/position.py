@@ -1,4 +1,4 @@
-"""Sine position embeddings for maps."""
+"""Position embeddings for maps."""
 
 from __future__ import annotations
 
@@ -40,6 +40,33 @@ def sine_position(
         (
             encode(rows)[:, :, None].expand(half, height, width),
             encode(columns)[:, None, :].expand(half, height, width),
+        )
+    )
+    return embedding.to(dtype)
+
+
+@constant
+def fourier_position(
+    height: int, width: int, bands: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Return ``(4 * bands, height, width)`` sines and cosines of a grid's rows and columns.
+
+    Band ``k`` (from 1) runs through ``k / 2`` cycles over the map (Tancik et al., "Fourier
+    features", 2020, with axis-aligned frequencies). A linear map of them makes a bump as narrow
+    as ``1 / bands`` of the map at any place, which :func:`sine_position` cannot: its quickest
+    channel has one cycle. The result is cached by size: callers must not write to it.
+    """
+
+    def encode(length: int) -> Tensor:
+        middles = (torch.arange(length, device=device) + 0.5) / length
+        angles = math.pi * torch.arange(1, bands + 1, device=device)[:, None] * middles
+        return torch.cat((angles.sin(), angles.cos()))  # (2 bands, length)
+
+    rows, columns = encode(height), encode(width)
+    embedding = torch.cat(
+        (
+            rows[:, :, None].expand(-1, height, width),
+            columns[:, None, :].expand(-1, height, width),
         )
     )
     return embedding.to(dtype)

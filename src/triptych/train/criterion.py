@@ -36,6 +36,9 @@ class Criterion(nn.Module):
         dice: weight of the dice loss at the points.
         semantic: weight of the semantic reading's loss; 0 leaves it out.
         class_weights: ``K`` weights of the classes in the semantic loss, all 1 by default.
+        ambiguous: weight of pixels of ambiguous regions in the semantic loss. There it is the only
+            loss that fills masks, and one mask over all the objects satisfies it, so the full
+            weight teaches to merge what touches.
         points: points for each matched mask, and for each image in the semantic loss.
     """
 
@@ -49,12 +52,14 @@ class Criterion(nn.Module):
         dice: float = 5.0,
         semantic: float = 0.0,
         class_weights: tuple[float, ...] = (),
+        ambiguous: float = 1.0,
         points: int = 12544,
     ) -> None:
         super().__init__()
         self.matcher = matcher
         self.no_object = no_object
         self.weights = {"class": classification, "mask": mask, "dice": dice, "semantic": semantic}
+        self.ambiguous = ambiguous
         self.points = points
         self.class_weights = torch.tensor(class_weights) if class_weights else None
 
@@ -166,9 +171,15 @@ class Criterion(nn.Module):
         truth = torch.cat(
             [sample_nearest(t.semantic[None], p) for t, p in zip(targets, points, strict=True)]
         )
+        unsplit = torch.cat(
+            [
+                sample_nearest(t.ambiguous.any(0, keepdim=True), p)
+                for t, p in zip(targets, points, strict=True)
+            ]
+        )
         weights = torch.ones(reading.shape[1]) if self.class_weights is None else self.class_weights
-        weights = weights.to(reading.device)
-        loss = F.nll_loss(likelihood, truth, weights, ignore_index=IGNORE, reduction="sum")
-        known = truth[truth != IGNORE]
+        weights = weights.to(reading.device)[truth.where(truth != IGNORE, 0)] * (truth != IGNORE)
+        weights = weights * torch.where(unsplit, self.ambiguous, 1.0)
+        loss = F.nll_loss(likelihood, truth, ignore_index=IGNORE, reduction="none")
         # The weighted mean; a batch of nothing but void costs nothing, and is no 0 / 0.
-        return loss / weights[known].sum().clamp(min=1e-6)
+        return (loss * weights).sum() / weights.sum().clamp(min=1e-6)
