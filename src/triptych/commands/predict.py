@@ -1,29 +1,21 @@
-"""The commands of the command line, as dataclasses whose docstrings are their help."""
+"""``triptych predict``."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from triptych.cli import complain, one_line
+from triptych.commands.progress import shown
 
 if TYPE_CHECKING:
     from triptych.predict import Outcome
-
-
-class Command(Protocol):
-    """Parsed arguments, ready to run."""
-
-    def run(self) -> int:
-        """Do it and return the exit code."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -108,7 +100,7 @@ class Predict:
             overwrite=self.overwrite,
         )
         try:
-            for outcome in _shown(outcomes, len(sources)):
+            for outcome in named(shown(outcomes, len(sources), "images")):
                 counts[outcome.state] += 1
                 counts["changed"] += outcome.state == "skipped" and bool(outcome.note)
         except KeyboardInterrupt:
@@ -132,108 +124,9 @@ class Predict:
         return f"{', '.join(parts)}; results in {self.out}"
 
 
-@dataclass(frozen=True)
-class Demo:
-    """Segment frames of a real street, which a package brings along."""
-
-    out: Path = Path("out/demo")
-    """Folder for the frames, their results, and one picture of all."""
-
-    model: str = "street"
-    """A bundled checkpoint, or the folder of one."""
-
-    def run(self) -> int:
-        """Make the picture and say where it is."""
-        from triptych.demo import run_demo
-
-        print(f"The picture: {one_line(str(run_demo(self.out, self.model).absolute()))}")
-        return 0
-
-
-@dataclass(frozen=True)
-class Models:
-    """List what can be loaded and what can be trained."""
-
-    def run(self) -> int:
-        """Print a table."""
-        from triptych.listing import models
-
-        print(models())
-        return 0
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train a model as a recipe says."""
-
-    recipe: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE.yaml")]
-    """What to train. On several GPUs, or in several processes:
-    torchrun --nproc-per-node N -m triptych train RECIPE.yaml"""
-
-    out: Path | None = None
-    """Folder of the run, runs/NAME after the recipe by default. The model is OUT/model."""
-
-    override: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """One value of the recipe, such as optimisation.steps=500. May be repeated."""
-
-    resume: Literal["no", "auto"] = "no"
-    """auto: go on from the newest checkpoint in OUT, if there is one. Ctrl-C writes one."""
-
-    def run(self) -> int:
-        """Train."""
-        from triptych.train.loop import train_recipe
-
-        train_recipe(self.recipe, self.out, list(self.override), self.resume == "auto")
-        return 0
-
-
-def parse(arguments: Sequence[str]) -> Command:
-    """Turn arguments into a command; prints and raises SystemExit for help and mistakes."""
-    command: Command = tyro.extras.subcommand_cli_from_dict(
-        {"demo": Demo, "predict": Predict, "train": Train, "models": Models},
-        prog="triptych",
-        description="Image segmentation: one mask set, read three ways. See also: --version.",
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    return command
-
-
-def _shown(outcomes: Iterable[Outcome], total: int) -> Iterable[Outcome]:
-    """Pass outcomes on; name failures, and show how far it is where somebody may be watching."""
-    if not sys.stderr.isatty():
-        for outcome in outcomes:
-            if outcome.state == "failed":
-                complain(outcome.note)
-            yield outcome
-        return
-
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> str:
-            return f"{task.speed:.1f} images/s" if task.speed else ""
-
-    columns = (
-        MofNCompleteColumn(),
-        BarColumn(),
-        Rate(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=total)
-        for outcome in outcomes:
-            if outcome.state == "failed":
-                complain(outcome.note)
-            progress.advance(task)
-            yield outcome
+def named(outcomes: Iterable[Outcome]) -> Iterable[Outcome]:
+    """Pass outcomes on and name the failures."""
+    for outcome in outcomes:
+        if outcome.state == "failed":
+            complain(outcome.note)
+        yield outcome
