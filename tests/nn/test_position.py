@@ -1,4 +1,4 @@
-"""Sine positions against transformers' and their own formula."""
+"""Positions against transformers' and their own formula."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerSinePositionEmbedding
 
-from triptych.nn.position import sine_position
+from triptych.nn.position import fourier_position, sine_position
 
 CPU = torch.device("cpu")
 
@@ -37,3 +37,16 @@ def test_rows_come_first_and_end_at_two_pi():
 def test_an_odd_number_of_pairs_is_refused():
     with pytest.raises(ValueError, match="multiple of 4"):
         sine_position(2, 2, 6, CPU, torch.float32)
+
+
+def test_fourier_bands_are_half_cycles_over_the_map():
+    height, width, bands = 5, 8, 3
+    embedding = fourier_position(height, width, bands, CPU, torch.float32)
+    assert embedding.shape == (4 * bands, height, width)
+    for row, column in [(0, 0), (4, 7), (2, 3)]:
+        y, x = math.pi * (row + 0.5) / height, math.pi * (column + 0.5) / width
+        wanted = [f(k * a) for a in (y, x) for f in (math.sin, math.cos) for k in (1, 2, 3)]
+        assert embedding[:, row, column].tolist() == pytest.approx(wanted, abs=1e-6)
+    # No two places are alike.
+    apart = torch.cdist(embedding.flatten(1).T, embedding.flatten(1).T)
+    assert apart.fill_diagonal_(9).min() > 0.1

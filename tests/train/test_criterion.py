@@ -105,6 +105,23 @@ def test_class_weights_shift_the_semantic_loss_between_classes() -> None:
     assert value((1.0, 9.0)) > value((1.0, 1.0)) > value((9.0, 1.0))
 
 
+def test_ambiguous_regions_have_less_say_in_the_semantic_loss() -> None:
+    unsure, _ = left_half_ambiguous()
+    semantic = torch.where(unsure.ambiguous[0], 0, 1)
+    labels = [dataclasses.replace(unsure, semantic=semantic)]
+    # Right on the right half, wrong on the ambiguous left one.
+    prediction = Prediction(torch.zeros(1, 1, 16, 16), torch.tensor([[[-3.0, 3.0, -9.0]]]))
+
+    def value(ambiguous: float) -> float:
+        losses = criterion(semantic=1.0, ambiguous=ambiguous)(prediction, labels)
+        return losses["semantic"].item()
+
+    wrong, right = -F.logsigmoid(torch.tensor(-6.0)).item(), -F.logsigmoid(torch.tensor(6.0)).item()
+    assert value(1.0) == pytest.approx((wrong + right) / 2, rel=0.1)
+    assert value(0.25) == pytest.approx((0.25 * wrong + right) / 1.25, rel=0.15)
+    assert value(0.0) == pytest.approx(right, rel=0.01)
+
+
 def test_unknown_pixels_teach_nothing() -> None:
     truth = stripes(2)
     semantic = torch.where(truth[0], 0, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -168,15 +168,14 @@ class Criterion(nn.Module):
         reading = classes.transpose(1, 2) @ inside  # (B, K, P)
         # Not clamped: a pixel whose true class has likelihood 0 must still have a gradient.
         likelihood = (reading + 1e-6).log() - (reading.sum(1, keepdim=True) + 1e-6).log()
-        truth = torch.cat(
-            [sample_nearest(t.semantic[None], p) for t, p in zip(targets, points, strict=True)]
-        )
-        unsplit = torch.cat(
-            [
-                sample_nearest(t.ambiguous.any(0, keepdim=True), p)
-                for t, p in zip(targets, points, strict=True)
-            ]
-        )
+
+        def at_points(planes: Iterable[Tensor]) -> Tensor:
+            return torch.cat(
+                [sample_nearest(plane[None], p) for plane, p in zip(planes, points, strict=True)]
+            )
+
+        truth = at_points(target.semantic for target in targets)
+        unsplit = at_points(target.ambiguous.any(0) for target in targets)
         weights = torch.ones(reading.shape[1]) if self.class_weights is None else self.class_weights
         weights = weights.to(reading.device)[truth.where(truth != IGNORE, 0)] * (truth != IGNORE)
         weights = weights * torch.where(unsplit, self.ambiguous, 1.0)
