@@ -17,8 +17,8 @@ from PIL import Image
 from tests.tiny_model import tiny_segformer
 
 import triptych
-from triptych import commands
 from triptych.cli import main, one_line
+from triptych.commands.predict import Predict
 from triptych.masks import MaskSet
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
@@ -74,7 +74,7 @@ class TestStart:
         assert told.err == ""
 
     def test_defaults_are_those_of_the_library(self):
-        ours = commands.Predict(("x",))
+        ours = Predict(("x",))
         instances = inspect.signature(MaskSet.instances).parameters
         panoptic = inspect.signature(MaskSet.panoptic).parameters
         assert ours.instance_threshold == instances["threshold"].default
