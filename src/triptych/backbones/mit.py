@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.keymap import Rename, Stack, under
+from triptych.keymap import Rename, Rule, Stack, under
 from triptych.nn.drop_path import DropPath, drop_path_rates
 from triptych.nn.initialise import initialise
 
@@ -187,3 +187,36 @@ MIT_RULES = (
     Rename("encoder.layer_norm.{s}.{p}", "stages.{s}.norm.{p}"),
 )
 """Names in files that transformers wrote, below its ``segformer.`` prefix."""
+
+
+def _original_rules() -> list[Rule]:
+    # The authors number stages from 1, and within the name of the module.
+    rules: list[Rule] = []
+    for stage in range(4):
+        number, ours = stage + 1, f"stages.{stage}."
+        rules += [
+            Rename(f"patch_embed{number}.proj.{{p}}", f"{ours}embed.{{p}}"),
+            Rename(f"patch_embed{number}.norm.{{p}}", f"{ours}embed_norm.{{p}}"),
+            Rename(f"norm{number}.{{p}}", f"{ours}norm.{{p}}"),
+            *under(
+                (
+                    Rename("norm1.{p}", "norm1.{p}"),
+                    Rename("attn.q.{p}", "attention.query.{p}"),
+                    Rename("attn.kv.{p}", "attention.key_value.{p}"),
+                    Rename("attn.sr.{p}", "attention.reduce.{p}"),
+                    Rename("attn.norm.{p}", "attention.reduce_norm.{p}"),
+                    Rename("attn.proj.{p}", "attention.out.{p}"),
+                    Rename("norm2.{p}", "norm2.{p}"),
+                    Rename("mlp.fc1.{p}", "feedforward.expand.{p}"),
+                    Rename("mlp.dwconv.dwconv.{p}", "feedforward.depthwise.{p}"),
+                    Rename("mlp.fc2.{p}", "feedforward.project.{p}"),
+                ),
+                f"block{number}.{{b}}.",
+                f"{ours}blocks.{{b}}.",
+            ),
+        ]
+    return rules
+
+
+MIT_ORIGINAL_RULES = tuple(_original_rules())
+"""Names in the authors' files (NVlabs/SegFormer), below ``backbone.``."""

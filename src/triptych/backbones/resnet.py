@@ -122,3 +122,24 @@ TORCHVISION_RESNET_RULES = (
     Rename("{stage}.{b}.downsample.{i}.{p}", "{stage}.{b}.downsample.{i}.{p}"),
 )
 """Names in files of torchvision and timm, and of transformers models with a timm backbone."""
+
+
+def _detectron2_rules() -> list[Rename]:
+    # A norm is a part of its convolution there, and stages are called by the map they give.
+    rules = [Rename("stem.conv1.weight", "conv1.weight"), Rename("stem.conv1.norm.{p}", "bn1.{p}")]
+    for stage in range(1, 5):
+        theirs, ours = f"res{stage + 1}.{{b}}.", f"layer{stage}.{{b}}."
+        rules += [
+            Rename(theirs + "shortcut.weight", ours + "downsample.0.weight"),
+            Rename(theirs + "shortcut.norm.{p}", ours + "downsample.1.{p}"),
+        ]
+        for layer in range(1, 4):
+            rules += [
+                Rename(f"{theirs}conv{layer}.weight", f"{ours}conv{layer}.weight"),
+                Rename(f"{theirs}conv{layer}.norm.{{p}}", f"{ours}bn{layer}.{{p}}"),
+            ]
+    return rules
+
+
+DETECTRON2_RESNET_RULES = tuple(_detectron2_rules())
+"""Names in detectron2's files; with a frozen norm they have no ``num_batches_tracked``."""

@@ -273,3 +273,25 @@ SWIN_RULES = (
     *(Rename(f"hidden_states_norms.stage{n + 1}.{{p}}", f"norms.{n}.{{p}}") for n in range(4)),
 )
 """Names in files that transformers wrote (``SwinBackbone``)."""
+
+SWIN_ORIGINAL_RULES = (
+    Rename("patch_embed.proj.{p}", "embed.{p}"),
+    Rename("patch_embed.norm.{p}", "embed_norm.{p}"),
+    *under(
+        (
+            Rename("norm1.{p}", "norm1.{p}"),
+            Rename("attn.qkv.{p}", "attention.query_key_value.{p}"),
+            Rename("attn.relative_position_bias_table", "attention.bias_table"),
+            Drop("attn.relative_position_index"),
+            Rename("attn.proj.{p}", "attention.out.{p}"),
+            Rename("norm2.{p}", "norm2.{p}"),
+            Rename("mlp.fc1.{p}", "feedforward.0.{p}"),
+            Rename("mlp.fc2.{p}", "feedforward.2.{p}"),
+        ),
+        "layers.{s}.blocks.{b}.",
+        "stages.{s}.{b}.",
+    ),
+    Rename("layers.{s}.downsample.{part}.{p}", "merges.{s}.{part}.{p}"),
+    *(Rename(f"norm{n}.{{p}}", f"norms.{n}.{{p}}") for n in range(4)),
+)
+"""Names in files of Swin's authors, and of MaskFormer and Mask2Former in detectron2."""

@@ -127,3 +127,23 @@ DEFORMABLE_PIXEL_RULES = (
     Rename("mask_projection.{p}", "mask_features.{p}"),
 )
 """Names in files that transformers wrote, below ``model.pixel_level_module.decoder.``."""
+
+DEFORMABLE_PIXEL_ORIGINAL_RULES = (
+    # Coarse to fine there too: input_proj.0 takes the map at 1/32.
+    Rename("input_proj.{i}.{j}.{p}", "project.{i}.{j}.{p}"),
+    Rename("transformer.level_embed", "level.weight"),
+    *under(
+        (
+            *under(DEFORMABLE_ATTENTION_RULES, "self_attn.", "attention."),
+            *(Rename(f"{p}.{{p}}", f"{p}.{{p}}") for p in ("norm1", "linear1", "linear2", "norm2")),
+        ),
+        "transformer.encoder.layers.{i}.",
+        "encoder.{i}.",
+    ),
+    Rename("adapter_1.weight", "lateral.0.weight"),
+    Rename("adapter_1.norm.{p}", "lateral.1.{p}"),
+    Rename("layer_1.weight", "smooth.0.weight"),
+    Rename("layer_1.norm.{p}", "smooth.1.{p}"),
+    Rename("mask_features.{p}", "mask_features.{p}"),
+)
+"""Names in the authors' files (detectron2), below ``sem_seg_head.pixel_decoder.``."""

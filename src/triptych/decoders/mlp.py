@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.keymap import Rename
+from triptych.keymap import Drop, Rename
 from triptych.nn.initialise import initialise
 
 
@@ -62,3 +62,13 @@ MLP_DECODER_RULES = (
     Rename("classifier.{p}", "classifier.{p}"),
 )
 """Names in files that transformers wrote, below its ``decode_head.`` prefix."""
+
+MLP_DECODER_ORIGINAL_RULES = (
+    *(Rename(f"linear_c{s + 1}.proj.{{p}}", f"projections.{s}.{{p}}") for s in range(4)),
+    Rename("linear_fuse.conv.weight", "fuse.weight"),
+    Rename("linear_fuse.bn.{p}", "norm.{p}"),
+    Rename("linear_pred.{p}", "classifier.{p}"),
+    # A classifier that the base class makes and this head never calls.
+    Drop("conv_seg.{p}"),
+)
+"""Names in the authors' files (NVlabs/SegFormer), below ``decode_head.``."""

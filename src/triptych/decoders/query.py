@@ -201,3 +201,43 @@ QUERY_DECODER_RULES = (
 )
 """Names in files that transformers wrote, below ``model.transformer_module.``; the class head
 stands elsewhere in them."""
+
+QUERY_DECODER_ORIGINAL_RULES = (
+    Rename("query_feat.weight", "query_content.weight"),
+    # The name that query_feat had before the code was published.
+    Rename("static_query.weight", "query_content.weight"),
+    Rename("query_embed.weight", "query_position.weight"),
+    Rename("level_embed.weight", "level.weight"),
+    *(
+        rule
+        for ours, attention, norm in (
+            ("cross_attention", "multihead_attn", "norm1"),
+            ("self_attention", "self_attn", "norm2"),
+        )
+        for rule in under(
+            (
+                Stack(
+                    f"{attention}.in_proj_{{p}}",
+                    tuple(f"{ours}.{part}.{{p}}" for part in ("query", "key", "value")),
+                ),
+                Rename(f"{attention}.out_proj.{{p}}", f"{ours}.out.{{p}}"),
+                Rename("norm.{p}", f"{norm}.{{p}}"),
+            ),
+            f"transformer_{ours}_layers.{{i}}.",
+            "layers.{i}.",
+        )
+    ),
+    *under(
+        (
+            Rename("linear1.{p}", "linear1.{p}"),
+            Rename("linear2.{p}", "linear2.{p}"),
+            Rename("norm.{p}", "norm3.{p}"),
+        ),
+        "transformer_ffn_layers.{i}.",
+        "layers.{i}.",
+    ),
+    Rename("decoder_norm.{p}", "norm.{p}"),
+    Rename("class_embed.{p}", "head.classes.{p}"),
+    *(Rename(f"mask_embed.layers.{n}.{{p}}", f"head.embedding.{2 * n}.{{p}}") for n in range(3)),
+)
+"""Names in the authors' files (detectron2), below ``sem_seg_head.predictor.``."""
