@@ -14,6 +14,7 @@ from triptych.decoders.pixel import FPNPixelDecoder
 from triptych.decoders.query import QUERY_DECODER_RULES, QueryDecoder
 from triptych.errors import TriptychError
 from triptych.keymap import Drop, Rename, under
+from triptych.models.family import Family
 from triptych.prediction import Prediction
 
 
@@ -110,3 +111,5 @@ MASK2FORMER_RULES = (
     Drop("criterion.empty_weight"),
 )
 """Names in files that transformers wrote (``Mask2FormerForUniversalSegmentation``)."""
+
+FAMILY = Family(build=mask2former)

@@ -10,29 +10,44 @@ from triptych.errors import TriptychError
 if TYPE_CHECKING:
     from torch import nn
 
+    from triptych.models.family import Family
+
 FAMILIES: dict[str, str] = {
-    "mask2former": "triptych.models.mask2former:mask2former",
-    "segformer": "triptych.models.segformer:segformer",
+    "mask2former": "triptych.models.mask2former:FAMILY",
+    "segformer": "triptych.models.segformer:FAMILY",
 }
-"""Name to ``module:builder``. Adding a family is one file in ``models/`` and one line here."""
+"""Name to ``module:attribute``, a :class:`triptych.models.family.Family`. The name is also the
+``model_type`` of transformers where it has the family. Adding one is one file in ``models/`` and
+one line here."""
 
 
-def build(family: str, **arguments: Any) -> nn.Module:
-    """Build a network of ``family`` with random weights.
+def family(name: str) -> Family:
+    """Look up a family.
+
+    Raises:
+        TriptychError: there is none of this name.
+    """
+    if name not in FAMILIES:
+        raise TriptychError(f"no model family is called {name!r}; choose from {_names()}")
+    module, attribute = FAMILIES[name].split(":")
+    found: Family = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def build(name: str, /, **arguments: Any) -> nn.Module:
+    """Build a network of the family ``name`` with random weights.
 
     The arguments are the builder's own keyword arguments; ``classes`` is common to all.
 
     Raises:
         TriptychError: the family is unknown, or it does not take these arguments.
     """
-    if family not in FAMILIES:
-        raise TriptychError(f"no model family is called {family!r}; choose from {_names()}")
-    module, builder = FAMILIES[family].split(":")
+    builder = family(name).build
     try:
-        return getattr(importlib.import_module(module), builder)(**arguments)
+        return builder(**arguments)
     except TypeError as error:
         # A builder's signature names its arguments, so Python's own words are the clearest.
-        raise TriptychError(f"cannot build {family}: {error}; mend its arguments") from error
+        raise TriptychError(f"cannot build {name}: {error}; mend its arguments") from error
 
 
 def _names() -> str:

@@ -10,6 +10,7 @@ from triptych.backbones.mit import MIT_RULES, MiT
 from triptych.decoders.mlp import MLP_DECODER_RULES, MLPDecoder
 from triptych.errors import TriptychError
 from triptych.keymap import under
+from triptych.models.family import Family
 from triptych.prediction import Prediction
 
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
@@ -95,3 +96,5 @@ SEGFORMER_RULES = (
     *under(MLP_DECODER_RULES, "decode_head.", "decoder."),
 )
 """Names in files that transformers wrote (``SegformerForSemanticSegmentation``)."""
+
+FAMILY = Family(build=segformer)

@@ -1,0 +1,42 @@
+"""What the registry knows about a family: how it is built, and how others' files describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from triptych.keymap import Rules
+
+
+@dataclass(frozen=True)
+class Published:
+    """How the files of transformers describe a family: a folder as it lies on the hub."""
+
+    architecture: str
+    """Name of their class with the heads, as written into ``config.json``."""
+    rules: Rules
+    """Their names of tensors, in files, and ours."""
+    read: Callable[[Mapping[str, Any]], dict[str, Any]]
+    """Their ``config.json``, in old and new spellings, to our builder's arguments, ``classes``
+    among them. Raises TriptychError for options that we do not support, and names them."""
+    write: Callable[[Mapping[str, Any]], dict[str, Any]]
+    """Our builder's arguments to the entries of their ``config.json``, without those about
+    labels. Raises TriptychError for networks that they cannot build."""
+    head: str
+    """Prefix of our names of the class head's tensors, which depend on the classes."""
+    processor: Mapping[str, Any]
+    """Their image processor, as ``preprocessor_config.json`` would describe one that has nothing
+    but defaults: ``image_processor_type``, ``size`` and so on."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of networks; each module in ``models/`` has one as ``FAMILY``."""
+
+    build: Callable[..., nn.Module]
+    """Keyword arguments, ``classes`` among them, to a network with random weights."""
+    published: Published | None = None
+    """None where transformers has no such network."""
