@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from triptych.keymap import Rules
+
+if TYPE_CHECKING:
+    from triptych.images import Preprocess
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Names of the tensors in a file, and their shapes."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,23 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Original:
+    """How a family's authors wrote their own files: tensors, and nothing that describes them."""
+
+    name: str
+    """What such files are called, for messages."""
+    marks: tuple[str, ...]
+    """Names of tensors that all these files have, and no other family's files."""
+    rules: Rules
+    """Their names of tensors, and ours."""
+    arguments: Callable[[Shapes], dict[str, Any]]
+    """Names and shapes to our builder's arguments, ``classes`` among them. Raises KeyError for a
+    name that is missing, and TriptychError for networks that we do not have."""
+    preprocess: Callable[[Mapping[str, Any]], Preprocess]
+    """The builder's arguments to what the authors did to an image when they tested the network."""
+
+
+@dataclass(frozen=True)
 class Family:
     """A family of networks; each module in ``models/`` has one as ``FAMILY``."""
 
@@ -40,3 +63,5 @@ class Family:
     """Keyword arguments, ``classes`` among them, to a network with random weights."""
     published: Published | None = None
     """None where transformers has no such network."""
+    original: Original | None = None
+    """None where the authors' own files are not read."""
