@@ -11,10 +11,10 @@ from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.masks import Classes
 from triptych.metrics.truth import Example
+from triptych.strict import Document, build
 from triptych.train import parts
 from triptych.train.loop import run
 from triptych.train.recipe import Recipe
-from triptych.train.strict import Document, build
 from triptych.weights.folder import read_folder
 
 MODEL = {

@@ -89,7 +89,7 @@ def test_numbers_with_an_exponent_are_numbers(write):
         (MINIMAL + "notes: !!python/name:os.system\n", r"line 5: .* is no plain value"),
         (MINIMAL + "notes: {day: 2024-99-99}\n", r"line 5: '2024-99-99' is no plain value"),
         (MINIMAL + "notes: &a {b: *a}\n", r"nested without end"),
-        ("- a\n- b\n", r"a recipe is a mapping of sections"),
+        ("- a\n- b\n", r"a recipe is a mapping of keys"),
         ("", r"the recipe needs the key 'model'"),
     ],
 )

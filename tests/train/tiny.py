@@ -18,11 +18,11 @@ from torch.utils.data import Dataset
 
 from triptych.data.targets import Targets
 from triptych.prediction import Prediction
+from triptych.strict import Document, build
 from triptych.train.loop import run
 from triptych.train.parts import Parts
 from triptych.train.processes import choose_device, joined
 from triptych.train.recipe import Recipe
-from triptych.train.strict import Document, build
 
 CLASSES = 3
 

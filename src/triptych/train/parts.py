@@ -20,13 +20,13 @@ from triptych.errors import TriptychError
 from triptych.masks import Classes
 from triptych.models.registry import build
 from triptych.segmenter import Segmenter
+from triptych.strict import suggest
 from triptych.train.criterion import Criterion as SetCriterion
 from triptych.train.evaluate import evaluate
 from triptych.train.labelling import LabellingCriterion
 from triptych.train.matcher import Matcher
 from triptych.train.recipe import ModelRecipe, Recipe
 from triptych.train.step import Criterion, autocast_type
-from triptych.train.strict import suggest
 from triptych.weights.folder import ModelConfig, read_folder, write_folder
 
 _LITE = "triptych.backbones.efficientnet_lite:load_imagenet"

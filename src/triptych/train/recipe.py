@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import yaml
 
+from triptych import strict
 from triptych.errors import TriptychError
 from triptych.images import Preprocess
-from triptych.train import strict
 
 
 def _require(condition: bool, message: str) -> None:

@@ -1,7 +1,8 @@
 """Strict YAML: a file becomes frozen dataclasses, or one line says what is wrong and where.
 
-A typing error in a recipe must not cost an hour of training, so nothing is guessed: unknown keys,
-doubled keys and wrong types are errors that name the key, its line and what is allowed there.
+A typing error in a recipe must not cost an hour of training, nor one in the description of a data
+set wrong figures, so nothing is guessed: unknown keys, doubled keys and wrong types are errors that
+name the key, its line and what is allowed there.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ class Document:
     places: dict[Key, str] = field(default_factory=dict)
     """Path of a key to its place, such as ``line 12`` or ``--override``."""
 
+    what: str = "recipe"
+    """What the file is, for messages."""
+
     def place(self, key: Key) -> str:
         """Words for messages: the file, and the line of ``key`` or of the nearest section."""
         for length in range(len(key), 0, -1):
@@ -55,8 +59,12 @@ class Document:
         return self.source
 
 
-def read_document(path: str | Path) -> Document:
+def read_document(path: str | Path, what: str = "recipe") -> Document:
     """Read a YAML file whose top level is a mapping.
+
+    Args:
+        path: the file.
+        what: what it is, for messages.
 
     Raises:
         TriptychError: missing or unreadable file, bad syntax, a doubled key, or no mapping.
@@ -65,14 +73,14 @@ def read_document(path: str | Path) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise TriptychError(f"no such recipe: {path}; check the path") from None
+        raise TriptychError(f"no such {what}: {path}; check the path") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise TriptychError(f"cannot read recipe {path}: {reason}") from None
-    document = Document(str(path))
+        raise TriptychError(f"cannot read {what} {path}: {reason}") from None
+    document = Document(str(path), what=what)
     node = _compose(text, document.source)
     if node is not None and not isinstance(node, yaml.MappingNode):
-        raise TriptychError(f"{path}: a recipe is a mapping of sections, such as 'model: ...'")
+        raise TriptychError(f"{path}: a {what} is a mapping of keys, such as 'name: ...'")
     if node is not None:
         try:
             document.values = _construct(node, (), document)
@@ -130,7 +138,7 @@ def _section(kind: type[T], values: Any, key: Key, document: Document) -> T:
     for part, value in values.items():
         here = (*key, str(part))
         if part not in allowed:
-            where = f"section {name!r}" if name else "the recipe"
+            where = f"section {name!r}" if name else f"the {document.what}"
             raise TriptychError(
                 f"{document.place(here)}: unknown key {str(part)!r} in {where}"
                 f"{suggest(str(part), allowed)}; allowed: {', '.join(allowed)}"
@@ -138,7 +146,7 @@ def _section(kind: type[T], values: Any, key: Key, document: Document) -> T:
         arguments[part] = _convert(value, hints[part], here, document)
     for part, f in allowed.items():
         if part not in arguments and f.default is MISSING and f.default_factory is MISSING:
-            where = f"section {name!r}" if name else "the recipe"
+            where = f"section {name!r}" if name else f"the {document.what}"
             raise TriptychError(f"{document.place(key)}: {where} needs the key {part!r}")
     try:
         return kind(**arguments)
