@@ -8,7 +8,7 @@ records an image.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,23 +58,60 @@ FIGURES = tuple(f for f in AveragePrecision.__dataclass_fields__ if f != "per_cl
 """Names of the twelve, in the order of pycocotools' ``stats``."""
 
 
-class MaskAP:
-    """Average precision of instance masks over any number of images."""
+@dataclass(frozen=True)
+class ClassMatches:
+    """Detections of one class in one image, best first, at COCO's ten IoU thresholds.
 
-    def __init__(self, classes: Classes) -> None:
+    Detections that match a crowd are neither right nor wrong.
+    """
+
+    scores: NDArray[np.float64]
+    """``(D,)``."""
+    right: NDArray[np.bool_]
+    """``(10, D)``: matches an object."""
+    wrong: NDArray[np.bool_]
+    """``(10, D)``: matches nothing."""
+    objects: int
+    """How many objects there are to find."""
+
+
+@dataclass(frozen=True)
+class ImageMatches:
+    """What mask AP needs to know of one image."""
+
+    by_class: Mapping[int, ClassMatches]
+    """Only classes that are found or to be found in it."""
+
+
+class MaskAP:
+    """Average precision of instance masks over any number of images.
+
+    Args:
+        classes: the ``K`` classes.
+        keep_matches: whether :meth:`update` returns the matches of its image, for
+            :mod:`triptych.metrics.bootstrap`; they are found a second time for that.
+    """
+
+    def __init__(self, classes: Classes, *, keep_matches: bool = False) -> None:
         self.classes = classes
+        self.keep_matches = keep_matches
         self._images = 0
         self._truths = 0
-        categories = [{"id": i, "name": name} for i, name in enumerate(classes.names)]
-        self._stream = hotcoco.StreamingEval(categories, "segm")
+        self._categories = [{"id": i, "name": name} for i, name in enumerate(classes.names)]
+        self._stream = hotcoco.StreamingEval(self._categories, "segm")
 
-    def update(self, predicted: Iterable[Instance], truth: Iterable[TrueInstance]) -> None:
+    def update(
+        self, predicted: Iterable[Instance], truth: Iterable[TrueInstance]
+    ) -> ImageMatches | None:
         """Count one image.
 
         Args:
             predicted: what ``MaskSet.instances(threshold=0.0)`` gives: the benchmark ranks by
                 score itself, and a threshold would only cut off recall.
             truth: the objects; may be empty.
+
+        Returns:
+            The image's matches with ``keep_matches``, else None.
 
         Raises:
             TriptychError: masks differ in size, or a class id is out of range.
@@ -114,6 +151,30 @@ class MaskAP:
             )
         size = {"id": image, "height": height, "width": width}
         self._stream.update([size], annotations, detections)
+        return self._matches(size, annotations, detections) if self.keep_matches else None
+
+    def _matches(
+        self, size: dict[str, Any], annotations: list[Any], detections: list[Any]
+    ) -> ImageMatches:
+        """Match the detections of one image as the stream does, and keep the outcome."""
+        dataset = {"images": [size], "annotations": annotations, "categories": self._categories}
+        truth = hotcoco.COCO(dataset)
+        evaluation = hotcoco.COCOeval(truth, truth.load_res(detections), "segm")
+        evaluation.params.area_rng = evaluation.params.area_rng[:1]  # any size
+        evaluation.params.area_rng_lbl = evaluation.params.area_rng_lbl[:1]
+        evaluation.evaluate()
+        by_class = {}
+        for record in filter(None, evaluation.eval_imgs):
+            shape = (10, len(record["dtScores"]))
+            counts = ~np.asarray(record["dtIgnore"], bool).reshape(shape)
+            matched = np.asarray(record["dtMatched"], bool).reshape(shape)
+            by_class[int(record["category_id"])] = ClassMatches(
+                np.asarray(record["dtScores"], np.float64),
+                matched & counts,
+                ~matched & counts,
+                int(np.count_nonzero(~np.asarray(record["gtIgnore"], bool))),
+            )
+        return ImageMatches(by_class)
 
     def compute(self) -> AveragePrecision:
         """The figures so far; more images may follow."""

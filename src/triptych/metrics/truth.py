@@ -81,4 +81,7 @@ class Example:
     semantic: NDArray[np.integer]
     """``(H, W)`` class ids; 255 where unknown."""
     panoptic: PanopticTruth | None = None
-    """None where objects are not told apart: such an image counts for mIoU only."""
+    """None where objects are not told apart: such an image does not count for PQ."""
+    instances: Sequence[TrueInstance] | None = None
+    """Objects as they were outlined, which may overlap; None: those of ``panoptic``. Where both
+    are None, the image does not count for mask AP."""
