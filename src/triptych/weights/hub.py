@@ -125,8 +125,8 @@ class _Repository:
             return f"it is gated: ask for access at {url}, then {_LOGIN}"
         except errors.RepositoryNotFoundError:
             return f"{hub} shows no such model{_perhaps(self.name)}; if it is private, {_LOGIN}"
-        except errors.LocalTokenNotFoundError:
-            return f"there is no token here; {_LOGIN}"
+        except errors.LocalTokenNotFoundError as error:
+            raise TriptychError(f"{self.name}: there is no token here; {_LOGIN}") from error
         except errors.HfHubHTTPError as error:
             status = error.response.status_code
             what = "try again later" if status == 429 or status >= 500 else _LOGIN
@@ -145,7 +145,7 @@ class _Repository:
                     self.name,
                     file,
                     revision=revision,
-                    token=self.token,
+                    token=False if self.offline else self.token,
                     local_files_only=self.offline,
                 )
             )
