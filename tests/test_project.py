@@ -16,7 +16,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PACKAGE = ROOT / "src" / "triptych"
 
 ORDER = """
-errors files strict colours decode masks prediction keymap images
+errors files options strict colours decode masks prediction keymap images
 nn backbones decoders models weights
 readouts render segmenter metrics
 inputs results predict samples demo

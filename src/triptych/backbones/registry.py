@@ -14,14 +14,17 @@ BACKBONES: dict[str, str] = {
     "efficientnet_lite0": "triptych.backbones.efficientnet_lite:efficientnet_lite0",
     "efficientnet_lite1": "triptych.backbones.efficientnet_lite:efficientnet_lite1",
     "efficientnet_lite2": "triptych.backbones.efficientnet_lite:efficientnet_lite2",
+    "resnet": "triptych.backbones.resnet:ResNet",
     "resnet50": "triptych.backbones.resnet:resnet50",
     "resnet101": "triptych.backbones.resnet:resnet101",
+    "swin": "triptych.backbones.swin:Swin",
     "swin_tiny": "triptych.backbones.swin:swin_tiny",
     "swin_small": "triptych.backbones.swin:swin_small",
     "swin_base": "triptych.backbones.swin:swin_base",
     "swin_large": "triptych.backbones.swin:swin_large",
 }
-"""Name to ``module:function``; the function returns a module with ``.channels``."""
+"""Name to ``module:function``; the function returns a module with ``.channels``. "resnet" and
+"swin" are for sizes of one's own, which are their arguments."""
 
 
 def build_backbone(name: str, **arguments: Any) -> nn.Module:

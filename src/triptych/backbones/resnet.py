@@ -43,6 +43,8 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """The trunk of a bottleneck ResNet: pixels to four maps at strides 4, 8, 16 and 32.
 
+    The defaults are ResNet-50's.
+
     Args:
         depths: blocks of the four stages.
         channels: widths of the four maps.
@@ -51,7 +53,7 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        depths: Sequence[int],
+        depths: Sequence[int] = (3, 4, 6, 3),
         *,
         channels: Sequence[int] = (256, 512, 1024, 2048),
         stem: int = 64,
@@ -83,14 +85,18 @@ class ResNet(nn.Module):
         return tuple(maps)
 
 
+DEPTHS: dict[str, tuple[int, ...]] = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+"""Blocks of the four stages (He et al., table 1)."""
+
+
 def resnet50(*, channels: Sequence[int] = (256, 512, 1024, 2048), stem: int = 64) -> ResNet:
     """ResNet-50: 23.5 M parameters in the trunk."""
-    return ResNet((3, 4, 6, 3), channels=channels, stem=stem)
+    return ResNet(DEPTHS["resnet50"], channels=channels, stem=stem)
 
 
 def resnet101(*, channels: Sequence[int] = (256, 512, 1024, 2048), stem: int = 64) -> ResNet:
     """ResNet-101: 42.5 M parameters in the trunk."""
-    return ResNet((3, 4, 23, 3), channels=channels, stem=stem)
+    return ResNet(DEPTHS["resnet101"], channels=channels, stem=stem)
 
 
 def _transformers_rules() -> list[Rename]:

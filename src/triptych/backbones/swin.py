@@ -135,6 +135,8 @@ class PatchMerging(nn.Module):
 class Swin(nn.Module):
     """The Swin encoder: pixels to four normed maps at strides 4, 8, 16 and 32.
 
+    The defaults are Swin-T's.
+
     Args:
         dim: width of the first map; each further one is twice as wide.
         depths: blocks of each stage.
@@ -147,9 +149,9 @@ class Swin(nn.Module):
 
     def __init__(
         self,
-        dim: int,
-        depths: Sequence[int],
-        heads: Sequence[int],
+        dim: int = 96,
+        depths: Sequence[int] = (2, 2, 6, 2),
+        heads: Sequence[int] = (3, 6, 12, 24),
         *,
         window: int = 7,
         patch: int = 4,
@@ -227,24 +229,33 @@ def _bias_index(window: int) -> Tensor:
     return down * (2 * window - 1) + right
 
 
+SIZES: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
+    "swin_tiny": (96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    "swin_small": (96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "swin_base": (128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "swin_large": (192, (2, 2, 18, 2), (6, 12, 24, 48)),
+}
+"""``dim``, ``depths`` and ``heads`` of the published sizes (Swin Transformer, section 3.3)."""
+
+
 def swin_tiny(*, window: int = 7, drop_path: float = 0.3) -> Swin:
     """Swin-T: 27.5 M parameters."""
-    return Swin(96, (2, 2, 6, 2), (3, 6, 12, 24), window=window, drop_path=drop_path)
+    return Swin(*SIZES["swin_tiny"], window=window, drop_path=drop_path)
 
 
 def swin_small(*, window: int = 7, drop_path: float = 0.3) -> Swin:
     """Swin-S: 48.8 M parameters."""
-    return Swin(96, (2, 2, 18, 2), (3, 6, 12, 24), window=window, drop_path=drop_path)
+    return Swin(*SIZES["swin_small"], window=window, drop_path=drop_path)
 
 
 def swin_base(*, window: int = 12, drop_path: float = 0.3) -> Swin:
     """Swin-B: 86.9 M parameters. MaskFormer and Mask2Former use windows of 12."""
-    return Swin(128, (2, 2, 18, 2), (4, 8, 16, 32), window=window, drop_path=drop_path)
+    return Swin(*SIZES["swin_base"], window=window, drop_path=drop_path)
 
 
 def swin_large(*, window: int = 12, drop_path: float = 0.3) -> Swin:
     """Swin-L: 195.2 M parameters. MaskFormer and Mask2Former use windows of 12."""
-    return Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), window=window, drop_path=drop_path)
+    return Swin(*SIZES["swin_large"], window=window, drop_path=drop_path)
 
 
 SWIN_RULES = (

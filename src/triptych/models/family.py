@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from triptych.keymap import Rules
+from triptych.options import Options
 
 if TYPE_CHECKING:
     from triptych.images import Preprocess
@@ -65,3 +67,23 @@ class Family:
     """None where transformers has no such network."""
     original: Original | None = None
     """None where the authors' own files are not read."""
+
+
+def label_count(config: Options) -> int:
+    """The number of classes that a ``config.json`` of transformers tells, as it counts them.
+
+    Raises:
+        TriptychError: the entry is of a wrong kind.
+    """
+    if "id2label" in config:
+        return len(config.within("id2label").entries)
+    return config.count("num_labels", 2)
+
+
+def count(shapes: Shapes, name: str) -> int:
+    """How many layers there are: the first number that, put into ``name``, names no tensor.
+
+    >>> count({"layers.0.bias": (8,), "layers.1.bias": (8,)}, "layers.{}.bias")
+    2
+    """
+    return next(n for n in itertools.count() if name.format(n) not in shapes)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
+from triptych.backbones.published import BACKBONE_RULES, read_backbone, write_backbone
 from triptych.backbones.registry import build_backbone
-from triptych.backbones.resnet import RESNET_RULES
-from triptych.backbones.swin import SWIN_RULES
 from triptych.decoders.deformable_pixel import DEFORMABLE_PIXEL_RULES, DeformablePixelDecoder
 from triptych.decoders.pixel import FPNPixelDecoder
 from triptych.decoders.query import QUERY_DECODER_RULES, QueryDecoder
 from triptych.errors import TriptychError
 from triptych.keymap import Drop, Rename, under
-from triptych.models.family import Family
+from triptych.models.family import Family, Published, label_count
+from triptych.options import Options, with_defaults, without_defaults
 from triptych.prediction import Prediction
 
 
@@ -103,8 +104,7 @@ def mask2former(
 
 
 MASK2FORMER_RULES = (
-    # The two backbones' names have nothing in common, so one set of rules reads both.
-    *under((*SWIN_RULES, *RESNET_RULES), "model.pixel_level_module.encoder.", "backbone."),
+    *under(BACKBONE_RULES, "model.pixel_level_module.encoder.", "backbone."),
     *under(DEFORMABLE_PIXEL_RULES, "model.pixel_level_module.decoder.", "pixel_decoder."),
     *under(QUERY_DECODER_RULES, "model.transformer_module.", "query_decoder."),
     Rename("class_predictor.{p}", "query_decoder.head.classes.{p}"),
@@ -112,4 +112,80 @@ MASK2FORMER_RULES = (
 )
 """Names in files that transformers wrote (``Mask2FormerForUniversalSegmentation``)."""
 
-FAMILY = Family(build=mask2former)
+
+def read_config(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The builder's arguments for a ``config.json`` of transformers.
+
+    Raises:
+        TriptychError: an option that is not supported here.
+    """
+    config = Options(entries)
+    dim = config.count("hidden_dim", 256)
+    config.only("feature_size", dim)
+    config.only("mask_feature_size", dim)
+    config.only("pre_norm", False)
+    config.only("enforce_input_projection", False)
+    config.only("activation_function", "relu")
+    config.only("common_stride", 4)
+    config.only("feature_strides", [4, 8, 16, 32])
+    numbers = {
+        "encoder_layers": config.count("encoder_layers", 6),
+        "encoder_feedforward": config.count("encoder_feedforward_dim", 1024),
+        "queries": config.count("num_queries", 100),
+        "dim": dim,
+        "heads": config.count("num_attention_heads", 8),
+        "feedforward": config.count("dim_feedforward", 2048),
+        # Theirs counts the prediction before the first layer too.
+        "layers": config.count("decoder_layers", 10) - 1,
+    }
+    return {
+        "classes": label_count(config),
+        **read_backbone(
+            config, {"model_type": "swin", "depths": [2, 2, 18, 2], "drop_path_rate": 0.3}
+        ),
+        **without_defaults(mask2former, numbers),
+    }
+
+
+def write_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of a ``config.json`` of transformers for the builder's arguments.
+
+    Raises:
+        TriptychError: transformers has no such network.
+    """
+    numbers = with_defaults(mask2former, arguments)
+    if numbers["pixel_decoder"] != "deformable" or not numbers["masked"]:
+        raise TriptychError(
+            "transformers has no Mask2Former with an fpn pixel decoder or plain cross-attention; "
+            "use the format triptych"
+        )
+    return {
+        "model_type": "mask2former",
+        "backbone_config": write_backbone(numbers["backbone"], numbers["backbone_arguments"] or {}),
+        "hidden_dim": numbers["dim"],
+        "feature_size": numbers["dim"],
+        "mask_feature_size": numbers["dim"],
+        "encoder_layers": numbers["encoder_layers"],
+        "encoder_feedforward_dim": numbers["encoder_feedforward"],
+        "num_queries": numbers["queries"],
+        "num_attention_heads": numbers["heads"],
+        "dim_feedforward": numbers["feedforward"],
+        "decoder_layers": numbers["layers"] + 1,
+    }
+
+
+FAMILY = Family(
+    build=mask2former,
+    published=Published(
+        architecture="Mask2FormerForUniversalSegmentation",
+        rules=MASK2FORMER_RULES,
+        read=read_config,
+        write=write_config,
+        head="query_decoder.head.classes.",
+        processor={
+            "image_processor_type": "Mask2FormerImageProcessor",
+            "size": {"shortest_edge": 800, "longest_edge": 1333},
+            "size_divisor": 32,
+        },
+    ),
+)
