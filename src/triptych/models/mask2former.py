@@ -15,6 +15,7 @@ from triptych.decoders.query import QUERY_DECODER_RULES, QueryDecoder
 from triptych.errors import TriptychError
 from triptych.keymap import Drop, Rename, under
 from triptych.models.family import Family, Published, label_count
+from triptych.models.mask2former_original import MASK2FORMER_ORIGINAL
 from triptych.options import Options, with_defaults, without_defaults
 from triptych.prediction import Prediction
 
@@ -188,4 +189,5 @@ FAMILY = Family(
             "size_divisor": 32,
         },
     ),
+    original=MASK2FORMER_ORIGINAL,
 )

@@ -12,6 +12,7 @@ from triptych.decoders.mlp import MLP_DECODER_RULES, MLPDecoder
 from triptych.errors import TriptychError
 from triptych.keymap import under
 from triptych.models.family import Family, Published, label_count
+from triptych.models.segformer_original import SEGFORMER_ORIGINAL
 from triptych.options import Options, with_defaults, without_defaults
 from triptych.prediction import Prediction
 
@@ -166,4 +167,5 @@ FAMILY = Family(
             "size": {"height": 512, "width": 512},
         },
     ),
+    original=SEGFORMER_ORIGINAL,
 )
