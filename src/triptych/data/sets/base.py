@@ -1,0 +1,204 @@
+"""What every data set on disk is to its readers, and what can be wrong with one.
+
+Letters: ``K`` classes, ``H W`` the upright image.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from triptych.errors import TriptychError
+from triptych.images import load_image
+from triptych.masks import Classes
+from triptych.metrics.truth import Example, PanopticTruth, TrueInstance
+
+UNKNOWN = 255
+"""Class id of pixels whose class nobody knows (void), in every ``semantic`` map."""
+
+MOST_CLASSES = UNKNOWN
+"""Semantic maps are bytes, of which one is taken."""
+
+
+class LabelledSet(Protocol):
+    """Images with ground truth, read one at a time."""
+
+    title: str
+    """Which set this is, in words: "CamVid, split val"."""
+
+    classes: Classes
+    semantic: bool
+    """Every pixel has a class or is void: mIoU means something."""
+    instances: bool
+    """Objects are told apart: mask AP means something."""
+    panoptic: bool
+    """Every pixel is in a segment or void, and things are told apart: PQ means something."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def name(self, index: int) -> str:
+        """What image ``index`` is called: its path from the folder of images on, no suffix."""
+        ...
+
+    def __getitem__(self, index: int) -> Example:
+        """Read image and truth.
+
+        Raises:
+            TriptychError: a file is missing or broken, or its labels cannot be trusted; the
+                message names the file.
+            IndexError: there is no image ``index``.
+        """
+        ...
+
+
+class Kind(Enum):
+    """Kinds of faults. The value is their name and whether the truth is useless because of it."""
+
+    MISSING = ("missing file", True)
+    UNREADABLE = ("unreadable file", True)
+    SIZE = ("size mismatch", True)
+    UNKNOWN_ID = ("unknown id", True)
+    BROKEN = ("broken annotation", True)
+    EMPTY_OUTLINE = ("empty outline", False)
+    OUTSIDE = ("outline out of range", False)
+    NO_SEGMENT = ("id without segment", True)
+    NO_PIXELS = ("segment without pixels", False)
+    OVERLAP = ("overlap", True)
+    AREA = ("area differs", False)
+    DISAGREE = ("label maps disagree", True)
+    TWICE = ("duplicate image", False)
+    CASE = ("names differ in case only", False)
+    UNLABELLED = ("image without labels", False)
+    NO_IMAGE = ("labels without image", False)
+
+    def __init__(self, label: str, grave: bool) -> None:
+        self.label, self.grave = label, grave
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a data set."""
+
+    kind: Kind
+    text: str
+    """One line: where, what, and what to do."""
+
+
+class DataError(TriptychError):
+    """A fault that makes an image or its truth unusable."""
+
+    def __init__(self, kind: Kind, text: str) -> None:
+        super().__init__(text)
+        self.fault = Fault(kind, text)
+
+
+Note = Callable[[Fault], None]
+"""Takes the faults that a reader comes across; reading goes on as well as it can."""
+
+
+def refuse(fault: Fault) -> None:
+    """The :data:`Note` of those who use the truth: grave faults are errors, others are let pass.
+
+    Raises:
+        DataError: the fault is grave.
+    """
+    if fault.kind.grave:
+        raise DataError(fault.kind, fault.text)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known about one image, without its pixels."""
+
+    semantic: NDArray[np.uint8]
+    """``(H, W)`` class ids; :data:`UNKNOWN` for void."""
+    panoptic: PanopticTruth | None = None
+    instances: Sequence[TrueInstance] | None = None
+
+
+class DiskSet(ABC):
+    """What the layouts share: access by index, and the comparison of sizes."""
+
+    title: str
+    classes: Classes
+    semantic: bool = True
+    instances: bool = False
+    panoptic: bool = False
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def image(self, index: int) -> Path:
+        """The file of image ``index``."""
+
+    @abstractmethod
+    def truth(self, index: int, note: Note = refuse) -> Truth:
+        """Read the truth of image ``index``.
+
+        Args:
+            index: from 0.
+            note: told of every fault in it.
+
+        Raises:
+            DataError: there is nothing to read; or ``note`` raises it.
+        """
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What image ``index`` is called: its path from the folder of images on, no suffix."""
+
+    def faults(self) -> Iterator[Fault]:
+        """Faults of the set as a whole: files without partner, entries that mean nothing."""
+        return iter(())
+
+    def __getitem__(self, index: int) -> Example:
+        """Read image and truth; see :class:`LabelledSet`."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        image = read_image(self.image(index))
+        truth = self.truth(index)
+        same_size(self.image(index), image, truth, refuse)
+        return Example(image, truth.semantic, truth.panoptic, truth.instances)
+
+
+def read_image(path: Path) -> Tensor:
+    """Upright RGB ``(H, W, 3)`` uint8.
+
+    Raises:
+        DataError: the file is missing or broken.
+    """
+    try:
+        return load_image(path)
+    except TriptychError as error:
+        kind = Kind.UNREADABLE if path.exists() else Kind.MISSING
+        raise DataError(kind, f"image {error}") from error
+
+
+def same_size(path: Path, image: Tensor, truth: Truth, note: Note) -> None:
+    """Note it when an image and its labels differ in size."""
+    height, width = image.shape[:2]
+    high, wide = truth.semantic.shape
+    if (height, width) != (high, wide):
+        turned = (height, width) == (wide, high)
+        hint = (
+            "were they drawn without regard to the turn that its EXIF data ask for?"
+            if turned
+            else "give both the same size"
+        )
+        note(
+            Fault(
+                Kind.SIZE, f"image {path} is {width}x{height}, its labels are {wide}x{high}: {hint}"
+            )
+        )

@@ -1,0 +1,126 @@
+"""Any folder of images with a folder of label PNGs, and perhaps one of object PNGs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triptych.data.sets.base import Note
+from triptych.data.sets.layout import InSplits, Layout, Splits, titled
+from triptych.data.sets.maps import MapSet, paired
+from triptych.data.sets.schema import LARGEST, Own, Schema
+from triptych.errors import TriptychError
+from triptych.masks import Classes
+
+NAME = "folders"
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A class and its number in the label maps."""
+
+    name: str
+    """What the class is called."""
+    id: int | None = None
+    """Its number in the label maps. By default its place in the list, from 0 on (from 1 on with
+    ``reduce_zero_label``)."""
+    thing: bool = False
+    """Countable."""
+    colour: tuple[int, int, int] | None = None
+    """Red, green, blue, 0 to 255."""
+
+
+@dataclass(frozen=True)
+class Folders(InSplits):
+    """Folders of images and label maps, matched by their names.
+
+    Raises:
+        TriptychError: numbers are out of range, used twice, or given for some classes only.
+    """
+
+    images: str
+    """Folder of images."""
+    labels: str
+    """Folder of PNGs of class numbers, called like their images."""
+    classes: tuple[Numbered, ...]
+    """The classes."""
+    void: tuple[int, ...] = ()
+    """Numbers of pixels whose class is unknown. None by default, not even 255."""
+    reduce_zero_label: bool = False
+    """0 is void and the first class has number 1."""
+    objects: str | None = None
+    """Folder of PNGs that number the objects of each image from 1 on; 0: not told apart."""
+    splits: tuple[str, ...] = ()
+    """What ``{split}`` in the paths stands for."""
+
+    def __post_init__(self) -> None:
+        self.schema()
+
+    def schema(self) -> Schema:
+        """What the numbers mean."""
+        given = [entry.id for entry in self.classes if entry.id is not None]
+        if given and len(given) < len(self.classes):
+            raise TriptychError("classes: give an id to each class, or to none")
+        if given and self.reduce_zero_label:
+            raise TriptychError("reduce_zero_label: the classes have ids; remove one of the two")
+        first = int(self.reduce_zero_label)
+        numbers = given or list(range(first, first + len(self.classes)))
+        void = frozenset(self.void) | ({0} if self.reduce_zero_label else set())
+        for key, values in (("classes", numbers), ("void", list(self.void))):
+            for number in values:
+                if not 0 <= number < LARGEST:
+                    raise TriptychError(f"{key}: {number} is no number of a label map (0 to 65535)")
+                if values.count(number) > 1:
+                    raise TriptychError(f"{key}: the number {number} stands twice")
+        entries: list[Mapping[str, Any]] = [vars(entry) for entry in self.classes]
+        ids = {number: class_id for class_id, number in enumerate(numbers)}
+        return Schema(Classes.from_list(entries), ids, void)
+
+    def open(self, layout: Layout, here: Path) -> Splits:
+        """The splits that are described."""
+        paths = {"images": self.images, "labels": self.labels}
+        if self.objects is not None:
+            paths["objects"] = self.objects
+        splits = self.parts(here, self.splits, **paths)
+        schema = self.schema()
+        return {
+            split: functools.partial(_open, titled(str(here), split), schema, **parts)
+            for split, parts in splits.items()
+        }
+
+
+def _open(
+    title: str, schema: Schema, images: Path, labels: Path, objects: Path | None = None
+) -> MapSet:
+    items, faults = paired(images, labels, objects)
+    return MapSet(title, items, schema, None if objects is None else _as_told, faults)
+
+
+def _as_told(
+    numbers: NDArray[np.integer], marks: NDArray[np.integer], path: Path, note: Note
+) -> NDArray[np.integer]:
+    return marks
+
+
+def find(root: Path, own: Own | None) -> Splits:
+    """Nothing: a plain folder cannot say what its numbers mean.
+
+    Raises:
+        TriptychError: it looks like one, and needs a description.
+    """
+    for images in (root / "images", root / "train" / "images", root / "val" / "images"):
+        if images.is_dir() and (images.parent / "labels").is_dir():
+            raise TriptychError(
+                f"{root}: looks like plain folders of images and labels; name the classes in a "
+                f"YAML file ('layout: {NAME}', see docs/data.md) and give that file"
+            )
+    return {}
+
+
+LAYOUT = Layout(NAME, "plain folders", "a YAML file, since classes need names", find, Folders)
