@@ -19,7 +19,8 @@ ORDER = """
 errors files options strict colours decode masks prediction keymap images
 nn backbones decoders models weights
 readouts render segmenter metrics
-inputs results predict samples demo
+inputs results predict samples
+stream demo
 data train
 listing cli commands __main__ __init__
 """

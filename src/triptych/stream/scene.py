@@ -1,0 +1,173 @@
+"""What goes on in front of one source: readings, tracks and counts, frame after frame."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from triptych.masks import MaskSet
+from triptych.readouts.instance import Instances
+from triptych.readouts.panoptic import PanopticMap
+from triptych.readouts.semantic import SemanticMap
+from triptych.results import Readings
+from triptych.stream.counting import Counts, Tally
+from triptych.stream.frames import Frame
+from triptych.stream.history import History, Sample
+from triptych.stream.layout import Layout
+from triptych.stream.result import Result
+from triptych.stream.track import Tracking
+from triptych.stream.tracker import Tracker
+
+
+class Scene:
+    """Turns the mask sets of one source into results.
+
+    Tracker and tally are kept as they were before the newest frame, so that it can be read again
+    under other thresholds as if these had held from the first: nothing is counted twice, and a
+    threshold moved there and back leaves no trace.
+
+    Args:
+        source: its name.
+        countable: names of the classes whose objects are counted.
+        tracking: how objects are followed.
+        layout: lines and zones to begin with.
+        window: seconds of the rolling history.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        countable: Iterable[str],
+        *,
+        tracking: Tracking | None = None,
+        layout: Layout | None = None,
+        window: float = 600.0,
+    ) -> None:
+        self.source = source
+        self.history = History(window)
+        self.latest: Result | None = None
+        self._began: float | None = None
+        self._tracker = Tracker(tracking)
+        self._tally = Tally(countable, layout)
+        self._before = copy.copy(self._tracker), self._tally.copy()
+
+    @property
+    def layout(self) -> Layout:
+        """The lines and zones."""
+        return self._tally.layout
+
+    def draw(self, layout: Layout) -> None:
+        """Count with other lines and zones from the next frame on."""
+        for tally in (self._tally, self._before[1]):
+            tally.draw(layout)
+
+    def observe(
+        self, frame: Frame, masks: MaskSet, readings: Readings, timings: Mapping[str, float]
+    ) -> Result:
+        """Go on to the next frame.
+
+        Args:
+            frame: it.
+            masks: what the network found in it.
+            readings: thresholds.
+            timings: seconds by stage so far.
+
+        Raises:
+            TriptychError: the masks cannot be read; the scene is as it was.
+        """
+        read = _Reading.of(masks, readings)
+        self._before = copy.copy(self._tracker), self._tally.copy()
+        return self._advance(frame, masks, readings, read, timings)
+
+    def reread(self, readings: Readings) -> Result | None:
+        """Read the newest frame again, under other thresholds or after :meth:`draw`.
+
+        Returns:
+            None if there was no frame yet.
+
+        Raises:
+            TriptychError: as :meth:`observe`.
+        """
+        old = self.latest
+        if old is None:
+            return None
+        read = _Reading.of(old.masks, readings, old.semantic)
+        self._tracker, self._tally = copy.copy(self._before[0]), self._before[1].copy()
+        return self._advance(old.frame, old.masks, readings, read, {})
+
+    def _advance(
+        self,
+        frame: Frame,
+        masks: MaskSet,
+        readings: Readings,
+        read: _Reading,
+        timings: Mapping[str, float],
+    ) -> Result:
+        started = time.perf_counter()
+        tracks = self._tracker.update(read.instances, frame.moment, frame.size)
+        events = self._tally.update(tracks, self._tracker.gone, frame.size)
+        counts = self._tally.counts(tracks, read.share)
+        self.latest = Result(
+            source=self.source,
+            revision=self.latest.revision + 1 if self.latest else 1,
+            frame=frame,
+            masks=masks,
+            readings=readings,
+            semantic=read.semantic,
+            instances=read.instances,
+            panoptic=read.panoptic,
+            tracks=tracks,
+            counts=counts,
+            timings={
+                **timings,
+                "readings": read.seconds,
+                "track": time.perf_counter() - started,
+            },
+        )
+        self.history.add(frame.index, Sample(self._time_of(frame), _levels(counts), events))
+        return self.latest
+
+    def _time_of(self, frame: Frame) -> float:
+        """Seconds since 1970. A recording that is read faster than it was taken keeps its pace."""
+        if frame.media_time is None:
+            return time.time() - (time.monotonic() - frame.time)
+        if self._began is None:
+            self._began = time.time() - frame.media_time
+        return self._began + frame.media_time
+
+
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    """The three readings of a frame, and the share of each class."""
+
+    semantic: SemanticMap
+    instances: Instances
+    panoptic: PanopticMap
+    share: Mapping[str, float]
+    seconds: float
+
+    @classmethod
+    def of(
+        cls, masks: MaskSet, readings: Readings, semantic: SemanticMap | None = None
+    ) -> _Reading:
+        """Read a mask set; its semantic map may be known, for no threshold changes it."""
+        started = time.perf_counter()
+        semantic = semantic or masks.semantic()
+        instances = masks.instances(readings.instance_threshold, readings.top)
+        panoptic = masks.panoptic(readings.panoptic_threshold, readings.overlap)
+        pixels = semantic.ids.flatten().bincount(minlength=len(masks.classes)).tolist()
+        share = {
+            name: count / semantic.ids.numel()
+            for name, count in zip(masks.classes.names, pixels, strict=True)
+        }
+        return cls(semantic, instances, panoptic, share, time.perf_counter() - started)
+
+
+def _levels(counts: Counts) -> dict[str, float]:
+    levels = {f"count.{name}": float(count) for name, count in counts.now.items()}
+    levels |= {f"share.{name}": share for name, share in counts.share.items()}
+    for zone, count in counts.zones.items():
+        levels |= {f"zone.{zone}.inside.{name}": float(n) for name, n in count.inside.items()}
+    return levels

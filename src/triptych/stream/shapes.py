@@ -1,0 +1,54 @@
+"""Overlaps of boxes, and of shapes that were cut out of their picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from triptych.readouts.instance import Box
+
+
+def area(box: Box) -> float:
+    """Square pixels."""
+    return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
+
+
+def common(a: Box, b: Box) -> Box:
+    """The box that both cover; without area if they do not meet."""
+    return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
+
+
+def moved(box: Box, dx: float, dy: float) -> Box:
+    """The box, shifted."""
+    return box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy
+
+
+def centre(box: Box) -> tuple[float, float]:
+    """``(x, y)``."""
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    both = area(common(a, b))
+    return both / (area(a) + area(b) - both) if both else 0.0
+
+
+def mask_iou(a: Box, mask_a: np.ndarray, b: Box, mask_b: np.ndarray) -> float:
+    """Intersection over union of two shapes, 0 to 1.
+
+    Args:
+        a: place of the first shape; its top left corner is rounded to a pixel.
+        mask_a: bool, as large as that box.
+        b: place of the second shape.
+        mask_b: bool, as large as that box.
+    """
+    (ax, ay), (bx, by) = ((round(box[0]), round(box[1])) for box in (a, b))
+    x0, y0 = max(ax, bx), max(ay, by)
+    x1 = min(ax + mask_a.shape[1], bx + mask_b.shape[1])
+    y1 = min(ay + mask_a.shape[0], by + mask_b.shape[0])
+    if x0 >= x1 or y0 >= y1:
+        return 0.0
+    part_a = mask_a[y0 - ay : y1 - ay, x0 - ax : x1 - ax]
+    part_b = mask_b[y0 - by : y1 - by, x0 - bx : x1 - bx]
+    both = int(np.count_nonzero(part_a & part_b))
+    return both / (int(np.count_nonzero(mask_a)) + int(np.count_nonzero(mask_b)) - both)

@@ -1,0 +1,359 @@
+"""A source at work: its own thread, the newest frame, and patience with what breaks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+import numpy as np
+
+from triptych.errors import TriptychError
+from triptych.stream.frames import Drop, Frame, Phase, SourceStatus
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What a reader yields."""
+
+    pixels: np.ndarray | None
+    """``(H, W, 3)`` uint8 RGB; None if the data of this picture is damaged."""
+    media_time: float | None = None
+    """Seconds from the start of a recording; None for what is live."""
+    decode_seconds: float = 0.0
+
+
+Opener: TypeAlias = Callable[[], Iterator[Picture]]
+"""Begins to read; called again to connect again. It, and the iterator, raise ``TriptychError``
+with one line on what is wrong. An iterator with ``close()``, as generators have, is closed."""
+
+
+class Mode(Enum):
+    """How a source deals with a reader of frames that is slower than its pictures come."""
+
+    LIVE = "live"
+    """Keeps the newest frame, counts the others; a lost connection is tried again for ever."""
+    REALTIME = "real time"
+    """A recording at the pace at which it was taken; keeps the newest frame."""
+    LOSSLESS = "lossless"
+    """A recording of which every frame is wanted: it waits."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds that a source takes for things."""
+
+    stall: float = 2.0
+    """A source counts as stalled after so long without a picture."""
+    damage: float = 10.0
+    """It is connected anew after so long of nothing but damaged pictures."""
+    wait: float = 0.5
+    """Pause before it is connected again, doubled with every failure up to ``longest_wait``."""
+    longest_wait: float = 30.0
+
+
+class Source:
+    """Pictures from one place. Its thread runs from :meth:`start` to the end, or :meth:`close`.
+
+    Memory is bounded: one frame waits to be taken and one is being made.
+
+    Args:
+        opener: begins to read.
+        name: for messages and threads; without passwords.
+        mode: what happens to frames that come too fast.
+        loop: start a recording again at its end.
+        patience: see there.
+    """
+
+    def __init__(
+        self,
+        opener: Opener,
+        *,
+        name: str,
+        mode: Mode = Mode.LOSSLESS,
+        loop: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
+        self.name = name
+        self.mode = mode
+        self._opener = opener
+        self._loop = loop
+        self._patience = patience or Patience()
+        self._changed = threading.Condition()  # guards all that follows
+        self._thread: threading.Thread | None = None
+        self._bell: threading.Event | None = None
+        self._closing = False
+        self._paused = False
+        self._waiting: Frame | None = None
+        self._phase, self._message, self._since = Phase.CONNECTING, "", time.monotonic()
+        self._size: tuple[int, int] | None = None
+        self._frames = self._connections = 0
+        self._dropped: Counter[str] = Counter()
+        self._newest = 0.0  # when the newest good picture came
+        self._clock = 0.0  # monotonic time minus media time of a paced recording
+        self._offset = self._media_end = 0.0  # media time of earlier rounds of a loop
+
+    def start(self, bell: threading.Event | None = None) -> None:
+        """Begin to read.
+
+        Args:
+            bell: set whenever a frame waits, or the phase has changed.
+
+        Raises:
+            TriptychError: it was started before.
+        """
+        with self._changed:
+            if self._thread is not None or self._closing:
+                raise TriptychError(f"{self.name}: was started before; open the source anew")
+            self._bell = bell
+            self._thread = threading.Thread(
+                target=self._run, name=f"source {self.name}", daemon=True
+            )
+            self._thread.start()
+
+    def take(self) -> Frame | None:
+        """The frame that waits, or None. Never blocks."""
+        with self._changed:
+            if self._paused:
+                return None
+            frame, self._waiting = self._waiting, None
+            if frame is not None:
+                self._changed.notify_all()
+            return frame
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Start if need be, and give frames until the source has ended, failed or is closed."""
+        if self._thread is None:
+            self.start()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._over or self._ready)
+                if not self._ready:
+                    return
+                frame, self._waiting = self._waiting, None
+                self._changed.notify_all()
+            assert frame is not None
+            yield frame
+
+    @property
+    def _ready(self) -> bool:
+        return self._waiting is not None and not self._paused
+
+    @property
+    def _over(self) -> bool:
+        ended = self._phase in (Phase.ENDED, Phase.FAILED, Phase.CLOSED)
+        return self._closing or (ended and self._waiting is None)
+
+    @property
+    def status(self) -> SourceStatus:
+        """How it fares now."""
+        with self._changed:
+            phase, message, since = self._phase, self._message, self._since
+            quiet = time.monotonic() - self._newest
+            if self._paused and phase is Phase.RUNNING:
+                phase = Phase.PAUSED
+            elif phase is Phase.RUNNING and quiet > self._patience.stall and self._live:
+                phase, since = Phase.STALLED, self._newest + self._patience.stall
+                message = f"no picture for {quiet:.0f} s"
+            return SourceStatus(
+                phase,
+                message,
+                since,
+                self._size,
+                self._frames,
+                dict(self._dropped),
+                self._connections,
+            )
+
+    @property
+    def _live(self) -> bool:
+        return self.mode is not Mode.LOSSLESS
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is paused: a recording stands still, a live source goes on unseen."""
+        return self._paused
+
+    def pause(self) -> None:
+        """Give no more frames until :meth:`resume`."""
+        with self._changed:
+            self._paused = True
+            self._since = time.monotonic()
+            if self.mode is Mode.LIVE and self._waiting is not None:
+                self._waiting = None
+                self._dropped[Drop.PAUSED] += 1
+
+    def resume(self) -> None:
+        """Go on: a recording from where it stood, a live source with the present."""
+        with self._changed:
+            self._paused = False
+            self._since = self._newest = time.monotonic()
+            self._changed.notify_all()
+        self._ring()
+
+    def stop(self) -> None:
+        """Begin to end: the part of :meth:`close` that does not wait."""
+        with self._changed:
+            self._closing = True
+            self._waiting = None
+            self._changed.notify_all()
+
+    def close(self, timeout: float = 2.0) -> bool:
+        """End the thread and wait for it; safe to call again.
+
+        Returns:
+            Whether it has ended. FFmpeg cannot be woken while it waits for a network or a
+            camera; the thread then ends by itself when that wait runs out.
+        """
+        self.stop()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+            if thread.is_alive():
+                log.warning("%s: still waits for data; left to end by itself", self.name)
+                return False
+        self._enter(Phase.CLOSED)
+        return True
+
+    def __enter__(self) -> Source:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def _ring(self) -> None:
+        if self._bell is not None:
+            self._bell.set()
+
+    def _enter(self, phase: Phase, message: str = "") -> None:
+        with self._changed:
+            if self._phase is Phase.CLOSED:
+                return
+            if (phase, message) != (self._phase, self._message):
+                self._phase, self._message, self._since = phase, message, time.monotonic()
+            self._changed.notify_all()
+        self._ring()
+
+    def _run(self) -> None:
+        wait = self._patience.wait
+        while not self._closing:
+            self._enter(Phase.CONNECTING, self._message)  # what was wrong stays to be read
+            began, seen = time.monotonic(), self._connections
+            recording, problem = self._read()
+            connected = self._connections > seen
+            if self._closing:
+                break
+            if self._loop and connected and not problem:
+                self._offset = self._media_end
+                continue
+            if self.mode is not Mode.LIVE or recording:
+                self._enter(Phase.ENDED if connected else Phase.FAILED, problem)
+                return
+            # A connection that comes up only to break at once must not reset the wait.
+            if connected and time.monotonic() - began > wait:
+                wait = self._patience.wait
+            problem = problem or "the stream ended"
+            self._enter(Phase.WAITING, f"{problem}; next try in {wait:g} s")
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing, wait)
+            wait = min(2 * wait, self._patience.longest_wait)
+
+    def _read(self) -> tuple[bool, str]:
+        """One connection, from its beginning to its end.
+
+        Returns:
+            Whether it was a recording, and what was wrong.
+        """
+        recording, good = False, False
+        pictures: Iterator[Picture] = iter(())
+        try:
+            pictures = self._opener()
+            last_good = time.monotonic()
+            for picture in pictures:
+                now = time.monotonic()
+                if picture.pixels is None:
+                    with self._changed:
+                        self._frames += 1
+                        self._dropped[Drop.BROKEN] += 1
+                    if self.mode is Mode.LIVE and now - last_good > self._patience.damage:
+                        return recording, "nothing but damaged pictures"
+                else:
+                    last_good = now
+                    recording = picture.media_time is not None
+                    if not good:
+                        good = True
+                        self._connected(picture.media_time, now)
+                    self._hand_over(picture, picture.pixels)
+                if self._closing:
+                    break
+        except TriptychError as error:
+            return recording, str(error)
+        except Exception as error:  # a reader's own defect must not end the thread unseen
+            log.exception("%s: reading failed", self.name)
+            return recording, f"{type(error).__name__}: {error}".splitlines()[0]
+        finally:
+            with contextlib.suppress(Exception):  # what is lost already may fail to close
+                getattr(pictures, "close", lambda: None)()
+        return recording, "" if good or self._closing else "holds no picture"
+
+    def _connected(self, media_time: float | None, now: float) -> None:
+        with self._changed:
+            self._connections += 1
+            self._newest = now
+            self._clock = now - (media_time or 0.0)
+        self._enter(Phase.RUNNING)
+
+    def _hand_over(self, picture: Picture, pixels: np.ndarray) -> None:
+        """Make the picture the frame that waits, when its time has come."""
+        with self._changed:
+            if picture.media_time is not None:
+                self._stand_still_while_paused()
+                if self._live:
+                    self._keep_pace(picture.media_time)
+            if self.mode is Mode.LOSSLESS:
+                self._changed.wait_for(lambda: self._waiting is None or self._closing)
+            if self._closing:
+                return
+            media_time = picture.media_time
+            if media_time is not None:
+                media_time = self._media_end = max(self._offset + media_time, self._media_end)
+            now = self._newest = time.monotonic()
+            frame = Frame(pixels, self._frames, now, media_time, picture.decode_seconds)
+            self._frames += 1
+            self._size = frame.size
+            if self._paused and picture.media_time is None:
+                self._dropped[Drop.PAUSED] += 1
+                return
+            if self._waiting is not None:
+                self._dropped[Drop.BUSY] += 1
+            self._waiting = frame
+            self._changed.notify_all()
+        self._ring()
+
+    def _stand_still_while_paused(self) -> None:
+        if self._paused:
+            stopped = time.monotonic()
+            self._changed.wait_for(lambda: not self._paused or self._closing)
+            self._clock += time.monotonic() - stopped
+
+    def _keep_pace(self, media_time: float) -> None:
+        """Wait until a picture of a recording is due."""
+        ahead = self._clock + media_time - time.monotonic()
+        if not -0.5 < ahead < 5.0:
+            # Far behind (a slow disk, a suspended machine), or a leap in the recording's clock:
+            # go on from here rather than race, or wait, until the two agree.
+            self._clock -= ahead
+        elif ahead > 0:
+            self._changed.wait_for(lambda: self._closing or self._paused, ahead)
+            self._stand_still_while_paused()

@@ -1,0 +1,120 @@
+"""What a user may name as a source, and the readers behind it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from triptych.errors import TriptychError
+from triptych.inputs import find_images
+from triptych.samples import street_clip
+from triptych.stream.media import require_av, still_pictures, video_pictures
+from triptych.stream.source import Mode, Patience, Source
+
+PROTOCOLS: dict[str, str] = {
+    "rtsp": "rtsp,rtp,udp,tcp",
+    "rtsps": "rtsp,rtsps,rtp,udp,tcp,tls,crypto",
+    "http": "http,https,tcp,tls,crypto,httpproxy",
+    "https": "http,https,tcp,tls,crypto,httpproxy",
+    "rtmp": "rtmp,tcp",
+    "udp": "udp,rtp",
+    "tcp": "tcp",
+    "srt": "srt",
+}
+"""Schemes of addresses, and the protocols FFmpeg may use for each: a playlist from the network
+cannot make it open a file."""
+
+NETWORK_TIMEOUT = 5.0
+"""Seconds without data after which a connection counts as lost."""
+
+
+def open_source(
+    spec: str,
+    *,
+    realtime: bool | None = None,
+    rate: float = 25.0,
+    patience: Patience | None = None,
+) -> Source:
+    """Make a source of what a user names; nothing is read before it is started.
+
+    Args:
+        spec: a video file, a folder of frames (taken in the order of their names), the index of a
+            webcam (``0`` is ``/dev/video0``), an address (rtsp, rtsps, http, https, rtmp, udp, tcp
+            or srt), or ``demo``, the packaged street clip, over and over.
+        realtime: of a file or folder: at the pace at which it was taken, skipping what comes too
+            fast (True), or every frame (False, the default).
+        rate: frames a second of a folder.
+        patience: how long is waited for what.
+
+    Raises:
+        TriptychError: there is no such file, folder or webcam; the scheme is unknown; PyAV is not
+            installed. A camera on the network that does not answer is no error: it is tried again.
+    """
+    if not spec.strip():
+        raise TriptychError("the source is empty; name a file, a webcam, an address or demo")
+    scheme = _scheme(spec)
+    if scheme is not None:
+        if realtime is False:
+            raise TriptychError(f"{safe_name(spec)}: only files and folders are read losslessly")
+        return _network(spec, scheme, patience)
+    mode = Mode.REALTIME if realtime else Mode.LOSSLESS
+    if spec == "demo":
+        require_av()
+        opener = functools.partial(video_pictures, str(street_clip()), "demo", options=_FILE)
+        mode = Mode.LOSSLESS if realtime is False else Mode.REALTIME
+        return Source(opener, name="demo", mode=mode, loop=True, patience=patience)
+    path = Path(f"/dev/video{spec}" if spec.isdecimal() and not Path(spec).exists() else spec)
+    if path.is_char_device():
+        require_av()
+        opener = functools.partial(
+            video_pictures, str(path), str(path), driver="v4l2", live=True, timeout=NETWORK_TIMEOUT
+        )
+        return Source(opener, name=spec, mode=Mode.LIVE, patience=patience)
+    if spec.isdecimal() and not path.exists():
+        raise TriptychError(f"no webcam {spec}: there is no {path}; see `ls /dev/video*`")
+    if path.is_dir():
+        if not 0.01 <= rate <= 1000:
+            raise TriptychError(f"rate is {rate}; give 0.01 to 1000 frames a second")
+        images, _ = find_images([str(path)])
+        opener = functools.partial(still_pictures, [image.path for image in images], rate)
+        return Source(opener, name=spec, mode=mode, patience=patience)
+    if not path.is_file():
+        what = "is no file or folder" if path.exists() else "no such file or folder"
+        raise TriptychError(f"{path}: {what}; name a video, a webcam, an address or demo")
+    require_av()
+    opener = functools.partial(video_pictures, str(path), str(path), options=_FILE)
+    return Source(opener, name=spec, mode=mode, patience=patience)
+
+
+_FILE = {"protocol_whitelist": "file"}
+
+
+def _network(spec: str, scheme: str, patience: Patience | None) -> Source:
+    if scheme not in PROTOCOLS:
+        raise TriptychError(
+            f"{safe_name(spec)}: {scheme} addresses are not read; there are {', '.join(PROTOCOLS)}"
+        )
+    require_av()
+    options = {"protocol_whitelist": PROTOCOLS[scheme]}
+    if scheme.startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"  # UDP loses packets on any busy network
+    name = safe_name(spec)
+    opener = functools.partial(
+        video_pictures, spec, name, options=options, live=True, timeout=NETWORK_TIMEOUT
+    )
+    return Source(opener, name=name, mode=Mode.LIVE, patience=patience)
+
+
+def _scheme(spec: str) -> str | None:
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec)
+    return found[1].lower() if found else None
+
+
+def safe_name(spec: str) -> str:
+    """The source as it may be shown and logged: an address without user, password and query."""
+    if _scheme(spec) is None:
+        return spec
+    parts = urlsplit(spec)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -1,0 +1,227 @@
+"""Ids that stay with their object from frame to frame."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from triptych.readouts.instance import Box, Instance
+from triptych.stream import shapes
+from triptych.stream.track import State, Track, Tracking
+
+AGILITY = 0.4
+"""Share of the newest surprise that goes into the velocity: the ``h`` of a g-h filter (Brookner,
+Tracking and Kalman Filtering Made Easy, 1998, section 1.2), whose ``g`` is 1 here."""
+
+SHRINK = 0.05
+"""Share by which a body nears the smaller box that is seen of it, each time it is seen: slow,
+because what hides a part of it passes sooner than it moves far away."""
+
+Affinity: TypeAlias = Callable[[Track, "Sight"], float]
+"""How well a track, where it should be by now, fits what is seen; 0 if not at all."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sight:
+    """One instance of the newest frame."""
+
+    place: int
+    """Among the instances."""
+    instance: Instance
+    mask: np.ndarray
+    """Cut out along the box."""
+
+    @classmethod
+    def of(cls, place: int, instance: Instance) -> Sight:
+        """Cut the shape out of its picture."""
+        x0, y0, x1, y1 = (round(edge) for edge in instance.box)
+        return cls(place, instance, instance.mask[y0:y1, x0:x1].cpu().numpy())
+
+
+class Tracker:
+    """Follows the objects of one source.
+
+    Every object moves on with the velocity it had. What is seen is assigned, class by class,
+    first by how much shapes overlap with where they should be, then, for what is left, by how near
+    the places are: small and fast objects overlap with nothing, nor do those that come out from
+    behind something. Each assignment is the best one over all pairs together.
+
+    The state is a tuple of unchanging tracks, so :func:`copy.copy` keeps it for later.
+    """
+
+    def __init__(self, settings: Tracking | None = None) -> None:
+        self.settings = settings or Tracking()
+        self.tracks: tuple[Track, ...] = ()
+        """Everything that is followed, oldest first."""
+        self.gone: tuple[Track, ...] = ()
+        """Counted tracks that the newest update gave up."""
+        self._size: tuple[int, int] | None = None
+        self._next_id = 1
+
+    def update(
+        self, instances: Sequence[Instance], moment: float, size: tuple[int, int]
+    ) -> tuple[Track, ...]:
+        """Go on to the next frame.
+
+        Args:
+            instances: what is seen in it.
+            moment: its time in seconds; not before that of the frame before.
+            size: its ``(H, W)``. If it changes, tracks are scaled along.
+
+        Returns:
+            :attr:`tracks`.
+        """
+        before = [self._moved(track, moment) for track in self._scaled(size)]
+        sights = [Sight.of(place, instance) for place, instance in enumerate(instances)]
+        matched = _assign(before, sights, self._overlap)
+        rest = [track for track in before if track.id not in matched]
+        taken = {sight.place for sight in matched.values()}
+        free = [sight for sight in sights if sight.place not in taken]
+        matched |= _assign(rest, free, self._nearness)
+        taken = {sight.place for sight in matched.values()}
+
+        after: list[Track] = []
+        gone: list[Track] = []
+        for track in before:
+            if track.id in matched:
+                after.append(self._seen(track, matched[track.id], moment, size))
+            elif track.state is not State.NEW and self._may_return(track, moment, size):
+                after.append(dataclasses.replace(track, state=State.LOST, instance=None))
+            elif track.state is not State.NEW:
+                gone.append(track)
+        after += [self._born(sight, moment) for sight in sights if sight.place not in taken]
+        self.tracks, self.gone = tuple(after), tuple(gone)
+        return self.tracks
+
+    def _scaled(self, size: tuple[int, int]) -> Sequence[Track]:
+        old, self._size = self._size, size
+        if old is None or old == size:
+            return self.tracks
+        y, x = size[0] / old[0], size[1] / old[1]
+
+        def scale(box: Box) -> Box:
+            return box[0] * x, box[1] * y, box[2] * x, box[3] * y
+
+        return [
+            dataclasses.replace(
+                track,
+                box=scale(track.box),
+                body=scale(track.body),
+                velocity=(track.velocity[0] * x, track.velocity[1] * y),
+                mask=None,
+            )
+            for track in self.tracks
+        ]
+
+    def _moved(self, track: Track, moment: float) -> Track:
+        """Where the track should be now, by its velocity."""
+        seconds = max(moment - track.moment, 0.0)
+        dx, dy = track.velocity[0] * seconds, track.velocity[1] * seconds
+        return dataclasses.replace(
+            track,
+            box=shapes.moved(track.box, dx, dy),
+            body=shapes.moved(track.body, dx, dy),
+            moment=max(moment, track.moment),
+        )
+
+    def _may_return(self, track: Track, moment: float, size: tuple[int, int]) -> bool:
+        x, y = shapes.centre(track.body)
+        in_picture = 0 <= x <= size[1] and 0 <= y <= size[0]
+        return in_picture and moment - track.last <= self.settings.memory
+
+    def _overlap(self, track: Track, sight: Sight) -> float:
+        box = sight.instance.box
+        if track.mask is None:
+            iou = shapes.box_iou(track.box, box)
+        else:
+            iou = shapes.mask_iou(track.box, track.mask, box, sight.mask)
+        return iou if iou >= self.settings.min_iou else 0.0
+
+    def _nearness(self, track: Track, sight: Sight) -> float:
+        (x, y), (sx, sy) = shapes.centre(track.body), shapes.centre(sight.instance.box)
+        reach = 0.5 + self.settings.reach
+        across = abs(x - sx) / (reach * (track.body[2] - track.body[0]))
+        along = abs(y - sy) / (reach * (track.body[3] - track.body[1]))
+        return max(1.0 - max(across, along), 0.0)
+
+    def _born(self, sight: Sight, moment: float) -> Track:
+        seen = sight.instance
+        track = Track(
+            id=self._next_id,
+            class_id=seen.class_id,
+            name=seen.name,
+            score=seen.score,
+            state=State.SEEN if self.settings.confirm == 1 else State.NEW,
+            box=seen.box,
+            mask=sight.mask,
+            instance=sight.place,
+            body=seen.box,
+            velocity=(0.0, 0.0),
+            first=moment,
+            last=moment,
+            moment=moment,
+            sights=1,
+        )
+        self._next_id += 1
+        return track
+
+    def _seen(self, track: Track, sight: Sight, moment: float, size: tuple[int, int]) -> Track:
+        seen, seconds = sight.instance, moment - track.last
+        gain = max(AGILITY, 1 / track.sights) / seconds if seconds > 0 else 0.0
+        x0, x1, dx = _fit(track.body[0], track.body[2], seen.box[0], seen.box[2], size[1])
+        y0, y1, dy = _fit(track.body[1], track.body[3], seen.box[1], seen.box[3], size[0])
+        sights = track.sights + 1
+        counts = track.state is not State.NEW or sights >= self.settings.confirm
+        return dataclasses.replace(
+            track,
+            score=seen.score,
+            state=State.SEEN if counts else State.NEW,
+            box=seen.box,
+            mask=sight.mask,
+            instance=sight.place,
+            body=(x0, y0, x1, y1),
+            velocity=(track.velocity[0] + gain * dx, track.velocity[1] + gain * dy),
+            last=moment,
+            sights=sights,
+        )
+
+
+def _fit(
+    low: float, high: float, seen_low: float, seen_high: float, limit: int
+) -> tuple[float, float, float]:
+    """Bring one axis of a body to what is seen of it.
+
+    Where something hides a part, one edge of what is seen stays with whatever hides it, and the
+    other goes on as it should. So the body follows the edge that surprises less; an edge on the
+    border of the picture (0 or ``limit``) tells nothing.
+
+    Returns:
+        The new ``low`` and ``high``, and by how far the place surprised.
+    """
+    surprises = []
+    if seen_low > 0:
+        surprises.append(seen_low - low)
+    if seen_high < limit:
+        surprises.append(seen_high - high)
+    shift = min(surprises, key=abs, default=0.0)
+    low, high = low + shift, high + shift
+    low = min(seen_low, low + SHRINK * (seen_low - low))
+    high = max(seen_high, high + SHRINK * (seen_high - high))
+    return low, high, shift
+
+
+def _assign(
+    tracks: Sequence[Track], sights: Sequence[Sight], affinity: Affinity
+) -> dict[int, Sight]:
+    """The assignment with the highest total affinity, by id of the track."""
+    table = np.zeros((len(tracks), len(sights)))
+    for row, track in enumerate(tracks):
+        for column, sight in enumerate(sights):
+            if track.class_id == sight.instance.class_id:
+                table[row, column] = affinity(track, sight)
+    pairs = zip(*linear_sum_assignment(table, maximize=True), strict=True)
+    return {tracks[row].id: sights[column] for row, column in pairs if table[row, column] > 0}
