@@ -26,6 +26,16 @@ SMALL: dict[str, dict[str, Any]] = {
         "encoder_layers": 1,
         "encoder_feedforward": 32,
     },
+    "maskformer": {
+        "backbone": "efficientnet_lite0",
+        "queries": 7,
+        "pyramid_dim": 32,
+        "mask_dim": 16,
+        "dim": 32,
+        "heads": 4,
+        "feedforward": 32,
+        "layers": 2,
+    },
     "segformer": {"channels": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "heads": [1, 1, 2, 2]},
 }
 """Arguments that make a family quick to test. One without an entry is tested with its defaults."""

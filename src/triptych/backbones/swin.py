@@ -258,7 +258,7 @@ def swin_large(*, window: int = 12, drop_path: float = 0.3) -> Swin:
     return Swin(*SIZES["swin_large"], window=window, drop_path=drop_path)
 
 
-SWIN_RULES = (
+_ENCODER_RULES = (
     Rename("embeddings.patch_embeddings.projection.{p}", "embed.{p}"),
     Rename("embeddings.norm.{p}", "embed_norm.{p}"),
     *under(
@@ -279,11 +279,23 @@ SWIN_RULES = (
         "stages.{s}.{b}.",
     ),
     Rename("encoder.layers.{s}.downsample.{part}.{p}", "merges.{s}.{part}.{p}"),
+)
+
+SWIN_RULES = (
+    *_ENCODER_RULES,
     # The norm of the classifier that the backbone was trained with.
     Drop("swin.layernorm.{p}"),
     *(Rename(f"hidden_states_norms.stage{n + 1}.{{p}}", f"norms.{n}.{{p}}") for n in range(4)),
 )
 """Names in files that transformers wrote (``SwinBackbone``)."""
+
+MASKFORMER_SWIN_RULES = (
+    *under(_ENCODER_RULES, "model.", ""),
+    Drop("model.layernorm.{p}"),  # the same norm
+    Rename("hidden_states_norms.{n}.{p}", "norms.{n}.{p}"),
+)
+"""Names in files that transformers wrote, of the Swin below a MaskFormer there
+(``MaskFormerSwinBackbone``)."""
 
 SWIN_ORIGINAL_RULES = (
     Rename("patch_embed.proj.{p}", "embed.{p}"),

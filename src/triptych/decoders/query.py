@@ -32,23 +32,28 @@ class MaskHead(nn.Module):
     A query gives a distribution over the ``K`` classes and "no object", and an embedding whose
     dot product with each pixel's features is that pixel's mask logit.
 
+    Args:
+        dim: width ``C`` of the queries.
+        classes: number of classes ``K``.
+        mask_dim: width of the mask features; ``dim`` by default.
+
     >>> head = MaskHead(dim=256, classes=19)
     >>> class_logits, mask_logits = head(torch.rand(2, 100, 256), torch.rand(2, 256, 64, 64))
     >>> class_logits.shape, mask_logits.shape
     (torch.Size([2, 100, 20]), torch.Size([2, 100, 64, 64]))
     """
 
-    def __init__(self, dim: int, classes: int) -> None:
+    def __init__(self, dim: int, classes: int, mask_dim: int | None = None) -> None:
         super().__init__()
         self.classes = nn.Linear(dim, classes + 1)
-        self.embedding = MLP(dim, dim, dim, layers=3)
+        self.embedding = MLP(dim, dim, mask_dim or dim, layers=3)
 
     def forward(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
-        """Map ``(B, N, C)`` and ``(B, C, h, w)`` to ``(B, N, K+1)`` and ``(B, N, h, w)``."""
+        """Map ``(B, N, C)`` and ``(B, mask_dim, h, w)`` to ``(B, N, K+1)`` and ``(B, N, h, w)``."""
         return self.classes(queries), self.masks(queries, mask_features)
 
     def masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:
-        """Mask logits alone: ``(B, N, C)`` and ``(B, C, h, w)`` to ``(B, N, h, w)``."""
+        """Mask logits alone: ``(B, N, C)`` and ``(B, mask_dim, h, w)`` to ``(B, N, h, w)``."""
         logits = self.embedding(queries) @ mask_features.flatten(2)
         return logits.unflatten(2, mask_features.shape[-2:])
 

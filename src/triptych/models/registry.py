@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, str] = {
     "mask2former": "triptych.models.mask2former:FAMILY",
+    "maskformer": "triptych.models.maskformer:FAMILY",
     "segformer": "triptych.models.segformer:FAMILY",
 }
 """Name to ``module:attribute``, a :class:`triptych.models.family.Family`. The name is also the
