@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from triptych.colours import Colour
 from triptych.errors import TriptychError
-from triptych.readouts.instance import Instance, Instances
+from triptych.readouts.instance import Box, Instance, Instances
 from triptych.readouts.panoptic import PanopticMap
 from triptych.readouts.semantic import SemanticMap
 from triptych.render.layout import Panel, arrange, font, line_width
@@ -85,7 +88,11 @@ def instance_panel(photo: Image.Image, instances: Instances) -> Image.Image:
         np.copyto(layers[window], layer(index), where=instance.mask[window].cpu().numpy())
     colours = [object_colour(index) for index in range(len(instances))]
     panel = paint(photo, layers, colours, alpha=0.5, outline=line_width(photo.size))
-    _write_labels(panel, instances)
+    labels = [
+        Label(f"{instance.name} {instance.score:.2f}", instance.box, colour)
+        for instance, colour in zip(instances, colours, strict=True)
+    ]
+    write_labels(panel, labels)
     return panel
 
 
@@ -94,17 +101,26 @@ def _window(instance: Instance) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def _write_labels(panel: Image.Image, instances: Instances) -> None:
-    """Name the objects, best first, where there is room that no better one's name takes."""
+@dataclass(frozen=True)
+class Label:
+    """What is written at an object."""
+
+    text: str
+    box: Box
+    """The object's."""
+    colour: Colour
+
+
+def write_labels(panel: Image.Image, labels: Sequence[Label]) -> None:
+    """Write texts at objects, the first ones first, where no earlier one has taken the room."""
     draw = ImageDraw.Draw(panel)
     letters = font(panel.size, 0.8)
     taken: list[tuple[float, float, float, float]] = []
-    for index, instance in enumerate(instances):
-        text = f"{instance.name} {instance.score:.2f}"
-        wide, high = draw.textbbox((0, 0), text, font=letters)[2:]
+    for label in labels:
+        wide, high = draw.textbbox((0, 0), label.text, font=letters)[2:]
         pad = max(round(high / 8), 1)
         width, height = wide + 2 * pad, high + 2 * pad
-        x0, y0, x1, y1 = instance.box
+        x0, y0, x1, y1 = label.box
         if max(x1 - x0, y1 - y0) < 2 * height:  # the name would hide more than it tells
             continue
         x = max(min(x0, panel.width - width), 0)
@@ -120,9 +136,8 @@ def _write_labels(panel: Image.Image, instances: Instances) -> None:
         if not free:
             continue
         taken.append(free[0])
-        colour = object_colour(index)
-        draw.rectangle(free[0], fill=colour)
-        draw.text((x + pad, free[0][1] + pad), text, fill=ink(colour), font=letters)
+        draw.rectangle(free[0], fill=label.colour)
+        draw.text((x + pad, free[0][1] + pad), label.text, fill=ink(label.colour), font=letters)
 
 
 def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
