@@ -62,6 +62,9 @@ class Preprocess:
     stretch: bool = False
     """Reach that multiple by resizing a little further (as transformers' MaskFormer and
     Mask2Former processors do) and not by padding at the right and bottom."""
+    pad: bool = True
+    """Reach that multiple by padding. False, without ``stretch``: the network gets images of any
+    size, and ``size_divisor`` is not used (as transformers' SegFormer processor does it)."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Subtracted from RGB in 0..1; ImageNet's by default."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -89,8 +92,11 @@ class Preprocess:
             raise TriptychError(
                 f"preprocess: resample is {self.resample!r}; choose from {', '.join(_RESAMPLING)}"
             )
-        if type(self.stretch) is not bool:
-            raise TriptychError(f"preprocess: stretch is {self.stretch!r}; give true or false")
+        for name in ("stretch", "pad"):
+            if type(getattr(self, name)) is not bool:
+                raise TriptychError(
+                    f"preprocess: {name} is {getattr(self, name)!r}; give true or false"
+                )
         for name, lowest in (("mean", 0.0), ("std", 1e-6)):
             value = getattr(self, name)
             if not _is_tuple(value, 3) or not all(
@@ -163,6 +169,8 @@ class Preprocess:
             TriptychError: as :meth:`resized`.
         """
         height, width = self.resized(image_size)
+        if not self.pad:
+            return height, width
         return self._to_multiple(height), self._to_multiple(width)
 
     def __call__(self, images: Sequence[Tensor]) -> Batch:

@@ -123,6 +123,51 @@ def load_published(
         TriptychError: unknown or missing keys (published names), or shapes that differ.
     """
     state = module.state_dict()
+    plan, skipped = _fit(module, published, rules, head)
+    with torch.no_grad():
+        for name, tensor in _convert(published, plan):
+            if name not in skipped:
+                state[name].copy_(tensor)
+    if skipped:
+        log.warning("class head of another size, left as it was: %s", ", ".join(skipped))
+    return skipped
+
+
+def adopt_published(
+    module: nn.Module,
+    published: Mapping[str, Tensor],
+    rules: Rules,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Make published tensors the parameters and buffers of ``module``, in the place of its own.
+
+    As :func:`load_published`, but what already is one tensor of the right type is not copied: where
+    it lies in a file that is mapped into memory, it stays there. ``module`` may have been built
+    without memory for its parameters (:mod:`triptych.weights.skeleton`).
+
+    Args:
+        dtype: of everything with a floating point.
+
+    Raises:
+        TriptychError: unknown or missing keys (published names), or shapes that differ.
+    """
+    plan, _ = _fit(module, published, rules, None)
+    state = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in _convert(published, plan)
+    }
+    module.load_state_dict(state, assign=True)
+
+
+def _fit(
+    module: nn.Module, published: Mapping[str, Tensor], rules: Rules, head: str | None
+) -> tuple[dict[tuple[str, ...], tuple[str, ...]], list[str]]:
+    """What to do so that ``published`` fills ``module``, and the names of ours to skip.
+
+    Raises:
+        TriptychError: it does not fit.
+    """
+    state = module.state_dict()
     plan = _plan(published, rules)
     makes = {name: sources for sources, targets in plan.items() for name in targets}
     surplus = [name for ours, sources in makes.items() if ours not in state for name in sources]
@@ -150,13 +195,7 @@ def load_published(
                 shapes.append(f"{', '.join(sources)} gives {shape}, not {wanted}")
     if shapes:
         raise TriptychError(f"this checkpoint does not fit the {kind}: {_some(shapes)}")
-    with torch.no_grad():
-        for name, tensor in _convert(published, plan):
-            if name not in skipped:
-                state[name].copy_(tensor)
-    if skipped:
-        log.warning("class head of another size, left as it was: %s", ", ".join(skipped))
-    return skipped
+    return plan, skipped
 
 
 def _plan(

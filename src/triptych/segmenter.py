@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +16,43 @@ from triptych.errors import TriptychError
 from triptych.images import Batch, ImageLike, Preprocess, load_image
 from triptych.masks import Classes, MaskSet
 from triptych.weights.bundled import bundled
-from triptych.weights.folder import ModelConfig, read_folder, write_folder
+from triptych.weights.folder import ModelConfig, write_folder
+from triptych.weights.hub import fetch
+from triptych.weights.load import read_checkpoint
+from triptych.weights.transformers import write_transformers
 
 
 def load(
     name_or_path: str | Path,
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
 ) -> Segmenter:
     """Load a checkpoint.
 
     Args:
-        name_or_path: the name of a bundled checkpoint ("street"), or a folder with
-            ``config.json`` and ``model.safetensors`` (``./street`` where a bundled one has the
-            same name).
+        name_or_path: one of:
+
+            - the name of a bundled checkpoint ("street");
+            - a folder, in our format or in that of transformers (``./street`` where a bundled
+              one has the same name);
+            - a file of weights that lies beside its ``config.json``;
+            - a model of the Hugging Face hub ("facebook/mask2former-swin-tiny-coco-panoptic"),
+              which is fetched once.
         device: where to compute; "auto" is the GPU where there is one.
         dtype: type of the weights; float32 by default, whatever the file has.
+        revision: branch, tag or commit on the hub.
+        token: for private models of the hub.
 
     Raises:
-        TriptychError: there is no such checkpoint, it is damaged or foreign, or there is no such
-            device.
+        TriptychError: there is no such checkpoint, it is damaged, foreign or not supported, or
+            there is no such device.
     """
     where = _device(device)
-    folder = _find(name_or_path)
-    model, config = read_folder(folder, dtype)
+    path = _find(name_or_path, revision, token)
+    model, config = read_checkpoint(path, dtype)
     return Segmenter(
         model.to(where),
         config.preprocess,
@@ -52,20 +65,17 @@ def load(
     )
 
 
-def _find(name_or_path: str | Path) -> Path:
-    """The folder of a checkpoint."""
+def _find(name_or_path: str | Path, revision: str | None, token: str | bool | None) -> Path:
+    """The folder or file of a checkpoint."""
     known = bundled()
     if str(name_or_path) in known and isinstance(name_or_path, str):
         return known[name_or_path]
     path = Path(name_or_path)
-    if path.is_dir():
-        return path
     if path.exists():
-        raise TriptychError(f"{path}: is a file; give the folder that holds it and config.json")
-    raise TriptychError(
-        f"no model {str(name_or_path)!r}: it is neither a folder nor bundled (bundled: "
-        f"{', '.join(known) or 'none'}); models of the Hugging Face hub are not loaded yet"
-    )
+        return path
+    if isinstance(name_or_path, Path):
+        raise TriptychError(f"{path}: there is no such folder or file")
+    return fetch(name_or_path, revision, token)
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -88,7 +98,7 @@ class Segmenter:
 
     Args:
         model: maps pixels ``(B, 3, Hn, Wn)`` to a ``Prediction``; see ``triptych.models``.
-        preprocess: its ``size_divisor`` is raised to what the network needs.
+        preprocess: where it pads, its ``size_divisor`` is raised to what the network asks for.
         classes: the ``K`` classes.
         panoptic: whether the network separates things from stuff, so that instances are things.
         name: for reports.
@@ -113,9 +123,11 @@ class Segmenter:
         arguments: Mapping[str, Any] | None = None,
         notes: Mapping[str, Any] | None = None,
     ) -> None:
-        divisor = math.lcm(preprocess.size_divisor, int(getattr(model, "size_divisor", 1)))
         self.model = model.eval()
-        self.preprocess = dataclasses.replace(preprocess, size_divisor=divisor)
+        self.preprocess = preprocess
+        if preprocess.pad:
+            divisor = math.lcm(preprocess.size_divisor, int(getattr(model, "size_divisor", 1)))
+            self.preprocess = dataclasses.replace(preprocess, size_divisor=divisor)
         self.classes = classes
         self.panoptic = panoptic
         self.name = name
@@ -216,23 +228,34 @@ class Segmenter:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.autocast)
 
-    def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> None:
-        """Write ``config.json`` and ``model.safetensors``, which :func:`load` reads.
+    def save(
+        self,
+        folder: str | Path,
+        dtype: torch.dtype | None = None,
+        format: Literal["triptych", "transformers"] = "triptych",
+    ) -> None:
+        """Write a checkpoint folder, which :func:`load` reads.
 
         Args:
             folder: made if it is not there.
             dtype: type of the weights in the file; ``torch.float16`` halves it.
+            format: ours, or what transformers' ``from_pretrained`` reads too.
 
         Raises:
-            TriptychError: the folder cannot be written, a weight is not finite, or ``family`` and
-                ``arguments`` were not given.
+            TriptychError: the folder cannot be written, a weight is not finite, ``family`` and
+                ``arguments`` were not given, or transformers has no such network.
         """
         if self.family is None:
             raise TriptychError(
                 "cannot save a segmenter without knowing how its network is built; give it "
                 "family and arguments"
             )
+        if format not in _WRITERS:
+            raise TriptychError(f"no format is called {format!r}; use {' or '.join(_WRITERS)}")
         config = ModelConfig(
             self.family, self.arguments, self.classes, self.preprocess, self.panoptic, self.notes
         )
-        write_folder(Path(folder), config, self.model.state_dict(), dtype)
+        _WRITERS[format](Path(folder), config, self.model.state_dict(), dtype)
+
+
+_WRITERS = {"triptych": write_folder, "transformers": write_transformers}

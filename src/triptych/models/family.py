@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from triptych.keymap import Rules
 from triptych.options import Options
@@ -38,6 +38,9 @@ class Published:
     processor: Mapping[str, Any]
     """Their image processor, as ``preprocessor_config.json`` would describe one that has nothing
     but defaults: ``image_processor_type``, ``size`` and so on."""
+    unused: Callable[[Mapping[str, Any]], dict[str, Tensor]] = lambda arguments: {}
+    """Our builder's arguments to tensors that their network has and ours has no use for, under
+    their names. They are written along, so that nothing is missing when transformers loads it."""
 
 
 @dataclass(frozen=True)

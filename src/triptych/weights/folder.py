@@ -15,13 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.images import Preprocess
 from triptych.masks import Classes
-from triptych.models.registry import build
+from triptych.weights.skeleton import skeleton
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -76,12 +75,7 @@ class ModelConfig:
             TriptychError: it is something else, of a newer version, or an entry is wrong.
         """
         if not isinstance(data, dict) or data.get("format") != "triptych":
-            kind = data.get("model_type") if isinstance(data, dict) else None
-            raise TriptychError(
-                f"is a transformers config (model_type {kind!r}); those are not read yet"
-                if kind
-                else 'is not a Triptych config (no "format": "triptych")'
-            )
+            raise TriptychError('is not a Triptych config (no "format": "triptych")')
         if data.get("version") != VERSION:
             raise TriptychError(
                 f"has version {data.get('version')!r} and this Triptych reads {VERSION}; update it"
@@ -111,6 +105,24 @@ class ModelConfig:
         )
 
 
+def read_json(path: Path) -> Any:
+    """Read a file of a checkpoint that describes something.
+
+    Raises:
+        TriptychError: it is missing, unreadable or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise TriptychError(
+            f"{path.parent}: holds no {path.name}, so it is no checkpoint"
+        ) from error
+    except OSError as error:
+        raise TriptychError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise TriptychError(f"{path}: is damaged ({error})") from error
+
+
 def read_config(folder: Path) -> ModelConfig:
     """Read ``folder/config.json``.
 
@@ -118,19 +130,16 @@ def read_config(folder: Path) -> ModelConfig:
         TriptychError: it is missing, unreadable, or no config of ours.
     """
     path = folder / CONFIG
+    data = read_json(path)
     try:
-        return ModelConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise TriptychError(f"{folder}: holds no {CONFIG}, so it is no checkpoint") from error
-    except OSError as error:
-        raise TriptychError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:  # not UTF-8, or not JSON
-        raise TriptychError(f"{path}: is damaged ({error})") from error
+        return ModelConfig.from_dict(data)
     except TriptychError as error:
         raise TriptychError(f"{path}: {error}") from error
 
 
-def read_folder(folder: Path, dtype: torch.dtype | None = None) -> tuple[nn.Module, ModelConfig]:
+def read_folder(
+    folder: Path, dtype: torch.dtype | None = None, weights: Path | None = None
+) -> tuple[nn.Module, ModelConfig]:
     """Build the network of a checkpoint folder, with its weights, on the CPU.
 
     The network is built without memory for its parameters, which then become the tensors of the
@@ -139,21 +148,15 @@ def read_folder(folder: Path, dtype: torch.dtype | None = None) -> tuple[nn.Modu
     Args:
         folder: holds ``config.json`` and ``model.safetensors``.
         dtype: floating-point type of the weights; float32 by default, whatever the file has.
+        weights: the file with the weights, if it is not ``model.safetensors``.
 
     Raises:
         TriptychError: a file is missing or damaged, or the weights are not those of the network:
             missing and unknown names and differing shapes are told.
     """
     config = read_config(folder)
-    try:
-        with _ParametersOnMeta():
-            model = build(config.family, **config.arguments)
-    except Exception as error:  # arguments from a file can upset a builder in any way
-        reason = " ".join(str(error).split())
-        raise TriptychError(
-            f"{folder / CONFIG}: describes no possible network ({reason})"
-        ) from error
-    path, dtype = folder / WEIGHTS, dtype or torch.float32
+    model = skeleton(folder / CONFIG, config.family, config.arguments)
+    path, dtype = weights or folder / WEIGHTS, dtype or torch.float32
     try:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
@@ -161,7 +164,7 @@ def read_folder(folder: Path, dtype: torch.dtype | None = None) -> tuple[nn.Modu
             _check_fit(path, shapes, model)
             state = {name: _cast(file.get_tensor(name), dtype) for name in names}
     except FileNotFoundError as error:
-        raise TriptychError(f"{folder}: holds no {WEIGHTS}{_pickles(folder)}") from error
+        raise TriptychError(f"{folder}: holds no {path.name}{_pickles(folder)}") from error
     except OSError as error:
         raise TriptychError(f"{path}: cannot be read ({error.strerror or error})") from error
     except SafetensorError as error:
@@ -189,6 +192,18 @@ def write_folder(
     Raises:
         TriptychError: the folder cannot be written, or a weight is not finite (in that type).
     """
+    write_weights(folder, state, dtype)
+    write_json(folder / CONFIG, config.to_dict())
+
+
+def write_weights(
+    folder: Path, state: Mapping[str, Tensor], dtype: torch.dtype | None = None
+) -> None:
+    """Write ``folder/model.safetensors``.
+
+    Raises:
+        TriptychError: the folder cannot be written, or a weight is not finite (in that type).
+    """
     tensors = {}
     for name, tensor in state.items():
         tensors[name] = _cast(tensor.detach().cpu(), dtype).contiguous()
@@ -203,39 +218,16 @@ def write_folder(
         except SafetensorError as error:  # how safetensors passes on a full disk
             raise OSError(None, str(error)) from error
         path.chmod(mode)
-    with atomic_write(folder / CONFIG) as path:
-        path.write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
-class _ParametersOnMeta(TorchFunctionMode):
-    """While active, ``torch.empty`` gives tensors without memory, and filling them does nothing.
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write what describes a checkpoint.
 
-    That is how layers make their parameters. Other tensors, above all buffers that a module
-    computes and no file holds, stay real: that is why ``torch.device("meta")`` would not do.
+    Raises:
+        TriptychError: the folder cannot be written.
     """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.empty:
-            kwargs["device"] = "meta"
-        target = args[0] if args else kwargs.get("tensor")  # torch.nn.init passes it by name
-        if isinstance(target, Tensor) and target.is_meta and func.__name__ in _FILLS:
-            return target  # torch itself would import its symbolic shapes for this: 3 s
-        return func(*args, **kwargs)
-
-
-_FILLS = {
-    "constant_",
-    "copy_",
-    "fill_",
-    "kaiming_normal_",
-    "kaiming_uniform_",
-    "normal_",
-    "uniform_",
-    "zero_",
-}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -1,0 +1,141 @@
+"""Folders in the format of transformers, as they lie on the Hugging Face hub.
+
+Nothing of transformers is imported: two JSON files describe a network and its preprocessing, a
+third file holds its tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from triptych.errors import TriptychError
+from triptych.keymap import adopt_published, to_theirs
+from triptych.models.family import Published
+from triptych.models.registry import FAMILIES, family
+from triptych.weights.folder import CONFIG, ModelConfig, read_json, write_json, write_weights
+from triptych.weights.labels import read_labels, write_labels
+from triptych.weights.preprocessor import read_preprocessor, write_preprocessor
+from triptych.weights.skeleton import skeleton
+from triptych.weights.tensors import open_tensors
+
+PREPROCESSOR = "preprocessor_config.json"
+
+
+def read_transformers(
+    folder: Path, dtype: torch.dtype | None = None, weights: Path | None = None
+) -> tuple[nn.Module, ModelConfig]:
+    """Build the network of a folder that transformers wrote, with its weights, on the CPU.
+
+    It is built without memory for its parameters, which then become the tensors of the file; those
+    are mapped into memory, and copied only where our layout or the type differs.
+
+    Args:
+        folder: holds ``config.json``, weights, and perhaps ``preprocessor_config.json`` (without
+            it, images are prepared as the family's processor does by default).
+        dtype: floating-point type of the weights; float32 by default, whatever the file has.
+        weights: the file with the weights, if not one of the usual names in ``folder``.
+
+    Raises:
+        TriptychError: a file is missing or damaged; the family, or an option, is not supported; or
+            the weights are not those of the network: unknown and missing names and differing
+            shapes are told.
+    """
+    config = _read_config(folder)
+    model = skeleton(folder / CONFIG, config.family, config.arguments)
+    rules = _published(config.family).rules
+    source = weights or folder
+    with open_tensors(source) as tensors:
+        try:
+            adopt_published(model, tensors, rules, dtype or torch.float32)
+        except TriptychError as error:
+            raise TriptychError(f"{source}: {error}") from error
+    return model, config
+
+
+def write_transformers(
+    folder: Path,
+    config: ModelConfig,
+    state: Mapping[str, Tensor],
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a folder that transformers' ``from_pretrained`` loads.
+
+    Args:
+        folder: made if it is not there; of an older checkpoint in it, three files are replaced.
+        config: what to build.
+        state: the network's ``state_dict``.
+        dtype: floating-point type in the file; as in ``state`` by default.
+
+    Raises:
+        TriptychError: transformers has no such network or preprocessing, the folder cannot be
+            written, or a weight is not finite (in that type).
+    """
+    published = _published(config.family)
+    entries = {
+        "architectures": [published.architecture],
+        **published.write(config.arguments),
+        **write_labels(config.classes),
+    }
+    processor = write_preprocessor(config.preprocess, published.processor)
+    tensors = to_theirs(state, published.rules) | published.unused(config.arguments)
+    write_weights(folder, tensors, dtype)
+    write_json(folder / PREPROCESSOR, processor)
+    write_json(folder / CONFIG, entries)
+
+
+def _read_config(folder: Path) -> ModelConfig:
+    path = folder / CONFIG
+    entries = read_json(path)
+    try:
+        name = str(entries["model_type"])
+        published = _published(name)
+        _check_head(entries, published)
+        arguments = published.read(entries)
+        labels = read_labels(entries)
+    except TriptychError as error:
+        raise TriptychError(f"{path}: {error}") from error
+    return ModelConfig(
+        family=name,
+        arguments=arguments,
+        classes=labels.classes,
+        preprocess=_read_preprocessor(folder, published),
+        panoptic=labels.panoptic,
+        notes={"format": "transformers", "classes": labels.source},
+    )
+
+
+def _read_preprocessor(folder: Path, published: Published) -> Any:
+    path = folder / PREPROCESSOR
+    settings = read_json(path) if path.exists() else {}
+    try:
+        if not isinstance(settings, dict):
+            raise TriptychError("holds no settings in braces")
+        return read_preprocessor(settings, published.processor)
+    except TriptychError as error:
+        raise TriptychError(f"{path}: {error}") from error
+
+
+def _published(name: str) -> Published:
+    found = family(name).published if name in FAMILIES else None
+    if found is None:
+        known = ", ".join(one for one in FAMILIES if family(one).published)
+        raise TriptychError(
+            f"the family {name!r} is not supported in the format of transformers; supported are "
+            f"{known}"
+        )
+    return found
+
+
+def _check_head(entries: Mapping[str, Any], published: Published) -> None:
+    """Refuse a network that has other heads, or none: a classifier, or a bare backbone."""
+    named = entries.get("architectures")
+    if named and published.architecture not in named:
+        raise TriptychError(
+            f"is of a {', '.join(map(str, named))}, which does not segment; get a "
+            f"{published.architecture}"
+        )
