@@ -17,6 +17,7 @@ from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.weights.lazy import Entry, Tensors
+from triptych.weights.pickles import PICKLE, ZIP, pickled
 
 NAMES = (
     "model.safetensors",
@@ -65,8 +66,10 @@ def _weights_of(folder: Path) -> Path:
 
 def _file(path: Path, files: ExitStack) -> dict[str, Entry]:
     head = _head(path)
-    if head[8:9] == b"{":  # after the length of the header
+    if head[4:9] == b"\0\0\0\0{":  # the length of the header, and the header
         return _safetensors(path, files)
+    if head.startswith((ZIP, PICKLE)):
+        return pickled(path, head)
     raise TriptychError(f"{path}: {_what_else(head)}")
 
 
@@ -88,7 +91,7 @@ def _what_else(head: bytes) -> str:
         return "is a git-lfs pointer, not the weights; run `git lfs pull` in its folder"
     if head.lstrip().lower().startswith(_PAGES):
         return "is a web page, not weights; open its address in a browser to see what it says"
-    return "is no file of weights: neither safetensors, nor of torch.save, nor a pickle"
+    return "is no file of weights: neither safetensors, nor of torch.save, nor pickled arrays"
 
 
 def _safetensors(path: Path, files: ExitStack) -> dict[str, Entry]:
@@ -96,7 +99,7 @@ def _safetensors(path: Path, files: ExitStack) -> dict[str, Entry]:
         try:
             return file.get_tensor(name)
         except SafetensorError as error:
-            raise TriptychError(f"{path}: cannot read {name} ({error})") from error
+            raise TriptychError(f"{path}: cannot read {name!r} ({error})") from error
 
     try:
         file = files.enter_context(safe_open(path, framework="pt"))
@@ -118,15 +121,17 @@ def _shards(index: Path, files: ExitStack) -> dict[str, Entry]:
     for shard in dict.fromkeys(places.values()):
         path = index.parent / shard
         if not path.exists():
-            raise TriptychError(f"{index}: names {shard}, which is not there; get the folder again")
+            raise TriptychError(
+                f"{index}: names {shard!r}, which is not there; get the folder again"
+            )
         for name, entry in _file(path, files).items():
             if name in found:
-                raise TriptychError(f"{index}: {found[name]} and {shard} both hold {name}")
+                raise TriptychError(f"{index}: {found[name]!r} and {shard!r} both hold {name!r}")
             found[name] = shard
             entries[name] = entry
     for name, shard in places.items():
         if found.get(name) != shard:
-            raise TriptychError(f"{index.parent / shard}: lacks {name}, which {index.name} names")
+            raise TriptychError(f"{index.parent / shard}: lacks {name!r}, which {index.name} names")
     return entries
 
 
@@ -143,7 +148,7 @@ def _weight_map(index: Path) -> dict[str, str]:
     for name, shard in places:
         if not isinstance(shard, str) or not _plain(shard):
             raise TriptychError(
-                f"{index}: places {name} in {shard!r}, which is no file beside the index; refused"
+                f"{index}: places {name!r} in {shard!r}, which is no file beside the index; refused"
             )
     return dict(places)
 
