@@ -10,6 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from triptych.backbones import resnet, swin
 from triptych.errors import TriptychError
 from triptych.keymap import Drop, under
@@ -82,19 +85,33 @@ def write_backbone(backbone: str, arguments: Mapping[str, Any]) -> dict[str, Any
     )
 
 
+def unused_norm(backbone: str, arguments: Mapping[str, Any], name: str) -> dict[str, Tensor]:
+    """The norm of the classifier that a Swin was trained with, which transformers still has.
+
+    Args:
+        backbone: the builder's ``backbone``; others than Swin have no such norm.
+        arguments: the builder's ``backbone_arguments``.
+        name: of the norm.
+    """
+    described = write_backbone(backbone, arguments)
+    if described["model_type"] != "swin":
+        return {}
+    width = described["embed_dim"] * 2 ** (len(described["depths"]) - 1)
+    return {f"{name}.weight": torch.ones(width), f"{name}.bias": torch.zeros(width)}
+
+
 def _by_name(name: str) -> dict[str, Any]:
     """The configuration that a name stands for."""
     if found := _RESNET.fullmatch(name):
         return {"model_type": "resnet", "depths": resnet.DEPTHS[f"resnet{found[1]}"]}
     if found := _SWIN.fullmatch(name):
         dim, depths, heads = swin.SIZES[f"swin_{found[1]}"]
-        window = int(found[2])
         return {
             "model_type": "swin",
             "embed_dim": dim,
             "depths": depths,
             "num_heads": heads,
-            "window_size": window,
+            "window_size": int(found[2]),
         }
     raise TriptychError(
         f"backbone is {name!r}, which is not supported, only resnet50, resnet101 (of timm), "

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from triptych.keymap import Rules
@@ -70,6 +71,16 @@ class Family:
     """None where transformers has no such network."""
     original: Original | None = None
     """None where the authors' own files are not read."""
+
+
+def unused_weights(classes: int) -> dict[str, Tensor]:
+    """Weights of the classes in the loss of MaskFormer and Mask2Former: "no object" counts less.
+
+    transformers keeps them with the network, where we have a setting of the training.
+    """
+    weights = torch.ones(classes + 1)
+    weights[-1] = 0.1
+    return {"criterion.empty_weight": weights}
 
 
 def label_count(config: Options) -> int:

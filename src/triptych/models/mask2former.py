@@ -7,14 +7,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from triptych.backbones.published import BACKBONE_RULES, read_backbone, write_backbone
+from triptych.backbones.published import (
+    BACKBONE_RULES,
+    read_backbone,
+    unused_norm,
+    write_backbone,
+)
 from triptych.backbones.registry import build_backbone
 from triptych.decoders.deformable_pixel import DEFORMABLE_PIXEL_RULES, DeformablePixelDecoder
 from triptych.decoders.pixel import FPNPixelDecoder
 from triptych.decoders.query import QUERY_DECODER_RULES, QueryDecoder
 from triptych.errors import TriptychError
 from triptych.keymap import Drop, Rename, under
-from triptych.models.family import Family, Published, label_count
+from triptych.models.family import Family, Published, label_count, unused_weights
 from triptych.models.mask2former_original import MASK2FORMER_ORIGINAL
 from triptych.options import Options, with_defaults, without_defaults
 from triptych.prediction import Prediction
@@ -58,6 +63,7 @@ def mask2former(
     feedforward: int = 2048,
     layers: int = 9,
     masked: bool = True,
+    anchors: int = 0,
 ) -> Mask2Former:
     """Assemble a Mask2Former with random weights; the defaults are the paper's.
 
@@ -76,6 +82,7 @@ def mask2former(
         feedforward: hidden width of the query decoder.
         layers: query decoder layers.
         masked: masked (True) or plain (False) cross-attention.
+        anchors: how many of the queries, the last ones, keep to a place; 0 as published.
     """
     trunk = build_backbone(backbone, **(backbone_arguments or {}))
     channels: tuple[int, int, int, int] = trunk.channels  # type: ignore[assignment]
@@ -100,6 +107,7 @@ def mask2former(
         queries=queries,
         classes=classes,
         masked=masked,
+        anchors=anchors,
     )
     return Mask2Former(trunk, pixels, query_decoder)
 
@@ -175,6 +183,17 @@ def write_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def unused_tensors(arguments: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What the network of transformers has beyond ours."""
+    numbers = with_defaults(mask2former, arguments)
+    norm = unused_norm(
+        numbers["backbone"],
+        numbers["backbone_arguments"] or {},
+        "model.pixel_level_module.encoder.swin.layernorm",
+    )
+    return unused_weights(numbers["classes"]) | norm
+
+
 FAMILY = Family(
     build=mask2former,
     published=Published(
@@ -188,6 +207,7 @@ FAMILY = Family(
             "size": {"shortest_edge": 800, "longest_edge": 1333},
             "size_divisor": 32,
         },
+        unused=unused_tensors,
     ),
     original=MASK2FORMER_ORIGINAL,
 )

@@ -7,14 +7,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from triptych.backbones.published import BACKBONE_RULES, read_backbone, write_backbone
+from triptych.backbones.published import (
+    BACKBONE_RULES,
+    read_backbone,
+    unused_norm,
+    write_backbone,
+)
 from triptych.backbones.registry import build_backbone
 from triptych.backbones.swin import MASKFORMER_SWIN_RULES
 from triptych.decoders.detr import DETR_DECODER_RULES, DetrDecoder
 from triptych.decoders.fpn_pixel import FPN_PIXEL_RULES, PlainFPNPixelDecoder
 from triptych.errors import TriptychError
 from triptych.keymap import Drop, Rename, under
-from triptych.models.family import Family, Published, label_count
+from triptych.models.family import Family, Published, label_count, unused_weights
 from triptych.options import Options, with_defaults, without_defaults
 from triptych.prediction import Prediction
 
@@ -176,6 +181,17 @@ def write_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def unused_tensors(arguments: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What the network of transformers has beyond ours."""
+    numbers = with_defaults(maskformer, arguments)
+    norm = unused_norm(
+        numbers["backbone"],
+        numbers["backbone_arguments"] or {},
+        "model.pixel_level_module.encoder.model.layernorm",
+    )
+    return unused_weights(numbers["classes"]) | norm
+
+
 FAMILY = Family(
     build=maskformer,
     published=Published(
@@ -189,5 +205,6 @@ FAMILY = Family(
             "size": {"shortest_edge": 800, "longest_edge": 1333},
             "size_divisor": 32,
         },
+        unused=unused_tensors,
     ),
 )
