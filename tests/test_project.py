@@ -20,7 +20,7 @@ errors files options strict colours decode masks prediction keymap images
 nn backbones decoders models weights
 readouts render segmenter metrics
 inputs results predict samples
-stream demo
+stream dashboard demo
 data train
 listing cli commands __main__ __init__
 """

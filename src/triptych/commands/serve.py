@@ -1,0 +1,113 @@
+"""``triptych serve``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from triptych.cli import one_line
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Open a live page on cameras and videos: three panels, counts, health."""
+
+    sources: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="SOURCE...", help_behavior_hint="(required)"),
+    ]
+    """What to look at: an address (rtsp, http ...), a video file, a folder of frames, the index
+    of a webcam, or demo. NAME=SOURCE gives it a name."""
+
+    model: str = "street"
+    """A bundled checkpoint, or the folder of one."""
+
+    host: str = "127.0.0.1"
+    """Address to listen at. Any but this machine's own needs a token."""
+
+    port: int = 8600
+    """Port to listen at."""
+
+    token: str | None = None
+    """What a page or program has to show; better set as TRIPTYCH_TOKEN, which other users of
+    this machine cannot read. Made up and printed where one is needed and none is given."""
+
+    name: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A further name under which the page is reached, such as a reverse proxy's; again for
+    another. Needs a token."""
+
+    allow_sources: Literal["none", "public", "any"] = "none"
+    """Sources that the page may add: none; public, addresses outside the local network; any,
+    local files too."""
+
+    recordings: Path = Path("recordings")
+    """Folder for recordings."""
+
+    no_recordings: bool = False
+    """Record nothing."""
+
+    state: Path | None = None
+    """File that keeps lines and zones. By default triptych/dashboard.json where the user's
+    programs keep their state."""
+
+    realtime: bool = False
+    """Read files and folders at the pace at which they were taken, skipping frames that come too
+    fast. By default every frame is read."""
+
+    rate: float = 25.0
+    """Frames a second of a folder."""
+
+    instance_threshold: float = 0.5
+    """Lowest score of an instance, to begin with."""
+
+    panoptic_threshold: float = 0.8
+    """Lowest score of a panoptic segment, to begin with."""
+
+    overlap: float = 0.8
+    """Share of its own mask that a panoptic segment must keep, to begin with."""
+
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1 ..."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the network."""
+
+    def run(self) -> int:
+        """Serve until SIGTERM or Ctrl-C."""
+        from triptych.errors import TriptychError
+
+        if not self.sources:
+            raise TriptychError("no source given; try triptych serve demo")
+        try:
+            from triptych.dashboard.serve import Plan, serve
+        except ImportError as error:
+            raise TriptychError(
+                f"the live page needs {error.name}; pip install 'triptych[dashboard]'"
+            ) from error
+        from triptych.results import Readings
+
+        plan = Plan(
+            sources=self.sources,
+            model=self.model,
+            host=self.host,
+            port=self.port,
+            token=self.token,
+            names=self.name,
+            allow_sources=self.allow_sources,
+            recordings=None if self.no_recordings else self.recordings,
+            state=self.state,
+            realtime=self.realtime or None,
+            rate=self.rate,
+            readings=Readings(
+                instance_threshold=self.instance_threshold,
+                panoptic_threshold=self.panoptic_threshold,
+                overlap=self.overlap,
+            ),
+            device=self.device,
+            precision=self.precision,
+        )
+        return serve(plan, announce=lambda text: print(one_line(text), flush=True))

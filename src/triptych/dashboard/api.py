@@ -1,0 +1,259 @@
+"""The JSON API, pictures and downloads. ``openapi.py`` describes it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from triptych.dashboard.addresses import check_address
+from triptych.dashboard.desk import Desk
+from triptych.dashboard.guard import answer, is_json
+from triptych.dashboard.naming import check_name, name_of
+from triptych.dashboard.openapi import description
+from triptych.dashboard.picture import PANELS
+from triptych.errors import TriptychError
+from triptych.stream.history import Bucket, write_csv, write_json_lines
+from triptych.stream.layout import Layout
+from triptych.stream.sources import open_source
+
+Handler = Callable[[Request, Desk], Awaitable[Response]]
+
+SPANS = ("window", "run")
+VIEWS = (*PANELS, "all")
+
+
+def routes(desk: Desk) -> list[Route]:
+    """All of the API."""
+    one = "/api/sources/{name}"
+    table: list[tuple[str, str, Handler]] = [
+        ("GET", "/healthz", healthz),
+        ("GET", "/metrics", metrics),
+        ("GET", "/api/openapi.json", openapi),
+        ("GET", "/api/status", status),
+        ("GET", "/api/model", model),
+        ("GET", "/api/readings", readings),
+        ("PATCH", "/api/readings", change_readings),
+        ("POST", "/api/sources", add_source),
+        ("GET", one, source),
+        ("DELETE", one, remove_source),
+        ("GET", f"{one}/layout", layout),
+        ("PUT", f"{one}/layout", change_layout),
+        ("GET", f"{one}/history", history),
+        ("GET", f"{one}/history.csv", history_csv),
+        ("GET", f"{one}/history.jsonl", history_jsonl),
+        ("GET", f"{one}/snapshot.png", snapshot),
+        ("GET", f"{one}/stream.mjpg", stream),
+        ("POST", f"{one}/recording", record),
+    ]
+    return [Route(path, _bound(handler, desk), methods=[method]) for method, path, handler in table]
+
+
+def _bound(handler: Handler, desk: Desk) -> Callable[[Request], Awaitable[Response]]:
+    async def respond(request: Request) -> Response:
+        name = request.path_params.get("name")
+        if name is not None and name not in desk.pipeline.names:
+            return answer(404, f"no source {name!r}")
+        try:
+            return await handler(request, desk)
+        except TriptychError as error:
+            return answer(422, str(error))
+
+    return respond
+
+
+# --- figures
+
+
+async def healthz(request: Request, desk: Desk) -> Response:
+    """Whether the server answers."""
+    return PlainTextResponse("ok\n")
+
+
+async def metrics(request: Request, desk: Desk) -> Response:
+    """Figures for Prometheus."""
+    return PlainTextResponse(
+        desk.figures.prometheus(), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )
+
+
+async def openapi(request: Request, desk: Desk) -> Response:
+    """What there is."""
+    return JSONResponse(description())
+
+
+async def status(request: Request, desk: Desk) -> Response:
+    """Everything that changes."""
+    return JSONResponse(desk.figures.status())
+
+
+async def model(request: Request, desk: Desk) -> Response:
+    """What stays as it is."""
+    return JSONResponse(desk.greeting())
+
+
+async def source(request: Request, desk: Desk) -> Response:
+    """The figures of one source."""
+    return JSONResponse(desk.figures.source(request.path_params["name"]))
+
+
+async def history(request: Request, desk: Desk) -> Response:
+    """Means over time, by columns, as charts want them."""
+    return JSONResponse({"columns": _columns(_buckets(request, desk))})
+
+
+async def history_csv(request: Request, desk: Desk) -> Response:
+    """The same with peaks and events, as a table."""
+    file = io.StringIO()
+    write_csv(_buckets(request, desk), file)
+    return _download(file.getvalue(), "text/csv", request, "csv")
+
+
+async def history_jsonl(request: Request, desk: Desk) -> Response:
+    """The same as JSON lines."""
+    file = io.StringIO()
+    write_json_lines(_buckets(request, desk), file)
+    return _download(file.getvalue(), "application/x-ndjson", request, "jsonl")
+
+
+def _buckets(request: Request, desk: Desk) -> list[Bucket]:
+    span = _choice(request, "span", SPANS, "run")
+    found = desk.pipeline.history(request.path_params["name"])
+    return found.rolling() if span == "window" else found.whole()
+
+
+def _columns(buckets: list[Bucket]) -> dict[str, list[float | None]]:
+    levels = [bucket.levels for bucket in buckets]
+    keys = sorted({key for level in levels for key in level if not key.startswith("zone.")})
+    table: dict[str, list[float | None]] = {"time": [bucket.start for bucket in buckets]}
+    for key in keys:
+        values = [level.get(key) for level in levels]
+        table[key] = [None if value is None else round(value, 4) for value in values]
+    return table
+
+
+def _download(text: str, kind: str, request: Request, suffix: str) -> Response:
+    name = "".join(c if c.isascii() and c.isalnum() else "-" for c in request.path_params["name"])
+    headers = {"content-disposition": f'attachment; filename="triptych-{name}.{suffix}"'}
+    return Response(text, media_type=kind, headers=headers)
+
+
+# --- settings
+
+
+async def readings(request: Request, desk: Desk) -> Response:
+    """The thresholds."""
+    return JSONResponse(dataclasses.asdict(desk.pipeline.readings))
+
+
+async def change_readings(request: Request, desk: Desk) -> Response:
+    """Change some of them."""
+    body = await _json(request)
+    now = dataclasses.asdict(desk.pipeline.readings)
+    for name, value in body.items():
+        if name not in now:
+            raise TriptychError(f"no threshold {name!r}; there are {', '.join(now)}")
+        kind = int if name == "top" else (int, float)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise TriptychError(f"{name} is {value!r}; give a number")
+    desk.live.read_with(dataclasses.replace(desk.pipeline.readings, **body))
+    return await readings(request, desk)
+
+
+async def layout(request: Request, desk: Desk) -> Response:
+    """Lines and zones of a source."""
+    return JSONResponse(desk.pipeline.layout(request.path_params["name"]).to_dict())
+
+
+async def change_layout(request: Request, desk: Desk) -> Response:
+    """Put others in their place, for good."""
+    new = Layout.from_dict(await _json(request))
+    await asyncio.to_thread(desk.draw, request.path_params["name"], new)
+    return JSONResponse(new.to_dict())
+
+
+async def add_source(request: Request, desk: Desk) -> Response:
+    """Take in another source, if the operator allows it."""
+    body = await _json(request)
+    spec = body.get("source")
+    if not isinstance(spec, str) or len(spec) > 2048:
+        raise TriptychError("give {'source': 'rtsp://...', 'name': '...'}")
+    await asyncio.to_thread(check_address, spec, desk.options.allow_sources)
+    if len(desk.pipeline.names) >= desk.options.most_sources:
+        raise TriptychError(f"there are {desk.options.most_sources} sources; remove one first")
+    given = body.get("name")
+    name = check_name(given) if given else name_of(spec, desk.pipeline.names)
+    found = await asyncio.to_thread(open_source, spec)
+    desk.pipeline.add(name, found, desk.store.layout(name))
+    return JSONResponse(desk.figures.source(name), 201)
+
+
+async def remove_source(request: Request, desk: Desk) -> Response:
+    """Let a source go, if the operator allows such changes."""
+    if desk.options.allow_sources == "none":
+        raise TriptychError("sources cannot be removed here; see triptych serve --allow-sources")
+    await asyncio.to_thread(desk.remove, request.path_params["name"])
+    return JSONResponse({})
+
+
+async def _json(request: Request) -> Mapping[str, Any]:
+    if not is_json(request.headers):
+        raise TriptychError("send the body as content-type: application/json")
+    try:
+        body = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise TriptychError(f"the body is not JSON ({error})") from error
+    if not isinstance(body, dict):
+        raise TriptychError("the body is no JSON object")
+    return body
+
+
+# --- pictures
+
+
+async def snapshot(request: Request, desk: Desk) -> Response:
+    """The newest frame as PNG."""
+    view = _choice(request, "panel", VIEWS, "all")
+    picture = await desk.live.picture(request.path_params["name"], view, "png")
+    if picture is None:
+        return answer(404, "no frame has come yet")
+    return Response(picture, media_type="image/png")
+
+
+async def stream(request: Request, desk: Desk) -> Response:
+    """Frame after frame as JPEG pictures in one answer."""
+    view = _choice(request, "panel", VIEWS, "all")
+    pictures = desk.live.pictures(request.path_params["name"], view)
+
+    async def parts() -> AsyncIterator[bytes]:
+        async for picture in pictures:
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+            yield head.encode() + picture + b"\r\n"
+
+    return StreamingResponse(parts(), media_type="multipart/x-mixed-replace; boundary=frame")
+
+
+async def record(request: Request, desk: Desk) -> Response:
+    """Begin or end a recording."""
+    name, on = request.path_params["name"], (await _json(request)).get("on")
+    if not isinstance(on, bool):
+        raise TriptychError("give {'on': true} or {'on': false}")
+    if on:
+        await asyncio.to_thread(desk.recorder.start, name)
+        return JSONResponse({"files": [], "recording": desk.recorder.state(name)})
+    files = await asyncio.to_thread(desk.recorder.stop, name)
+    return JSONResponse({"files": files, "recording": None})
+
+
+def _choice(request: Request, name: str, choices: tuple[str, ...], default: str) -> str:
+    value = request.query_params.get(name, default)
+    if value not in choices:
+        raise TriptychError(f"{name} is {value!r}; choose from {', '.join(choices)}")
+    return value

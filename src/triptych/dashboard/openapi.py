@@ -1,0 +1,238 @@
+"""The description of the JSON API, as OpenAPI 3.1 has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from triptych import __version__
+from triptych.stream.frames import Phase
+
+_NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "What the source is called on the page.",
+}
+_PANEL = {
+    "name": "panel",
+    "in": "query",
+    "schema": {"enum": ["semantic", "instances", "panoptic", "all"], "default": "all"},
+}
+_SPAN = {
+    "name": "span",
+    "in": "query",
+    "schema": {"enum": ["window", "run"], "default": "run"},
+    "description": "The last minutes second by second, or the whole run, coarser with time.",
+}
+_POINT = {
+    "type": "array",
+    "items": {"type": "number", "minimum": 0, "maximum": 1},
+    "minItems": 2,
+    "maxItems": 2,
+    "description": "x and y as shares of the picture's width and height.",
+}
+_BY_NAME = {"type": "object", "additionalProperties": {"type": "number"}}
+
+
+def description() -> dict[str, Any]:
+    """The whole document."""
+    one = "/api/sources/{name}"
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Triptych dashboard",
+            "version": __version__,
+            "description": "Figures, settings and pictures of a running triptych serve.",
+        },
+        "security": [{"bearer": []}, {}],
+        "paths": {
+            "/healthz": {"get": _get("Whether the server answers", "text/plain", security=[])},
+            "/metrics": {"get": _get("Figures for Prometheus", "text/plain")},
+            "/api/status": {"get": _get("Figures of all sources", schema="Status")},
+            "/api/model": {"get": _get("Model, classes and what is allowed", schema="Model")},
+            "/api/readings": {
+                "get": _get("The thresholds", schema="Readings"),
+                "patch": _send(
+                    "Change thresholds; the newest mask sets are read again without a forward pass",
+                    "Readings",
+                    "Readings",
+                ),
+            },
+            "/api/sources": {
+                "post": _send("Add a source, where that is allowed", "NewSource", "Source", 201)
+            },
+            one: {
+                "parameters": [_NAME],
+                "get": _get("Figures of one source", schema="Source"),
+                "delete": _get("Remove a source, where that is allowed"),
+            },
+            f"{one}/layout": {
+                "parameters": [_NAME],
+                "get": _get("Lines and zones", schema="Layout"),
+                "put": _send("Replace and store lines and zones", "Layout", "Layout"),
+            },
+            f"{one}/history": {
+                "parameters": [_NAME, _SPAN],
+                "get": _get("Means over time, by columns", schema="History"),
+            },
+            f"{one}/history.csv": {
+                "parameters": [_NAME, _SPAN],
+                "get": _get("Means, peaks and events over time", "text/csv"),
+            },
+            f"{one}/history.jsonl": {
+                "parameters": [_NAME, _SPAN],
+                "get": _get("The same as JSON lines", "application/x-ndjson"),
+            },
+            f"{one}/snapshot.png": {
+                "parameters": [_NAME, _PANEL],
+                "get": _get("The newest frame", "image/png"),
+            },
+            f"{one}/stream.mjpg": {
+                "parameters": [_NAME, _PANEL],
+                "get": _get("Frame after frame", "multipart/x-mixed-replace"),
+            },
+            f"{one}/recording": {
+                "parameters": [_NAME],
+                "post": _send("Begin or end a recording", "Switch", "Recording"),
+            },
+        },
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": _SCHEMAS,
+        },
+    }
+
+
+def _get(
+    summary: str,
+    kind: str = "application/json",
+    schema: str | None = None,
+    security: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "responses": {"200": _content("Here it is", kind, schema), "default": _ERROR},
+    }
+    return operation if security is None else {**operation, "security": security}
+
+
+def _send(summary: str, body: str, answer: str, status: int = 200) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(body)}}},
+        "responses": {
+            str(status): _content("Done", "application/json", answer),
+            "default": _ERROR,
+        },
+    }
+
+
+def _content(text: str, kind: str, schema: str | None) -> dict[str, Any]:
+    return {"description": text, "content": {kind: {"schema": _ref(schema) if schema else {}}}}
+
+
+def _ref(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+_ERROR = _content("What is wrong", "application/json", "Error")
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "number"}
+_COUNT = {"type": "integer", "minimum": 0}
+
+_SCHEMAS: dict[str, Any] = {
+    "Error": _object(error=_TEXT),
+    "Switch": {**_object(on={"type": "boolean"}), "required": ["on"]},
+    "NewSource": {**_object(source=_TEXT, name=_TEXT), "required": ["source"]},
+    "Readings": _object(
+        instance_threshold=_SHARE,
+        top={"type": "integer", "minimum": 1},
+        panoptic_threshold=_SHARE,
+        overlap=_SHARE,
+    ),
+    "Layout": _object(
+        lines={"type": "array", "items": _object(name=_TEXT, a=_POINT, b=_POINT)},
+        zones={
+            "type": "array",
+            "items": _object(name=_TEXT, corners={"type": "array", "minItems": 3, "items": _POINT}),
+        },
+    ),
+    "Counts": _object(
+        now={**_BY_NAME, "description": "Objects in sight, by class."},
+        entered={**_BY_NAME, "description": "Objects that came into the picture since the start."},
+        left={**_BY_NAME, "description": "Objects that left it."},
+        share={**_BY_NAME, "description": "Share of the picture, by class."},
+        lines={
+            "type": "object",
+            "additionalProperties": _object(forward=_BY_NAME, backward=_BY_NAME),
+        },
+        zones={
+            "type": "object",
+            "additionalProperties": _object(
+                inside=_BY_NAME, entered=_BY_NAME, left=_BY_NAME, dwell=_BY_NAME
+            ),
+        },
+    ),
+    "Source": _object(
+        name=_TEXT,
+        phase={"enum": [phase.value for phase in Phase]},
+        message={**_TEXT, "description": "What is wrong; empty while all is well."},
+        since={**_NUMBER, "description": "Seconds in this phase."},
+        size={"type": ["array", "null"], "items": _COUNT, "description": "Height and width."},
+        frames=_COUNT,
+        results=_COUNT,
+        connections=_COUNT,
+        rate={**_NUMBER, "description": "Frames a second that come through."},
+        incoming={**_NUMBER, "description": "Frames a second that come in."},
+        delay={"type": ["number", "null"], "description": "Seconds from the camera to the page."},
+        timings={**_BY_NAME, "description": "Median seconds by stage."},
+        dropped={**_BY_NAME, "description": "Frames nobody saw, by reason."},
+        counts={"anyOf": [_ref("Counts"), {"type": "null"}]},
+        layout_revision=_COUNT,
+        recording={"anyOf": [_ref("RecordingState"), {"type": "null"}]},
+    ),
+    "RecordingState": _object(
+        running={"type": "boolean"},
+        seconds=_NUMBER,
+        files={"type": "array", "items": _TEXT},
+        problem=_TEXT,
+    ),
+    "Recording": _object(
+        files={"type": "array", "items": _TEXT, "description": "What was written."},
+        recording={"anyOf": [_ref("RecordingState"), {"type": "null"}]},
+    ),
+    "Status": _object(
+        time=_NUMBER,
+        uptime=_NUMBER,
+        clients=_COUNT,
+        clients_refused=_COUNT,
+        clients_let_go=_COUNT,
+        readings=_ref("Readings"),
+        sources={"type": "array", "items": _ref("Source")},
+    ),
+    "Model": _object(
+        version=_TEXT,
+        model=_object(name=_TEXT, device=_TEXT),
+        classes={
+            "type": "array",
+            "items": _object(name=_TEXT, thing={"type": "boolean"}, colour=_TEXT),
+        },
+        countable={"type": "array", "items": _TEXT},
+        default_readings=_ref("Readings"),
+        can_record={"type": "boolean"},
+        can_add={"enum": ["none", "public", "any"]},
+    ),
+    "History": _object(
+        columns={
+            "type": "object",
+            "description": "time (seconds since 1970) and levels: count.CLASS, share.CLASS.",
+            "additionalProperties": {"type": "array", "items": {"type": ["number", "null"]}},
+        }
+    ),
+}

@@ -1,0 +1,189 @@
+"""What the panels show, as an MP4 file."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import threading
+import time
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from triptych.dashboard.layers import lay_out
+from triptych.dashboard.picture import triptych
+from triptych.errors import TriptychError
+from triptych.stream.pipeline import Pipeline
+from triptych.stream.result import Result
+
+log = logging.getLogger(__name__)
+
+LEAST_FREE = 200 * 2**20
+"""Bytes that a recording leaves free on its disk."""
+
+LONGEST = 3600.0
+"""Seconds of one file; a longer recording goes on in another."""
+
+BASE = Fraction(1, 1000)
+"""Times are told to the millisecond: frames come when they come."""
+
+
+class Recording:
+    """A recording under way, on a thread of its own; slow encoding skips frames.
+
+    The file is written in fragments: what is on the disk can be played at any moment, even after
+    the power has failed.
+
+    Args:
+        pipeline: where the results come from.
+        source: which to record.
+        folder: gets ``SOURCE-TIME.mp4``.
+
+    Raises:
+        TriptychError: the folder cannot be made, or its disk is full.
+    """
+
+    def __init__(self, pipeline: Pipeline, source: str, folder: Path) -> None:
+        self.source = source
+        self.folder = folder
+        self.began = time.monotonic()
+        self.problem = ""
+        """Why it ended before it was to."""
+        self.files: list[str] = []
+        """Names of what was written."""
+        self._lock = threading.Lock()
+        self._file: _File | None = None
+        self._closed = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TriptychError(f"cannot record into {folder}: {error.strerror}") from error
+        check_room(folder)
+        self._subscription = pipeline.subscribe(self._take, source)
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self.began
+
+    @property
+    def running(self) -> bool:
+        """Whether it goes on."""
+        return not self._closed
+
+    def close(self) -> None:
+        """End the file; safe to call again."""
+        self._subscription.close(1.0)
+        with self._lock:
+            self._end()
+
+    def _take(self, result: Result) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            try:
+                self._write(result)
+            except (TriptychError, OSError) as error:  # PyAV's errors are OSErrors as well
+                self.problem = str(error).splitlines()[0]
+                log.error("recording of %s stopped: %s", self.source, self.problem)
+                self._end()
+
+    def _write(self, result: Result) -> None:
+        picture = triptych(result, lay_out(result))
+        moment = result.frame.moment
+        if self._file and not self._file.fits(picture.size, moment):
+            self._file.close()
+            self._file = None
+        if self._file is None:
+            path = self._free_path()
+            self._file = _File(path, picture.size, moment)
+            self.files.append(path.name)
+            log.info("recording %s into %s", self.source, path)
+        check_room(self.folder)
+        self._file.add(picture, moment)
+
+    def _free_path(self) -> Path:
+        stem = f"{safe(self.source)}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        for number in range(1000):
+            path = self.folder / f"{stem}{f'-{number}' if number else ''}.mp4"
+            if not path.exists():
+                return path
+        raise TriptychError(f"{self.folder}: too many recordings of one second")
+
+    def _end(self) -> None:
+        self._closed = True
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError as error:
+                self.problem = self.problem or str(error)
+                log.error("the recording of %s was not ended well: %s", self.source, error)
+            self._file = None
+
+
+class _File:
+    """One MP4 file of pictures of one size."""
+
+    def __init__(self, path: Path, size: tuple[int, int], moment: float) -> None:
+        import av
+
+        self._began, self._size, self._last = moment, size, -1
+        # Opened here and not by FFmpeg, so that a full disk is told with its own words.
+        self._output = open(path, "xb")  # noqa: SIM115
+        # Whole fragments at every key frame; the index of the file comes first.
+        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        self._container: Any = av.open(self._output, "w", format="mp4", options=options)
+        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        self._stream = self._container.add_stream(codec, rate=25)
+        # 4:2:0 has one colour for every two by two pixels.
+        self._stream.width, self._stream.height = (edge // 2 * 2 for edge in size)
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.time_base = self._stream.codec_context.time_base = BASE
+        self._stream.codec_context.gop_size = 25
+        if codec == "libx264":
+            self._stream.options = {"preset": "veryfast", "crf": "23", "threads": "1"}
+
+    def fits(self, size: tuple[int, int], moment: float) -> bool:
+        """Whether a picture can go on in this file."""
+        return size == self._size and 0 <= moment - self._began < LONGEST
+
+    def add(self, picture: Image.Image, moment: float) -> None:
+        """Append a picture; one that was read again, of the same moment, is left out."""
+        import av
+
+        time_stamp = round((moment - self._began) / BASE)
+        if time_stamp <= self._last:
+            return
+        self._last = time_stamp
+        box = (0, 0, self._stream.width, self._stream.height)
+        frame = av.VideoFrame.from_image(picture.crop(box))
+        frame.pts, frame.time_base = time_stamp, BASE
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Write what the encoder still holds, and the end of the file."""
+        try:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+        finally:
+            self._output.close()
+
+
+def safe(name: str) -> str:
+    """A name as part of a file's."""
+    return re.sub(r"[^\w-]+", "-", name).strip("-")[:60] or "source"
+
+
+def check_room(folder: Path) -> None:
+    """See that there is room on a disk.
+
+    Raises:
+        TriptychError: there is not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE:
+        raise TriptychError(f"{folder}: {free // 2**20} MB are free; recording stops below 200 MB")

@@ -1,0 +1,131 @@
+"""From what the operator wants to a running server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from triptych.dashboard.access import Access, is_loopback
+from triptych.dashboard.addresses import Policy
+from triptych.dashboard.app import make_app
+from triptych.dashboard.desk import Desk, Options
+from triptych.dashboard.naming import name_of, split_name
+from triptych.dashboard.server import Server, listen, make_server
+from triptych.dashboard.store import default_path
+from triptych.results import Readings
+from triptych.segmenter import load
+from triptych.stream.pipeline import Pipeline
+from triptych.stream.result import Settings
+from triptych.stream.sources import open_source
+
+log = logging.getLogger(__name__)
+
+ENVIRONMENT = "TRIPTYCH_TOKEN"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to serve and how; ``triptych serve --help`` tells what each part means."""
+
+    sources: tuple[str, ...]
+    model: str = "street"
+    host: str = "127.0.0.1"
+    port: int = 8600
+    token: str | None = None
+    names: tuple[str, ...] = ()
+    allow_sources: Policy = "none"
+    recordings: Path | None = None
+    state: Path | None = None
+    realtime: bool | None = None
+    rate: float = 25.0
+    readings: Readings = field(default_factory=Readings)
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+def serve(plan: Plan, announce: Callable[[str], None]) -> int:
+    """Run until SIGTERM or Ctrl-C.
+
+    Args:
+        plan: see there.
+        announce: told where the page is, and a token that was made up.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        TriptychError: a source, the model, the address or the token is no good.
+    """
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    access, made_up = _access(plan)
+    socket = listen(plan.host, plan.port)
+    try:
+        segmenter = load(plan.model, plan.device)
+        segmenter.autocast = torch.bfloat16 if plan.precision == "bf16" else None
+        pipeline = Pipeline(segmenter, Settings(readings=plan.readings))
+        options = Options(
+            device=str(segmenter.device),
+            allow_sources=plan.allow_sources,
+            recordings=plan.recordings,
+            state=plan.state or default_path(),
+        )
+        desk = Desk(pipeline, options)
+        _add_sources(desk, plan)
+        server = make_server(make_app(desk, access))
+        port = socket.getsockname()[1]
+        announce(f"The page: {_url(plan.host, port)}")
+        if made_up:
+            announce(f"Its token, shown only now: {access.token}")
+        with_pipeline(server, pipeline, socket)
+        return 0
+    finally:
+        socket.close()
+
+
+def with_pipeline(server: Server, pipeline: Pipeline, socket: object) -> None:
+    """Run both until the server is told to end."""
+    pipeline.start()
+    try:
+        server.run(sockets=[socket])  # type: ignore[list-item]
+    finally:
+        began = time.monotonic()
+        # A forward pass cannot be broken off; its thread does not keep the process from ending.
+        ended = pipeline.close(0.5)
+        log.info(
+            "ended%s in %.1f s",
+            "" if ended else ", with a frame still in the network,",
+            time.monotonic() - began,
+        )
+
+
+def _access(plan: Plan) -> tuple[Access, bool]:
+    """The rules, and whether the token was made up."""
+    token = plan.token or os.environ.get(ENVIRONMENT) or None
+    if token is None and (plan.names or not is_loopback(plan.host)):
+        return Access(plan.host, secrets.token_urlsafe(24), plan.names), True
+    return Access(plan.host, token, plan.names), False
+
+
+def _add_sources(desk: Desk, plan: Plan) -> None:
+    for text in plan.sources:
+        given, spec = split_name(text)
+        name = given or name_of(spec, desk.pipeline.names)
+        local = "://" not in spec and not spec.isdecimal() and spec != "demo"
+        source = open_source(spec, realtime=plan.realtime if local else None, rate=plan.rate)
+        desk.pipeline.add(name, source, desk.store.layout(name))
+
+
+def _url(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}/"

@@ -1,0 +1,94 @@
+"""Runs the web application until it is told to end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from triptych.errors import TriptychError
+
+log = logging.getLogger(__name__)
+
+MOST_CONNECTIONS = 128
+LARGEST_MESSAGE = 4096
+"""Bytes of a WebSocket message from a page; honest ones have below two hundred."""
+
+GRACE = 0.5
+"""Seconds for which answers that are under way may go on when the server ends."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, ended by SIGTERM and Ctrl-C without raising them again afterwards.
+
+    uvicorn's own would kill the process with the same signal once it is done, before recordings
+    and sources can be closed.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle both signals while the server runs."""
+        before = {s: signal.signal(s, self.handle_exit) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket at an address.
+
+    Raises:
+        TriptychError: the address is not ours, or the port is taken or not allowed.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        ours = socket.socket(family, kind, protocol)
+    except (OSError, OverflowError) as error:
+        raise TriptychError(f"cannot listen at {host} port {port}: {error}") from error
+    try:
+        if sys.platform != "win32":
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        ours.bind(address)
+        ours.listen(MOST_CONNECTIONS)
+    except OSError as error:
+        ours.close()
+        raise TriptychError(
+            f"cannot listen at {host} port {port}: {error.strerror or error}; choose another --port"
+        ) from error
+    return ours
+
+
+def make_server(app: Starlette) -> Server:
+    """A server with all its limits."""
+    return Server(
+        uvicorn.Config(
+            app,
+            # The plain Python protocols everywhere: their limits are the ones that are tested.
+            http="h11",
+            ws="websockets-sansio",
+            loop="asyncio",
+            ws_max_size=LARGEST_MESSAGE,
+            ws_per_message_deflate=False,  # pictures do not shrink, and it costs half the sending
+            ws_ping_interval=20,
+            ws_ping_timeout=20,
+            limit_concurrency=MOST_CONNECTIONS,
+            h11_max_incomplete_event_size=16 * 1024,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=GRACE,  # type: ignore[arg-type]
+            server_header=False,
+            proxy_headers=False,
+            access_log=False,
+            log_config=None,
+            lifespan="on",
+        )
+    )
