@@ -130,20 +130,17 @@ def test_everything_learns():
         assert bool(parameter.grad.abs().max() > 1e-6) == (".key.bias" not in name), name
 
 
-def test_positions_start_at_nought_and_then_tell_equal_places_apart():
+def test_positions_tell_equal_places_apart():
     decoder = FPNPixelDecoder(
         CHANNELS, 16, heads=4, feedforward=8, encoder_layers=0, position_bands=3
     )
-    plain = FPNPixelDecoder(CHANNELS, 16, heads=4, feedforward=8, encoder_layers=0)
-    plain.load_state_dict(decoder.state_dict(), strict=False)
     even = tuple(x[..., :1, :1].expand_as(x) for x in maps_of())
-    torch.testing.assert_close(decoder(even).mask_features, plain(even).mask_features)
 
     decoder.smooth = nn.ModuleList(nn.Identity() for _ in range(4))  # its padding shows places too
-    assert decoder(even).mask_features.std(dim=(-2, -1)).max() < 1e-5
-    for place in decoder.place:
-        nn.init.normal_(place.get_parameter("weight"))
     features = decoder(even)
     for x in (features.mask_features, *features.memory):
         cells = x[0].flatten(1).T
         assert torch.cdist(cells, cells).fill_diagonal_(9).min() > 1e-3
+    for place in decoder.place:
+        nn.init.zeros_(place.get_parameter("weight"))
+    assert decoder(even).mask_features.std(dim=(-2, -1)).max() < 1e-5

@@ -104,12 +104,11 @@ class FPNPixelDecoder(nn.Module):
         )
         self.smooth = nn.ModuleList(self._smooth(dim, separable) for _ in range(4))
         self.mask_features = nn.Conv2d(dim, dim, 1)
-        # Coarse to fine; they start at nought, so training starts from the plain pyramid.
-        self.place = nn.ModuleList()
-        for _ in range(4 if position_bands else 0):
-            place = nn.Conv2d(4 * position_bands, dim, 1, bias=False)
-            nn.init.zeros_(place.weight)
-            self.place.append(place)
+        # Coarse to fine.
+        self.place = nn.ModuleList(
+            nn.Conv2d(4 * position_bands, dim, 1, bias=False)
+            for _ in range(4 if position_bands else 0)
+        )
 
     @staticmethod
     def _smooth(dim: int, separable: bool) -> nn.Module:

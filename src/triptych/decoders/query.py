@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from triptych.decoders.anchors import Anchors
 from triptych.decoders.pixel import PixelFeatures
 from triptych.keymap import Rename, Stack, under
 from triptych.nn.attention import Attention
@@ -36,6 +37,7 @@ class MaskHead(nn.Module):
         dim: width ``C`` of the queries.
         classes: number of classes ``K``.
         mask_dim: width of the mask features; ``dim`` by default.
+        anchors: of the last queries, if any.
 
     >>> head = MaskHead(dim=256, classes=19)
     >>> class_logits, mask_logits = head(torch.rand(2, 100, 256), torch.rand(2, 256, 64, 64))
@@ -43,10 +45,18 @@ class MaskHead(nn.Module):
     (torch.Size([2, 100, 20]), torch.Size([2, 100, 64, 64]))
     """
 
-    def __init__(self, dim: int, classes: int, mask_dim: int | None = None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        classes: int,
+        mask_dim: int | None = None,
+        *,
+        anchors: Anchors | None = None,
+    ) -> None:
         super().__init__()
         self.classes = nn.Linear(dim, classes + 1)
         self.embedding = MLP(dim, dim, mask_dim or dim, layers=3)
+        self.anchors: Anchors | None = anchors
 
     def forward(self, queries: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``(B, N, C)`` and ``(B, mask_dim, h, w)`` to ``(B, N, K+1)`` and ``(B, N, h, w)``."""
@@ -55,7 +65,12 @@ class MaskHead(nn.Module):
     def masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:
         """Mask logits alone: ``(B, N, C)`` and ``(B, mask_dim, h, w)`` to ``(B, N, h, w)``."""
         logits = self.embedding(queries) @ mask_features.flatten(2)
-        return logits.unflatten(2, mask_features.shape[-2:])
+        logits = logits.unflatten(2, mask_features.shape[-2:])
+        if self.anchors is None:
+            return logits
+        free = queries.shape[1] - self.anchors.count
+        fading = self.anchors(queries[:, free:], *logits.shape[-2:])
+        return torch.cat((logits[:, :free].float(), logits[:, free:] - fading), dim=1)
 
 
 class QueryDecoderLayer(nn.Module):
@@ -100,6 +115,7 @@ class QueryDecoder(nn.Module):
         classes: number of classes ``K``, without "no object".
         scales: number of memory maps.
         masked: False for plain cross-attention (an ablation: the paper's table 4).
+        anchors: how many of the queries, the last ones, have an anchor; see :class:`Anchors`.
     """
 
     def __init__(
@@ -113,6 +129,7 @@ class QueryDecoder(nn.Module):
         classes: int,
         scales: int = 3,
         masked: bool = True,
+        anchors: int = 0,
     ) -> None:
         super().__init__()
         self.masked = masked
@@ -123,7 +140,7 @@ class QueryDecoder(nn.Module):
             QueryDecoderLayer(dim, heads, feedforward) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(dim)
-        self.head = MaskHead(dim, classes)
+        self.head = MaskHead(dim, classes, anchors=Anchors(dim, anchors) if anchors else None)
 
     def forward(self, features: PixelFeatures) -> Prediction:
         """Decode to a prediction with ``mask_logits (B, N, H/4, W/4)``.

@@ -1,0 +1,50 @@
+"""Anchors: queries that keep to a place."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+START = math.log(0.2)
+"""Logarithm of the reach that anchors start with."""
+
+
+class Anchors(nn.Module):
+    """A place for each query, outside of which its mask fades.
+
+    A dot product with convolutional features cannot tell two like objects apart, so a plain query
+    learns only after very many steps to keep to one of them. Here a query owns a bell around an
+    anchor, and moves and stretches it by what it has seen: its mask logits fall with the square of
+    the distance (Gao et al., "Fast Convergence of DETR with Spatially Modulated Co-Attention",
+    ICCV 2021, section 3.2, where the bell bounds attention; anchors as in Wang et al., "Anchor
+    DETR", AAAI 2022). Places and lengths are shares of the map's height and width.
+    """
+
+    def __init__(self, dim: int, count: int) -> None:
+        super().__init__()
+        self.count = count
+        columns = math.ceil(math.sqrt(count * 4 / 3))
+        rows = math.ceil(count / columns)
+        grid = [
+            ((i % columns + 0.5) / columns, (i // columns + 0.5) / rows, START, START)
+            for i in range(count)
+        ]
+        self.start = nn.Embedding(count, 4, _weight=torch.tensor(grid))
+        """``(count, 4)``: centre x and y, logarithm of the reach in x and y."""
+        self.shift = nn.Linear(dim, 4)
+        nn.init.zeros_(self.shift.weight)
+        nn.init.zeros_(self.shift.bias)
+
+    def forward(self, queries: Tensor, height: int, width: int) -> Tensor:
+        """What to subtract from the mask logits ``(B, count, h, w)`` of ``(B, count, C)``."""
+        # Squares of small quotients: not in half precision.
+        place = self.start.weight.float() + self.shift(queries).float()
+        centre, reach = place[..., :2], place[..., 2:].clamp(-4, 2).exp()
+        across, down = (
+            ((torch.arange(length, device=queries.device) + 0.5) / length - centre[..., i, None])
+            / reach[..., i, None]
+            for i, length in enumerate((width, height))
+        )
+        return down.square()[..., None] + across.square()[..., None, :]
