@@ -236,16 +236,6 @@ def test_an_interrupt_anywhere_else_is_one_line_too(capsys, monkeypatch):
     assert capsys.readouterr().err == "triptych: interrupted\n"
 
 
-def test_models_lists_what_there_is(capsys, monkeypatch, model):
-    monkeypatch.setattr("triptych.listing.bundled", lambda: {"tiny": Path(model)})
-    assert main(["models"]) == 0
-    told = capsys.readouterr().out
-    assert "tiny: segformer, 0.0 million numbers" in told
-    assert "4 classes, of which countable: car" in told
-    assert "mask2former" in told
-    assert "swin_tiny" in told
-
-
 @pytest.mark.parametrize("command", ["--help", "--version"])
 def test_a_reader_that_goes_away_is_no_error(command):
     read, write = os.pipe()

@@ -155,9 +155,13 @@ class TestAccess:
         hub.add(NAME, PLAIN)
         assert fetch(NAME) == fetch(NAME, token=True, offline=True)
 
-    def test_an_unknown_model_with_one_like_it(self, hub, monkeypatch):
-        monkeypatch.setattr(module, "bundled", lambda: {"street": Path()})
-        assert "no model 'owner/modle' in the cache" in refusal("owner/modle")
+    def test_an_unknown_model_with_ones_like_it(self, hub):
+        text = refusal("facebook/mask2former-swin-tiny-ade-panoptic")
+        assert text.startswith(
+            "no model 'facebook/mask2former-swin-tiny-ade-panoptic' in the cache"
+        )
+        assert "did you mean facebook/mask2former-swin-" in text
+        assert "did you mean" not in refusal("somebody/something")
 
 
 class TestWithoutTheHub:
@@ -247,6 +251,8 @@ class TestWhatIsNoCheckpoint:
         monkeypatch.setattr(module, "bundled", lambda: {"street": Path(), "Zebra": Path()})
         assert refusal("streat").endswith("OWNER/MODEL; did you mean street?")
         assert refusal("zebra").endswith("did you mean Zebra?")
+        known = "nvidia/segformer-b0-finetuned-ade-512-512"
+        assert f"did you mean {known}" in refusal(known.removeprefix("nvidia/"))
 
 
 class TestTheDisk:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from triptych.errors import TriptychError
 from triptych.weights.bundled import bundled
+from triptych.weights.catalogue import catalogue
 
 _CONFIG = "config.json"
 _PREPROCESSOR = "preprocessor_config.json"
@@ -55,9 +56,12 @@ def fetch(
 
 def _perhaps(name: str) -> str:
     """A hint at known names that resemble ``name``."""
-    known = {key.lower(): key for key in bundled()}
+    known: dict[str, str] = {}
+    for full in (*bundled(), *(entry.name for entry in catalogue())):
+        known |= {full.lower(): full, full.rpartition("/")[2].lower(): full}
     close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.7)
-    return f"; did you mean {' or '.join(known[key] for key in close)}?" if close else ""
+    names = dict.fromkeys(known[key] for key in close)
+    return f"; did you mean {' or '.join(names)}?" if names else ""
 
 
 @dataclass
