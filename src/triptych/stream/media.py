@@ -86,7 +86,9 @@ def _decoded(av: Any, opened: Any, live: bool) -> Iterator[Picture]:
             if frame.time is None:
                 media_time += step
             else:
-                begin = frame.time if begin is None else begin
+                if begin is None or frame.time < begin + media_time:
+                    # The clock starts, or has been set back: files may be joined end to end.
+                    begin = frame.time - media_time - step
                 media_time = frame.time - begin
             yield Picture(pixels, None if live else media_time, seconds)
             started = time.perf_counter()

@@ -77,7 +77,9 @@ def open_source(
     if path.is_dir():
         if not 0.01 <= rate <= 1000:
             raise TriptychError(f"rate is {rate}; give 0.01 to 1000 frames a second")
-        images, _ = find_images([str(path)])
+        images, problems = find_images([str(path)])
+        if not images:
+            raise TriptychError("; ".join(problems))
         opener = functools.partial(still_pictures, [image.path for image in images], rate)
         return Source(opener, name=spec, mode=mode, patience=patience)
     if not path.is_file():

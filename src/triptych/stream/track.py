@@ -68,9 +68,9 @@ class Tracking:
 
     min_iou: float = 0.15
     """Two shapes that overlap by less are not taken for the same object at first sight."""
-    reach: float = 0.5
-    """Objects that overlap with nothing are looked for around where they should be, as far as
-    this share of their size from their edges."""
+    reach: float = 1.0
+    """Objects that overlap with nothing are looked for around where they should be, as far as so
+    many times their longer edge; twice as far if they were seen once only."""
     confirm: int = 3
     """An object counts when it has been seen in so many frames running."""
     memory: float = 1.5
@@ -79,8 +79,8 @@ class Tracking:
     def __post_init__(self) -> None:
         if not 0 < self.min_iou < 1:
             raise TriptychError(f"min_iou is {self.min_iou}; give a number between 0 and 1")
-        for name, value, low in (("reach", self.reach, 0), ("memory", self.memory, 0)):
-            if not low <= value <= 60:
-                raise TriptychError(f"{name} is {value}; give a number from {low} to 60")
+        for name, value in (("reach", self.reach), ("memory", self.memory)):
+            if not 0 < value <= 60:
+                raise TriptychError(f"{name} is {value}; give a number above 0, up to 60")
         if self.confirm < 1:
             raise TriptychError(f"confirm is {self.confirm}; ask for at least one sight")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -142,11 +143,15 @@ class Tracker:
         return iou if iou >= self.settings.min_iou else 0.0
 
     def _nearness(self, track: Track, sight: Sight) -> float:
-        (x, y), (sx, sy) = shapes.centre(track.body), shapes.centre(sight.instance.box)
-        reach = 0.5 + self.settings.reach
-        across = abs(x - sx) / (reach * (track.body[2] - track.body[0]))
-        along = abs(y - sy) / (reach * (track.body[3] - track.body[1]))
-        return max(1.0 - max(across, along), 0.0)
+        body, box = track.body, sight.instance.box
+        # As in _fit, what hides a part, or the border, leaves one edge in its place.
+        across = min(abs(body[0] - box[0]), abs(body[2] - box[2]))
+        along = min(abs(body[1] - box[1]), abs(body[3] - box[3]))
+        scale = max(body[2] - body[0], body[3] - body[1], box[2] - box[0], box[3] - box[1])
+        reach = self.settings.reach * scale
+        if track.sights == 1:
+            reach *= 2  # it may have any velocity
+        return max(1.0 - math.hypot(across, along) / reach, 0.0)
 
     def _born(self, sight: Sight, moment: float) -> Track:
         seen = sight.instance
