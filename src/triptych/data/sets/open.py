@@ -5,13 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from triptych import strict
-from triptych.data.sets import camvid, coco_instances, folders
+from triptych.data.sets import (
+    ade20k,
+    camvid,
+    cityscapes,
+    coco_instances,
+    coco_panoptic,
+    folders,
+    mapillary,
+    voc,
+)
 from triptych.data.sets.base import DiskSet
 from triptych.data.sets.layout import Layout, Splits
 from triptych.errors import TriptychError
 
 LAYOUTS: tuple[Layout, ...] = (
     camvid.LAYOUT,
+    cityscapes.LAYOUT,
+    mapillary.LAYOUT,
+    voc.LAYOUT,
+    ade20k.LAYOUT,
+    coco_panoptic.LAYOUT,
     coco_instances.LAYOUT,
     folders.LAYOUT,
 )

@@ -1,0 +1,69 @@
+"""Read a whole data set once and tell what is wrong with it.
+
+Memory holds a digest and the path of each image, beside what the set itself keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch import Tensor
+
+from triptych.data.sets.base import DataError, DiskSet, Fault, Kind, read_image, same_size
+
+Seen = dict[bytes, Path]
+"""Digests of pictures, and the file of the first one that has it."""
+
+
+def check(data: DiskSet, seen: Seen) -> Iterator[list[Fault]]:
+    """The faults of each image in turn; those of the set as a whole come with the first.
+
+    Args:
+        data: read image by image.
+        seen: pictures met so far; is added to. Passed from split to split, it shows images that
+            a model would be trained and measured on. Pixels are compared, so a copy is found even
+            where its file was written anew under another name.
+
+    Yields:
+        A list for each image.
+    """
+    faults = [*data.faults(), *_same_but_case(data)]
+    for index in range(len(data)):
+        path = data.image(index)
+        image: Tensor | None = None
+        try:
+            image = read_image(path)
+        except DataError as error:
+            faults.append(error.fault)
+        try:
+            truth = data.truth(index, faults.append)
+            if image is not None:
+                same_size(path, image, truth, faults.append)
+        except DataError as error:
+            faults.append(error.fault)
+        if image is not None:
+            first = seen.setdefault(_digest(image), path)
+            if first != path:
+                text = f"images {first} and {path} are the same picture"
+                faults.append(Fault(Kind.TWICE, text))
+        yield faults
+        faults = []
+
+
+def _digest(image: Tensor) -> bytes:
+    digest = hashlib.blake2b(str(tuple(image.shape)).encode(), digest_size=16)
+    digest.update(image.numpy().tobytes())
+    return digest.digest()
+
+
+def _same_but_case(data: DiskSet) -> Iterator[Fault]:
+    """Names that some file systems take for one."""
+    seen: dict[str, Path] = {}
+    for index in range(len(data)):
+        path = data.image(index)
+        first = seen.setdefault(str(path).casefold(), path)
+        if first != path:
+            text = f"images {first} and {path}: Windows and macOS take them for one file"
+            yield Fault(Kind.CASE, text)
