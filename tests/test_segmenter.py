@@ -154,9 +154,9 @@ class TestSaveAndLoad:
         with pytest.raises(TriptychError, match=r"no model 'streat'.*bundled: street, b"):
             load("streat")
 
-    def test_a_file_is_no_folder(self, tmp_path):
+    def test_a_file_without_weights(self, tmp_path):
         (tmp_path / "model.pth").touch()
-        with pytest.raises(TriptychError, match=r"model\.pth: is a file"):
+        with pytest.raises(TriptychError, match=r"model\.pth: is empty"):
             load(tmp_path / "model.pth")
 
     @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])

@@ -39,6 +39,7 @@ def load(
             - a folder, in our format or in that of transformers (``./street`` where a bundled
               one has the same name);
             - a file of weights that lies beside its ``config.json``;
+            - a file of a network's authors: SegFormer's ``.pth``, Mask2Former's ``.pkl``;
             - a model of the Hugging Face hub ("facebook/mask2former-swin-tiny-coco-panoptic"),
               which is fetched once.
         device: where to compute; "auto" is the GPU where there is one.

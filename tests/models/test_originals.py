@@ -204,23 +204,26 @@ def test_older_names_lead_to_the_same_places():
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "short", "long", "stretch"),
+    ("name", "arguments", "short", "long", "multiples"),
     [
-        ("segformer", {"classes": 150, "depths": [2, 2, 2, 2]}, 512, 2048, True),
-        ("segformer", {"classes": 150, "depths": [3, 6, 40, 3]}, 640, 2048, True),
-        ("segformer", {"classes": 19, "depths": [3, 6, 40, 3]}, 1024, 2048, False),
-        ("mask2former", {"classes": 133, "backbone": "swin_large"}, 800, 1333, False),
-        ("mask2former", {"classes": 80, "backbone": "resnet50"}, 800, 1333, False),
-        ("mask2former", {"classes": 19, "backbone": "resnet50"}, 1024, 2048, False),
-        ("mask2former", {"classes": 8, "backbone": "swin_tiny"}, 1024, 2048, False),
-        ("mask2former", {"classes": 150, "backbone": "swin_tiny"}, 512, 2048, False),
-        ("mask2former", {"classes": 150, "backbone": "swin_base"}, 640, 2560, False),
-        ("mask2former", {"classes": 65, "backbone": "swin_large"}, 2048, 2048, False),
+        ("segformer", {"classes": 150, "depths": [2, 2, 2, 2]}, 512, 2048, "stretched"),
+        ("segformer", {"classes": 150, "depths": [3, 6, 40, 3]}, 640, 2048, "stretched"),
+        ("segformer", {"classes": 19, "depths": [3, 6, 40, 3]}, 1024, 2048, "none"),
+        ("mask2former", {"classes": 133, "backbone": "swin_large"}, 800, 1333, "padded"),
+        ("mask2former", {"classes": 80, "backbone": "resnet50"}, 800, 1333, "padded"),
+        ("mask2former", {"classes": 19, "backbone": "resnet50"}, 1024, 2048, "padded"),
+        ("mask2former", {"classes": 8, "backbone": "swin_tiny"}, 1024, 2048, "padded"),
+        ("mask2former", {"classes": 150, "backbone": "swin_tiny"}, 512, 2048, "padded"),
+        ("mask2former", {"classes": 150, "backbone": "swin_base"}, 640, 2560, "padded"),
+        ("mask2former", {"classes": 65, "backbone": "swin_large"}, 2048, 2048, "padded"),
     ],
 )
-def test_images_are_prepared_as_in_the_authors_tests(name, arguments, short, long, stretch):
+def test_images_are_prepared_as_in_the_authors_tests(name, arguments, short, long, multiples):
     found = original(name).preprocess(arguments)
-    assert (found.shortest_edge, found.longest_edge, found.stretch) == (short, long, stretch)
+    assert (found.shortest_edge, found.longest_edge) == (short, long)
+    reached = "stretched" if found.stretch else "padded" if found.pad else "none"
+    assert reached == multiples
+    assert multiples == "none" or found.size_divisor == 32
     # PIXEL_MEAN and PIXEL_STD, and img_norm_cfg, on the scale of 0 to 255.
     mean = tuple(round(255 * value, 3) for value in found.mean)
     std = tuple(round(255 * value, 3) for value in found.std)

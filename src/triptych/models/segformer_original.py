@@ -38,7 +38,7 @@ def _preprocess(arguments: Mapping[str, Any]) -> Preprocess:
     Cityscapes they cut into squares of 1024 that overlap; here the whole picture goes in.
     """
     if arguments["classes"] == _CITYSCAPES:
-        return Preprocess(shortest_edge=1024, longest_edge=2048)
+        return Preprocess(shortest_edge=1024, longest_edge=2048, pad=False)
     deepest = max(arguments["depths"]) == 40  # B5, which was trained on larger crops
     return Preprocess(
         shortest_edge=640 if deepest else 512, longest_edge=2048, size_divisor=32, stretch=True

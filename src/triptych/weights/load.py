@@ -9,6 +9,7 @@ from torch import nn
 
 from triptych.errors import TriptychError
 from triptych.weights.folder import CONFIG, ModelConfig, read_folder, read_json
+from triptych.weights.original import read_original
 from triptych.weights.transformers import read_transformers
 
 
@@ -16,14 +17,16 @@ def read_checkpoint(path: Path, dtype: torch.dtype | None = None) -> tuple[nn.Mo
     """Build the network of a checkpoint, with its weights, on the CPU.
 
     Args:
-        path: a folder in our format or in that of transformers, or a file of weights with its
-            ``config.json`` beside it.
+        path: a folder in our format or in that of transformers; a file of weights with its
+            ``config.json`` beside it; or a file of a network's authors, which has none.
         dtype: floating-point type of the weights; float32 by default, whatever the file has.
 
     Raises:
         TriptychError: it is missing, damaged, foreign or not supported.
     """
     folder, weights = (path, None) if path.is_dir() else (path.parent, path)
+    if weights and not (folder / CONFIG).exists():
+        return read_original(weights, dtype)
     entries = read_json(folder / CONFIG)
     if isinstance(entries, dict) and "format" in entries:
         return read_folder(folder, dtype, weights)
