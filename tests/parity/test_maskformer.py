@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import (
     DetrConfig,
     MaskFormerConfig,
@@ -31,6 +30,7 @@ from triptych.models.maskformer import (
 )
 from triptych.prediction import Prediction
 
+PUBLISHED = FAMILY.published
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
 
@@ -105,8 +105,8 @@ def wanted_predictions(
 def compare(close, ours: MaskFormer, theirs, pixels: torch.Tensor) -> None:
     told = predictions(ours, pixels)
     wanted = wanted_predictions(theirs, pixels)
-    # theirs.config.use_auxiliary_loss counts one before the first layer.
     layers = theirs.config.decoder_config.decoder_layers
+    # With use_auxiliary_loss there is one before the first layer, too.
     assert len(told) == len(wanted) == layers + theirs.config.use_auxiliary_loss
     for mine, (class_logits, mask_logits) in zip(told, wanted, strict=True):
         assert mine.class_logits is not None
@@ -141,7 +141,7 @@ decoders = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=16, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(
     backbone=swins | resnets,
     decoder=decoders,
@@ -179,3 +179,114 @@ def test_every_output_over_the_option_grid(
     ours = ours_like(theirs)
     load_published(ours, published(theirs), MASKFORMER_RULES)
     compare(close, ours, theirs, torch.randn(batch, 3, height, width))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backbone", "name"),
+    [
+        # facebook/maskformer-swin-tiny-ade and maskformer-resnet50-ade; the rest are defaults.
+        (SwinConfig(drop_path_rate=0.3, out_features=STAGES), "swin_tiny"),
+        (ResNetConfig(out_features=STAGES), "resnet50"),
+    ],
+    ids=["swin-tiny-ade", "resnet50-ade"],
+)
+def test_full_size_as_published(published, close, backbone, name):
+    theirs = MaskFormerForInstanceSegmentation(
+        MaskFormerConfig(backbone_config=backbone, num_labels=150)
+    )
+    ours = ours_like(theirs)
+    load_published(ours, published(theirs), MASKFORMER_RULES)
+    assert (
+        read_config(theirs.config.to_dict())
+        == {"classes": 150}
+        | {
+            "swin_tiny": {"backbone": "swin_tiny"},
+            "resnet50": {"backbone": "resnet50"},
+        }[name]
+    )
+    compare(close, ours, theirs, torch.randn(1, 3, 96, 131))
+
+
+@pytest.mark.parametrize("backbone", [swin_config, resnet_config])
+def test_keys_go_there_and_back_bit_for_bit(published, backbone):
+    tensors = published(MaskFormerForInstanceSegmentation(config(backbone())))
+    back = to_theirs(to_ours(tensors, MASKFORMER_RULES), MASKFORMER_RULES)
+    # An index table for each of six blocks, a norm of the classifier that Swin once had, a loss's.
+    parts = ("relative_position_index", "encoder.model.layernorm.", "criterion.empty_weight")
+    dropped = {name for name in tensors if any(part in name for part in parts)}
+    assert len(dropped) == (6 + 2 + 1 if backbone is swin_config else 1)
+    assert back.keys() == tensors.keys() - dropped
+    for name, tensor in back.items():
+        assert torch.equal(tensor, tensors[name]), name
+
+
+@pytest.mark.parametrize("backbone", [swin_config, resnet_config])
+def test_transformers_loads_what_we_write(tmp_path: Path, published, close, backbone):
+    numbers = read_config(config(backbone(), use_auxiliary_loss=True).to_dict())
+    ours = maskformer(**numbers)
+    described = write_config(numbers) | {"num_labels": numbers["classes"]}
+    (tmp_path / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    assert PUBLISHED is not None
+    tensors = to_theirs(ours.state_dict(), MASKFORMER_RULES) | PUBLISHED.unused(numbers)
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    theirs, told = MaskFormerForInstanceSegmentation.from_pretrained(
+        tmp_path, output_loading_info=True
+    )
+    assert not told["unexpected_keys"]
+    # Tables of numbers that it computes, whatever a file says.
+    assert all(key.endswith("relative_position_index") for key in told["missing_keys"])
+    compare(close, ours, theirs.eval(), torch.randn(2, 3, 96, 65))
+
+    # And back: from what transformers has now, to the same bits.
+    theirs.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert read_config(saved) == numbers
+    again = maskformer(**numbers)
+    load_published(again, load_file(tmp_path / "model.safetensors"), MASKFORMER_RULES)
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+
+
+# Sizes in the names facebook/maskformer-{}-{ade,coco}, as their config.json has them.
+SIZES: dict[str, SwinConfig | ResNetConfig] = {
+    "resnet50": ResNetConfig(depths=[3, 4, 6, 3], out_features=STAGES),
+    "resnet101": ResNetConfig(depths=[3, 4, 23, 3], out_features=STAGES),
+    "swin_tiny": SwinConfig(out_features=STAGES),
+    "swin_small": SwinConfig(depths=[2, 2, 18, 2], out_features=STAGES),
+    "swin_base": SwinConfig(
+        embed_dim=128,
+        depths=[2, 2, 18, 2],
+        num_heads=[4, 8, 16, 32],
+        window_size=12,
+        out_features=STAGES,
+    ),
+    "swin_large": SwinConfig(
+        embed_dim=192,
+        depths=[2, 2, 18, 2],
+        num_heads=[6, 12, 24, 48],
+        window_size=12,
+        out_features=STAGES,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_every_published_size_has_the_parameters_of_transformers(name):
+    described = MaskFormerConfig(backbone_config=SIZES[name], num_labels=150)
+    arguments = read_config(described.to_dict())
+    assert arguments["backbone"] == name
+    with torch.device("meta"):
+        theirs = MaskFormerForInstanceSegmentation(described)
+        ours = maskformer(**arguments)
+    classifier = sum(
+        p.numel()
+        for key, p in theirs.named_parameters()
+        if key.startswith("model.pixel_level_module.encoder.model.layernorm.")
+    )
+    assert (classifier > 0) == name.startswith("swin")
+    assert (
+        sum(p.numel() for p in ours.parameters())
+        == sum(p.numel() for p in theirs.parameters()) - classifier
+    )
