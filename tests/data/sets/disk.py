@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from triptych.metrics.truth import Example, TrueInstance
+
 HEIGHT, WIDTH = 12, 16
+
+
+def segments(example: Example) -> list[tuple[int, bool, int]]:
+    """``(class, crowd, pixels)`` of every segment, sorted."""
+    truth = example.panoptic
+    assert truth is not None
+    return sorted((s.class_id, s.crowd, int((truth.ids == s.id).sum())) for s in truth.segments)
+
+
+def objects(example: Example) -> Sequence[TrueInstance]:
+    """The objects, which there must be."""
+    assert example.instances is not None
+    return example.instances
 
 
 def photo(path: Path, seed: int = 0, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Path:

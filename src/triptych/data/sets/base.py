@@ -172,6 +172,10 @@ class DiskSet(ABC):
         same_size(self.image(index), image, truth, refuse)
         return Example(image, truth.semantic, truth.panoptic, truth.instances)
 
+    def __iter__(self) -> Iterator[Example]:
+        """All images with their truth, read one at a time."""
+        return (self[index] for index in range(len(self)))
+
 
 def read_image(path: Path) -> Tensor:
     """Upright RGB ``(H, W, 3)`` uint8.
