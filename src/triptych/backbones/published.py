@@ -85,19 +85,35 @@ def write_backbone(backbone: str, arguments: Mapping[str, Any]) -> dict[str, Any
     )
 
 
-def unused_norm(backbone: str, arguments: Mapping[str, Any], name: str) -> dict[str, Tensor]:
+def unused_norm(described: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     """The norm of the classifier that a Swin was trained with, which transformers still has.
 
     Args:
-        backbone: the builder's ``backbone``; others than Swin have no such norm.
-        arguments: the builder's ``backbone_arguments``.
+        described: a ``backbone_config``; others than Swin's have no such norm.
         name: of the norm.
     """
-    described = write_backbone(backbone, arguments)
     if described["model_type"] != "swin":
         return {}
     width = described["embed_dim"] * 2 ** (len(described["depths"]) - 1)
     return {f"{name}.weight": torch.ones(width), f"{name}.bias": torch.zeros(width)}
+
+
+def unused_indices(described: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
+    """The tables of relative positions that transformers keeps with the weights of some Swins.
+
+    Args:
+        described: a ``backbone_config``; others than Swin's have no such tables.
+        prefix: of the Swin's names.
+    """
+    if described["model_type"] != "swin":
+        return {}
+    return {
+        f"{prefix}encoder.layers.{stage}.blocks.{block}.attention.self.relative_position_index": (
+            swin.bias_index(described["window_size"])
+        )
+        for stage, depth in enumerate(described["depths"])
+        for block in range(depth)
+    }
 
 
 def _by_name(name: str) -> dict[str, Any]:

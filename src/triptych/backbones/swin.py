@@ -36,7 +36,7 @@ class WindowAttention(nn.Module):
         self.query_key_value = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
         self.bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
-        self.register_buffer("bias_index", _bias_index(window), persistent=False)
+        self.register_buffer("bias_index", bias_index(window), persistent=False)
         nn.init.trunc_normal_(self.bias_table, std=0.02)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
@@ -220,7 +220,7 @@ def shift_mask(
     return apart.to(dtype) * -100
 
 
-def _bias_index(window: int) -> Tensor:
+def bias_index(window: int) -> Tensor:
     """Row of the bias table for each pair of a window's positions: ``(n, n)``."""
     position = torch.arange(window**2)
     row, column = position // window, position % window

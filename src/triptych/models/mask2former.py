@@ -185,13 +185,9 @@ def write_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def unused_tensors(arguments: Mapping[str, Any]) -> dict[str, Tensor]:
     """What the network of transformers has beyond ours."""
-    numbers = with_defaults(mask2former, arguments)
-    norm = unused_norm(
-        numbers["backbone"],
-        numbers["backbone_arguments"] or {},
-        "model.pixel_level_module.encoder.swin.layernorm",
-    )
-    return unused_weights(numbers["classes"]) | norm
+    backbone = write_config(arguments)["backbone_config"]
+    norm = unused_norm(backbone, "model.pixel_level_module.encoder.swin.layernorm")
+    return unused_weights(arguments["classes"]) | norm
 
 
 FAMILY = Family(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from triptych.backbones.published import (
     BACKBONE_RULES,
     read_backbone,
+    unused_indices,
     unused_norm,
     write_backbone,
 )
@@ -183,13 +184,13 @@ def write_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def unused_tensors(arguments: Mapping[str, Any]) -> dict[str, Tensor]:
     """What the network of transformers has beyond ours."""
-    numbers = with_defaults(maskformer, arguments)
-    norm = unused_norm(
-        numbers["backbone"],
-        numbers["backbone_arguments"] or {},
-        "model.pixel_level_module.encoder.model.layernorm",
+    backbone = write_config(arguments)["backbone_config"]
+    prefix = "model.pixel_level_module.encoder.model."
+    return (
+        unused_weights(arguments["classes"])
+        | unused_norm(backbone, f"{prefix}layernorm")
+        | unused_indices(backbone, prefix)
     )
-    return unused_weights(numbers["classes"]) | norm
 
 
 FAMILY = Family(

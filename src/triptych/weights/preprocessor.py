@@ -44,14 +44,16 @@ def read_preprocessor(settings: Mapping[str, Any], defaults: Mapping[str, Any]) 
     if "pad_size" in config:
         raise TriptychError("pad_size is not supported, only images of their own size")
     stretches = "size_divisor" in defaults
-    divisor = config.entries.get("size_divisor") if stretches else None
+    divisor = int(config.rate("size_divisor", 0)) if stretches else 0
     scale = config.rate("rescale_factor", 1 / 255) if config.flag("do_rescale", True) else 1.0
+    if not scale:
+        raise TriptychError("rescale_factor is 0; expected a number above 0")
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     if config.flag("do_normalize", True):
         mean = _triple(config, "image_mean", _IMAGENET.mean)
         std = _triple(config, "image_std", _IMAGENET.std)
     number = config.entries.get("resample", 2)
-    if number not in _RESAMPLING:
+    if type(number) is not int or number not in _RESAMPLING:
         raise TriptychError(
             f"resample is {number!r}, which is not supported, only "
             + ", ".join(f"{n} ({name})" for n, name in _RESAMPLING.items())
