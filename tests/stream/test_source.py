@@ -256,7 +256,7 @@ def test_a_loop_goes_on_in_time() -> None:
         if len(frames) == 8:
             source.close()
     assert [value(frame) for frame in frames] == [0, 1, 2, 0, 1, 2, 0, 1]
-    times = [frame.media_time for frame in frames]
+    times = [frame.moment for frame in frames]
     assert times == sorted(times)
     assert times[6] == pytest.approx(0.4)
 

