@@ -7,6 +7,7 @@ from typing import Protocol
 
 import tyro
 
+from triptych.commands.data import Data
 from triptych.commands.demo import Demo
 from triptych.commands.models import Models
 from triptych.commands.predict import Predict
@@ -25,6 +26,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "demo": Demo,
     "predict": Predict,
     "train": Train,
+    "data": Data,
     "models": Models,
 }
 """In the order of ``triptych --help``. Adding a command is one file and one line here."""
