@@ -126,10 +126,15 @@ def check(array: Array) -> tuple[int, ...]:
 
 
 def tensor_of(array: Array) -> Tensor:
-    """A tensor with a copy of the numbers of an array that :func:`check` has passed."""
-    dtype = _dtype(array.kind)
-    numbers = np.ndarray(array.shape, dtype, array.data, order="F" if array.fortran else "C")
-    return torch.from_numpy(np.array(numbers, dtype.newbyteorder("="), order="C"))
+    """The tensor of an array that :func:`check` has passed.
+
+    It is made by the first call, which lets go of the bytes: a file is in memory once.
+    """
+    if not isinstance(array.data, Tensor):
+        dtype = _dtype(array.kind)
+        numbers = np.ndarray(array.shape, dtype, array.data, order="F" if array.fortran else "C")
+        array.data = torch.from_numpy(np.array(numbers, dtype.newbyteorder("="), order="C"))
+    return array.data
 
 
 def _dtype(kind: Any) -> np.dtype[Any]:

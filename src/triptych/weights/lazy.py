@@ -17,7 +17,7 @@ class Entry:
 
 
 class Tensors(Mapping[str, Tensor]):
-    """Tensors by name; each look-up reads the values once more and keeps no copy of them."""
+    """Tensors by name, which are read at each look-up, so that no more are held than are used."""
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries

@@ -49,7 +49,7 @@ def pickled(path: Path, head: bytes) -> dict[str, Entry]:
     """The tensors of a pickled file by name; of a training checkpoint, those of the network.
 
     A file of ``torch.save`` is mapped into memory unless it is compressed or of the time before
-    PyTorch 1.6. A pickle of arrays is in memory once, and so is each tensor as it is read.
+    PyTorch 1.6. Pickled arrays become tensors one by one, as they are asked for.
 
     Args:
         head: its first bytes, which begin with :data:`ZIP` or :data:`PICKLE`.
