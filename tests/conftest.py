@@ -11,6 +11,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+# Before huggingface_hub reads it: no test may reach for the real hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # The same examples in every run, and no verdict by the clock of a busy machine.
