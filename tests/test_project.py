@@ -19,9 +19,9 @@ ORDER = """
 errors files options strict colours decode masks prediction keymap images
 nn backbones decoders models weights
 readouts render segmenter metrics
-inputs results predict samples
+inputs results predict samples convert
 stream dashboard demo
-data train
+data evaluation train
 listing cli commands __main__ __init__
 """
 """Parts of the package; each imports only from those before it."""

@@ -47,7 +47,7 @@ def test_absent_classes_are_left_out_but_false_alarms_are_not() -> None:
     assert iou[:3].tolist() == [1.0, 0.5, 0.0]
     assert math.isnan(iou[3])
     assert matrix.miou == 0.5
-    assert matrix.matrix.tolist() == [[2, 0, 0, 0], [0, 1, 1, 0], [0] * 4, [0] * 4]
+    assert matrix.matrix.tolist() == [[2, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0] * 5, [0] * 5]
 
 
 def test_before_the_first_pixel_everything_is_undefined() -> None:
@@ -84,3 +84,15 @@ def test_an_id_predicted_on_ignored_pixels_does_not_matter() -> None:
     matrix = ConfusionMatrix(2)
     matrix.update([[1, 99]], [[1, 255]])
     assert matrix.miou == 1.0
+
+
+def test_no_prediction_is_a_mistake_of_the_true_class_alone() -> None:
+    matrix = ConfusionMatrix(2)
+    matrix.update([[0, 255, 1, 255]], [[0, 0, 1, 255]])
+    assert matrix.iou().tolist() == [0.5, 1.0]
+    assert matrix.pixel_accuracy == pytest.approx(2 / 3)
+    assert matrix.matrix.tolist() == [[1, 0, 1], [0, 1, 0]]
+    twice = ConfusionMatrix(2)
+    twice += matrix
+    twice += matrix
+    assert twice.matrix.tolist() == [[2, 0, 2], [0, 2, 0]]

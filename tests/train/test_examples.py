@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from triptych.data.spread import spread
 from triptych.errors import TriptychError
-from triptych.train.examples import spread, street_examples
+from triptych.train.examples import street_examples
 
 CAR = 8
 

@@ -7,10 +7,13 @@ from typing import Protocol
 
 import tyro
 
+from triptych.commands.convert import Convert
 from triptych.commands.data import Data
 from triptych.commands.demo import Demo
+from triptych.commands.eval import Eval
 from triptych.commands.models import Models
 from triptych.commands.predict import Predict
+from triptych.commands.serve import Serve
 from triptych.commands.train import Train
 
 
@@ -25,9 +28,12 @@ class Command(Protocol):
 COMMANDS: Mapping[str, type[Command]] = {
     "demo": Demo,
     "predict": Predict,
+    "serve": Serve,
     "train": Train,
+    "eval": Eval,
     "data": Data,
     "models": Models,
+    "convert": Convert,
 }
 """In the order of ``triptych --help``. Adding a command is one file and one line here."""
 

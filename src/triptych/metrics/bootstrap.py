@@ -62,9 +62,7 @@ class Bootstrap:
         """Count one image."""
         weights = self.weights(self._images)
         if counts.semantic is not None:
-            matrix = counts.semantic.matrix
-            both = matrix.diagonal()
-            pair = np.stack((both, matrix.sum(0) + matrix.sum(1) - both))
+            pair = np.stack((counts.semantic.intersection, counts.semantic.union))
             self._overlap += weights[:, None, None] * pair
         if counts.panoptic is not None:
             q = counts.panoptic

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -116,6 +116,12 @@ class PanopticQuality:
             forgiven += np.where(predicted_class == class_id, inside[row], 0)
         wrong = ~match.any(0) & (forgiven <= 0.5 * predicted_area)
         np.add.at(self.fp, predicted_class[wrong], 1)
+
+    def __iadd__(self, other: PanopticQuality) -> Self:
+        """Count the images that another one has counted."""
+        for name in ("iou", "tp", "fp", "fn"):
+            getattr(self, name)[:] += getattr(other, name)
+        return self
 
     def per_class(self) -> list[Quality]:
         """One entry a class, in their order; nan in a class that does not occur."""

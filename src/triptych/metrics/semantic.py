@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,19 +22,21 @@ class ConfusionMatrix:
 
     Args:
         classes: number of classes, ``K``.
-        ignore: truth id that is left out, whatever was predicted there.
+        ignore: truth id that is left out, whatever was predicted there; as a prediction, "none
+            of these classes", which is a mistake.
     """
 
     def __init__(self, classes: int, ignore: int = IGNORE) -> None:
-        self.matrix: NDArray[np.int64] = np.zeros((classes, classes), np.int64)
-        """``(K, K)`` pixels; rows are true classes, columns predicted ones."""
+        self.matrix: NDArray[np.int64] = np.zeros((classes, classes + 1), np.int64)
+        """``(K, K + 1)`` pixels; rows are true classes, columns predicted ones, the last: none."""
         self.ignore = ignore
 
     def update(self, predicted: ArrayLike, true: ArrayLike) -> None:
         """Count one image.
 
         Args:
-            predicted: ``(H, W)`` class ids, ``0..K-1``; a tensor in main memory will do.
+            predicted: ``(H, W)`` class ids, ``0..K-1`` or ``ignore``; a tensor in main memory will
+                do.
             true: ``(H, W)`` class ids, ``0..K-1`` or ``ignore``.
 
         Raises:
@@ -48,20 +52,37 @@ class ConfusionMatrix:
         truth = true[counted].astype(np.int64)
         guess = predicted[counted].astype(np.int64)
         classes = len(self.matrix)
-        for name, ids in (("truth", truth), ("prediction", guess)):
+        none = guess == self.ignore
+        for name, ids in (("truth", truth), ("prediction", guess[~none])):
             if ids.size and (ids.min() < 0 or ids.max() >= classes):
                 wrong = ids[(ids < 0) | (ids >= classes)][0]
                 raise TriptychError(
                     f"semantic {name} holds id {wrong}; ids go from 0 to {classes - 1}"
                     f" ({self.ignore} in the truth is left out)"
                 )
-        pairs = np.bincount(truth * classes + guess, minlength=classes * classes)
-        self.matrix += pairs.reshape(classes, classes)
+        guess[none] = classes
+        pairs = np.bincount(truth * (classes + 1) + guess, minlength=self.matrix.size)
+        self.matrix += pairs.reshape(self.matrix.shape)
+
+    def __iadd__(self, other: ConfusionMatrix) -> Self:
+        """Count the images that another one has counted."""
+        self.matrix += other.matrix
+        return self
+
+    @property
+    def intersection(self) -> NDArray[np.int64]:
+        """``(K,)`` pixels that were rightly given each class."""
+        return self.matrix.diagonal()
+
+    @property
+    def union(self) -> NDArray[np.int64]:
+        """``(K,)`` pixels that are of a class, or were given it, or both."""
+        predicted: NDArray[np.int64] = self.matrix[:, :-1].sum(0)
+        return predicted + self.matrix.sum(1) - self.intersection
 
     def iou(self) -> NDArray[np.float64]:
         """``(K,)`` intersection over union; nan for a class neither true nor predicted anywhere."""
-        both = self.matrix.diagonal().astype(np.float64)
-        either = self.matrix.sum(0) + self.matrix.sum(1) - both
+        both, either = self.intersection, self.union
         return np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
 
     @property

@@ -10,6 +10,7 @@ import torch
 from triptych.data.camvid import CamVidScenes
 from triptych.data.composites import CompositeSet
 from triptych.data.scene import Scene
+from triptych.data.spread import spread
 from triptych.errors import TriptychError
 from triptych.metrics.truth import Example
 
@@ -43,13 +44,6 @@ def street_examples(
         made = CompositeSet(root, camvid_split=split, count=len(scenes), seed=seed)
         sets["composite"] = (made[index] for index in spread(len(made), composites))
     return sets
-
-
-def spread(length: int, count: int) -> list[int]:
-    """``count`` indices spread evenly over ``range(length)``; all of them for 0."""
-    if count == 0 or count >= length:
-        return list(range(length))
-    return [index * length // count for index in range(count)]
 
 
 def frame_example(scene: Scene) -> Example:

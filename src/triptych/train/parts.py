@@ -22,7 +22,7 @@ from triptych.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.strict import suggest
 from triptych.train.criterion import Criterion as SetCriterion
-from triptych.train.evaluate import evaluate
+from triptych.evaluation.evaluate import evaluate
 from triptych.train.labelling import LabellingCriterion
 from triptych.train.matcher import Matcher
 from triptych.train.recipe import ModelRecipe, Recipe

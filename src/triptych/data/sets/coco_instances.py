@@ -65,6 +65,10 @@ class CocoInstances(DiskSet):
         """The file name of image ``index`` without suffix."""
         return self.file.pictures[index].name
 
+    def picture_id(self, index: int) -> int | str:
+        """What the JSON file calls image ``index``."""
+        return self.file.pictures[index].id
+
     def faults(self) -> Iterator[Fault]:
         """Entries of the file that mean nothing."""
         return iter(self.file.faults)

@@ -11,6 +11,7 @@ from triptych.data.sets import (
     cityscapes,
     coco_instances,
     coco_panoptic,
+    composites,
     folders,
     mapillary,
     voc,
@@ -27,6 +28,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ade20k.LAYOUT,
     coco_panoptic.LAYOUT,
     coco_instances.LAYOUT,
+    composites.LAYOUT,
     folders.LAYOUT,
 )
 """In the order in which a folder is compared with them."""

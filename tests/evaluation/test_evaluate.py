@@ -1,8 +1,8 @@
+"""Figures of a model that reads the answer off the picture, and of one that errs."""
+
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
+from triptych.evaluation.evaluate import Report, evaluate
 from triptych.images import Preprocess
 from triptych.masks import Classes
 from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
-from triptych.models.registry import build
 from triptych.prediction import Prediction
-from triptych.segmenter import Segmenter, load
-from triptych.train.evaluate import Report, evaluate, evaluate_street, main
+from triptych.segmenter import Segmenter
 
 CLASSES = Classes.of(["road", "sky", "car", "bus"], things=["car", "bus"])
 SIZE = 48
@@ -119,51 +118,46 @@ def test_undefined_figures_are_null_in_json() -> None:
     }
 
 
-@pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of CamVid's classes that has learnt nothing."""
-    from triptych.data.camvid import CLASSES as STREET
-
-    arguments = {"classes": 11, "channels": [8] * 4, "depths": [1] * 4, "heads": [1] * 4}
-    folder = tmp_path_factory.mktemp("street")
-    torch.manual_seed(0)
-    network = build("segformer", **arguments)
-    small = Preprocess(size=(64, 96))
-    Segmenter(network, small, STREET, family="segformer", arguments=arguments).save(folder)
-    return folder
+def test_classes_are_matched_by_name(segmenter: Segmenter) -> None:
+    # The same truth under another table: other order, spelling, and a class nobody can find.
+    data = Classes.of(["Bus", "CAR", "sky", "tram", "Road"], things=["Bus", "CAR", "tram"])
+    table = {0: 4, 1: 2, 2: 1}
+    whole = truth()
+    moved = PanopticTruth(whole.ids, [TrueSegment(s.id, table[s.class_id]) for s in whole.segments])
+    example = Example(painted(), moved.semantic(255), moved)
+    report = evaluate(segmenter, [example], classes=data)
+    assert report.figures["miou"] == report.figures["pq"] == 1.0
+    assert set(report.per_class["pq"]) == set(data.names)
 
 
-@pytest.mark.data
-def test_the_command_measures_real_frames_and_composites(
-    street: Path, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "figures.json"
-    options = ["--data", str(shared_data), "--frames", "2", "--composites", "2"]
-    assert main(["--model", str(street), *options, "--json", str(file)]) == 0
-    told = capsys.readouterr().out
-    assert "bicyclist" in told
-    assert "frames: miou" in told
-    found = json.loads(file.read_text())
-    assert (found["split"], found["composite_split"]) == ("test", "val")
-    assert set(found["frames"]["per_class"]) == {"iou"}
-    assert set(found["composites"]["per_class"]) == {"iou", "pq", "ap"}
-    for part in ("frames", "composites"):
-        assert found[part]["figures"]["images"] == 2
-        assert 0 <= found[part]["figures"]["miou"] < 0.3
-    again = evaluate_street(load(street), shared_data, frames=2, composites=0)
-    assert set(again) == {"frames"}
-    assert again["frames"].to_dict() == found["frames"]
+def test_classes_that_the_data_do_not_have_are_mistakes(segmenter: Segmenter) -> None:
+    data = Classes.of(["road", "sky"])
+    ids = np.where(np.arange(SIZE)[:, None] < SIZE // 2, 2, 1) * np.ones((1, SIZE), int)
+    bare = PanopticTruth(ids, [TrueSegment(1, 0), TrueSegment(2, 1)])
+    report = evaluate(segmenter, [Example(painted(), bare.semantic(255), bare)], classes=data)
+    cars = 2 * 14 * 10 / (SIZE * SIZE)
+    assert report.figures["pixel_accuracy"] == pytest.approx(1 - cars)
+    assert report.confusion is not None
+    assert report.confusion[:, -1].sum() == 2 * 14 * 10
+    assert report.figures["sq"] < report.figures["rq"] == 1
 
 
-def test_mistakes_end_in_one_line(
-    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["--model", str(street), "--data", str(tmp_path)]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("triptych: no folder")
-    assert told.count("\n") == 1
+def test_objects_alone_give_average_precision_alone(segmenter: Segmenter) -> None:
+    known = truth()
+    objects = known.instances(CLASSES.thing_ids)
+    nothing = np.full((SIZE, SIZE), 255)
+    report = evaluate(segmenter, [Example(painted(), nothing, instances=objects)], semantic=False)
+    assert set(report.per_class) == {"ap"}
+    assert report.figures["ap"] == pytest.approx(1.0)
+    assert report.confusion is None
 
 
-def test_a_model_of_other_classes_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
-    with pytest.raises(TriptychError, match="has the classes road, sky, car, bus; the data have"):
-        evaluate_street(segmenter, tmp_path)
+def test_intervals_hold_the_figures(segmenter: Segmenter) -> None:
+    right = Example(painted(), truth().semantic(255), truth())
+    missed = Example(painted(cars=(8,)), truth().semantic(255), truth())
+    report = evaluate(segmenter, [right, missed] * 4, replicates=60)
+    assert set(report.intervals) == {"miou", "pq", "pq_things", "pq_stuff", "ap", "ap50", "ap75"}
+    for name, (low, high) in report.intervals.items():
+        assert low <= report.figures[name] <= high
+        assert low < high
+    assert "intervals" in report.to_dict()

@@ -1,0 +1,143 @@
+"""``triptych eval``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from triptych.cli import one_line
+from triptych.commands.progress import shown
+
+if TYPE_CHECKING:
+    from triptych.data.sets.base import LabelledSet
+    from triptych.evaluation.answers import Answer
+    from triptych.metrics.truth import Example
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Measure mIoU, mask AP and panoptic quality on a data set, from one forward pass an image.
+
+    Figures for which the data have no truth are left out.
+    """
+
+    data: Path
+    """A folder of a usual layout, or a YAML file that describes one; see docs/data.md."""
+
+    model: str | None = None
+    """A bundled checkpoint, the folder of one, or a model of the Hugging Face hub."""
+
+    predictions: Path | None = None
+    """Measure the results in this folder in place of a model: those of triptych predict, or of
+    another tool; see docs/evaluation.md."""
+
+    split: str | None = None
+    """Which split. By default the only one, or the one for validation."""
+
+    count: int = 0
+    """How many images, spread evenly over the split; 0 takes all."""
+
+    intervals: int = 0
+    """Resamplings of the bootstrap over images that gives 95 % intervals, such as 500; 0: none."""
+
+    json: Path | None = None
+    """Write the figures to this file as well."""
+
+    confusion: Path | None = None
+    """Write the confusion matrix to this PNG file."""
+
+    panoptic_threshold: float = 0.8
+    """Lowest score of a panoptic segment."""
+
+    overlap: float = 0.8
+    """Share of its own mask that a panoptic segment must keep against the others."""
+
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, cuda:1 ..."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the network."""
+
+    def run(self) -> int:
+        """Measure, and print tables."""
+        from rich.console import Console
+
+        from triptych.data.sets.open import open_set
+        from triptych.errors import TriptychError
+        from triptych.evaluation.evaluate import measure
+        from triptych.evaluation.report import by_class, confusion_picture, summary
+        from triptych.files import atomic_write
+
+        if (self.model is None) == (self.predictions is None):
+            raise TriptychError("give either --model or --predictions; see triptych eval --help")
+        if self.count < 0 or self.intervals < 0:
+            raise TriptychError("--count and --intervals must not be negative")
+        data = open_set(self.data, self.split)
+        report = measure(
+            self._answered(data), data.classes, semantic=data.semantic, replicates=self.intervals
+        )
+        if self.json is not None:
+            self._write(self.json, data, report.to_dict())
+        if self.confusion is not None:
+            if report.confusion is None:
+                raise TriptychError("--confusion: the data have no class map to compare with")
+            picture = confusion_picture(report.confusion, data.classes.names)
+            with atomic_write(self.confusion) as path:
+                picture.save(path, "PNG")
+        console = Console()
+        console.print(by_class(report))
+        console.print(summary(report))
+        print(one_line(f"{data.title}: {report.figures['images']:,.0f} images"))
+        return 0
+
+    def _answered(self, data: LabelledSet) -> Iterator[tuple[Example, Answer]]:
+        """Images with what the model, or the tool, found in them."""
+        from triptych.data.spread import spread
+
+        indices = spread(len(data), self.count)
+        if self.predictions is not None:
+            from triptych.evaluation.files import open_answers
+
+            found = open_answers(self.predictions, data)
+            for index in shown(indices, len(indices), "images"):
+                example = data[index]
+                height, width = example.semantic.shape
+                yield example, found.answer(index, (height, width))
+            return
+
+        import torch
+
+        from triptych.evaluation.answers import match_classes, some
+        from triptych.segmenter import load
+
+        segmenter = load(str(self.model), self.device)
+        segmenter.autocast = torch.bfloat16 if self.precision == "bf16" else None
+        match = match_classes(segmenter.classes, data.classes)
+        if match.unknown:
+            print(one_line(f"the model cannot find, and gets 0 for: {some(match.unknown)}"))
+        if match.extra:
+            print(f"the data do not have {match.extra} of the model's classes: they are mistakes")
+        for index in shown(indices, len(indices), "images"):
+            example = data[index]
+            masks = segmenter(example.image).to("cpu")
+            yield example, match.answer(masks, self.panoptic_threshold, self.overlap)
+
+    def _write(self, file: Path, data: LabelledSet, report: dict[str, object]) -> None:
+        import json
+
+        from triptych.files import atomic_write
+
+        contents = {
+            "data": data.title,
+            "model": self.model,
+            "predictions": None if self.predictions is None else str(self.predictions),
+            "precision": self.precision,
+            "panoptic_threshold": self.panoptic_threshold,
+            "overlap": self.overlap,
+            "classes": list(data.classes.names),
+            **report,
+        }
+        with atomic_write(file) as path:
+            path.write_text(json.dumps(contents, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,126 @@
+"""What was found in one image, told in the classes of the data that it is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from triptych.errors import TriptychError
+from triptych.masks import Classes, MaskSet
+from triptych.metrics.semantic import IGNORE
+from triptych.readouts.instance import Instance
+from triptych.readouts.panoptic import PanopticMap
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The three readings of one image; None where nobody asked, or a tool gave none."""
+
+    semantic: NDArray[np.integer] | None = None
+    """``(H, W)`` class ids; 255 where no class of the data was found."""
+    instances: Sequence[Instance] | None = None
+    panoptic: PanopticMap | None = None
+
+
+@dataclass(frozen=True)
+class ClassMatch:
+    """Which of the data's classes each class of a model is."""
+
+    data: Classes
+    table: tuple[int | None, ...]
+    """``(K,)`` the data's class id by the model's; None for one that the data do not have."""
+
+    @property
+    def extra(self) -> int:
+        """How many classes of the model the data do not have."""
+        return self.table.count(None)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Classes of the data that the model cannot find."""
+        return tuple(n for i, n in enumerate(self.data.names) if i not in self.table)
+
+    def semantic(self, ids: Tensor) -> NDArray[np.uint8]:
+        """``(H, W)`` ids of the model in those of the data, 255 where there is none."""
+        lookup = torch.tensor([IGNORE if i is None else i for i in self.table], dtype=torch.uint8)
+        found: NDArray[np.uint8] = lookup[ids].numpy()
+        return found
+
+    def instances(self, found: Sequence[Instance]) -> list[Instance]:
+        """Instances of the model that are of a class of the data."""
+        return [
+            dataclasses.replace(instance, class_id=class_id, name=self.data.names[class_id])
+            for instance in found
+            if (class_id := self.table[instance.class_id]) is not None
+        ]
+
+    def panoptic(self, found: PanopticMap) -> PanopticMap:
+        """The model's map; segments of classes that the data do not have become void."""
+        segments = []
+        ids = found.ids
+        for segment in found.segments:
+            class_id = self.table[segment.class_id]
+            if class_id is None:
+                ids = torch.where(ids == segment.id, 0, ids)
+                continue
+            thing = self.data.is_thing[class_id]
+            name = self.data.names[class_id]
+            segments.append(
+                dataclasses.replace(segment, class_id=class_id, name=name, is_thing=thing)
+            )
+        return dataclasses.replace(found, ids=ids, segments=tuple(segments), classes=self.data)
+
+    def answer(self, masks: MaskSet, threshold: float, overlap: float) -> Answer:
+        """All three readings of a mask set.
+
+        Args:
+            masks: in main memory.
+            threshold: of the panoptic reading; see :meth:`MaskSet.panoptic`.
+            overlap: likewise.
+        """
+        return Answer(
+            self.semantic(masks.semantic().ids),
+            # Average precision ranks by score itself; a threshold would only cut off recall.
+            self.instances(masks.instances(threshold=0.0)),
+            self.panoptic(masks.panoptic(threshold, overlap)),
+        )
+
+
+def match_classes(model: Classes, data: Classes) -> ClassMatch:
+    """Match classes by name, whatever their case, spaces, hyphens and underscores.
+
+    Raises:
+        TriptychError: not one name is common, or two classes have one name.
+    """
+    places: dict[str, int] = {}
+    for number, name in enumerate(data.names):
+        if places.setdefault(_plain(name), number) != number:
+            raise TriptychError(f"the data have two classes called {name!r}; rename one")
+    table = tuple(places.get(_plain(name)) for name in model.names)
+    taken = [number for number in table if number is not None]
+    if len(set(taken)) < len(taken):
+        twice = next(name for number, name in enumerate(data.names) if taken.count(number) > 1)
+        raise TriptychError(f"the model has two classes called {twice!r}; rename one")
+    if not taken:
+        raise TriptychError(
+            f"model and data have no class in common: the model has {some(model.names)}; the data "
+            f"have {some(data.names)}; give the data the model's names in a data set's YAML file"
+        )
+    return ClassMatch(data, table)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+
+
+def some(names: Sequence[str], most: int = 12) -> str:
+    """The first ``most`` names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,106 @@
+"""``triptych eval`` as a user calls it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tests.data.sets import disk
+
+from triptych.cli import main
+from triptych.data.camvid import CLASSES
+from triptych.images import Preprocess
+from triptych.models.registry import build
+from triptych.segmenter import Segmenter
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model of CamVid's classes that has learnt nothing."""
+    arguments = {"classes": 11, "channels": [8] * 4, "depths": [1] * 4, "heads": [1] * 4}
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    network = build("segformer", **arguments)
+    small = Preprocess(size=(64, 96))
+    Segmenter(network, small, CLASSES, family="segformer", arguments=arguments).save(folder)
+    return str(folder)
+
+
+def test_a_model_is_measured(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = disk.camvid(tmp_path / "camvid", frames=3)
+    figures, confusion = tmp_path / "figures.json", tmp_path / "confusion.png"
+    options = ["--intervals", "20", "--json", str(figures), "--confusion", str(confusion)]
+    assert main(["eval", "--model", model, "--data", str(data), *options]) == 0
+    told = capsys.readouterr().out
+    assert "bicyclist" in told
+    assert "95 % interval" in told
+    assert "split val: 3 images" in told
+    found = json.loads(figures.read_text())
+    assert found["data"].endswith("split val")
+    assert found["figures"]["images"] == 3
+    assert set(found["per_class"]) == {"iou"}
+    low, high = found["intervals"]["miou"]
+    assert 0 <= low <= found["figures"]["miou"] <= high <= 1
+    with Image.open(confusion) as picture:
+        assert min(picture.size) > 300
+
+
+def test_images_may_be_fewer(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = disk.camvid(tmp_path / "camvid", frames=3)
+    assert main(["eval", "--model", model, "--data", str(data), "--count", "2"]) == 0
+    assert ": 2 images" in capsys.readouterr().out
+
+
+def test_predictions_give_the_same_figures_as_their_model(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = disk.camvid(tmp_path / "camvid")
+    out = str(tmp_path / "out")
+    images = str(data / "val" / "images")
+    assert main(["predict", images, "--model", model, "--out", out]) == 0
+    files = [tmp_path / "of_model.json", tmp_path / "of_files.json"]
+    for source, file in zip((["--model", model], ["--predictions", out]), files, strict=True):
+        assert main(["eval", "--data", str(data), *source, "--json", str(file)]) == 0
+    figures, again = (json.loads(file.read_text())["figures"] for file in files)
+    assert figures == again
+    capsys.readouterr()
+
+
+@pytest.mark.data
+def test_composites_have_all_three_figures(
+    model: str, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "figures.json"
+    options = ["--split", "val", "--count", "2", "--json", str(figures)]
+    assert main(["eval", "--model", model, "--data", str(shared_data), *options]) == 0
+    found = json.loads(figures.read_text())
+    assert set(found["per_class"]) == {"iou", "pq", "ap"}
+    assert "composites" in found["data"]
+    assert "composites" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "give either --model or --predictions"),
+        (["--model", "street", "--predictions", "x"], "give either --model or --predictions"),
+        (["--model", "street", "--count", "-1"], "must not be negative"),
+        (["--model", "street", "--split", "best"], "no split 'best'; there are: val"),
+        (["--predictions", "nowhere"], "no folder of results nowhere"),
+    ],
+)
+def test_mistakes_end_in_one_line(
+    options: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = disk.camvid(tmp_path / "camvid")
+    assert main(["eval", "--data", str(data), *options]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
