@@ -70,7 +70,7 @@ class Show:
     """A folder of a usual layout, or a YAML file that describes one; see docs/data.md."""
 
     out: Path = Path("out/data.png")
-    """Picture to write."""
+    """Picture to write, .png or .jpg."""
 
     split: str | None = None
     """Which split. By default the only one, or the one for validation."""
@@ -90,12 +90,14 @@ class Show:
 
         if self.count < 1 or self.columns < 1:
             raise TriptychError("--count and --columns must be 1 or more")
+        if self.out.suffix.lower() not in (".png", ".jpg"):
+            raise TriptychError(f"--out {self.out}: pictures are written as .png or .jpg")
         data = open_set(self.data, self.split)
         count = min(self.count, len(data))
         indices = [place * len(data) // count for place in range(count)]
         picture = sheet(data, shown(indices, count, "images"), self.columns)
         with atomic_write(self.out) as file:
-            picture.save(file, "PNG")
+            picture.save(file, quality=90)
         print(one_line(f"{data.title}: {count} of {len(data)} images in {self.out}"))
         return 0
 

@@ -346,7 +346,7 @@ class TestFolders:
             "classes: [{name: a}, {name: b}]\nsplits: [dev]\n"
         )
         data = open_set(file)
-        assert data.title == f"{tmp_path}, split dev"
+        assert data.title == f"{file}, split dev"
         assert [data.name(i) for i in range(2)] == ["x/a", "y/a"]
 
     @pytest.mark.parametrize("bits", [1, 2, 4])

@@ -79,6 +79,10 @@ def test_show_writes_a_picture(tmp_path, capsys, monkeypatch):
     with Image.open("new/sheet.png") as picture:
         assert picture.width > 3 * TILE[0]
         assert picture.height > 2 * TILE[1]
+    assert main([*command, "--out", "sheet.jpg"]) == 0
+    with Image.open("sheet.jpg") as picture:
+        assert picture.format == "JPEG"
+    capsys.readouterr()
     assert main(["data", "show", "data", "--count", "400", "--columns", "30"]) == 0
     assert "5 of 5 images in out/data.png" in capsys.readouterr().out
     assert Path("out/data.png").is_file()
@@ -92,6 +96,7 @@ def test_show_writes_a_picture(tmp_path, capsys, monkeypatch):
         (["data", "check", "gone"], "no data set gone: give a folder or a YAML file that exists"),
         (["data", "check", "here"], "here: not a layout that is known. Looked for CamVid:"),
         (["data", "show", "set", "--count", "0"], "--count and --columns must be 1 or more"),
+        (["data", "show", "set", "--out", "x.bmp"], "x.bmp: pictures are written as .png or .jpg"),
         (["data", "show", "set", "--split", "x"], "set: no split 'x'; there are: val"),
         (["data", "show", "broken"], "images/0016E5_00000.jpg: is empty (0 bytes)"),
     ],

@@ -181,12 +181,12 @@ class Described(InSplits):
     def __post_init__(self) -> None:
         own_table(self.classes, self.rest)
 
-    def open(self, layout: Layout, here: Path) -> Splits:
+    def open(self, layout: Layout, file: Path) -> Splits:
         """The splits that are described."""
         own = own_table(self.classes, self.rest)
-        paths = self.parts(here, self.splits, images=self.images, annotations=self.annotations)
+        paths = self.parts(file, self.splits, images=self.images, annotations=self.annotations)
         return {
-            split: functools.partial(CocoInstances, titled(str(here), split), **parts, own=own)
+            split: functools.partial(CocoInstances, titled(str(file), split), **parts, own=own)
             for split, parts in paths.items()
         }
 

@@ -95,6 +95,10 @@ class CocoPanoptic(DiskSet):
         """The file name of image ``index`` without suffix."""
         return self._items[index][0].name
 
+    def picture_id(self, index: int) -> int | str:
+        """What the JSON file calls image ``index``."""
+        return self._items[index][0].id
+
     def faults(self) -> Iterator[Fault]:
         """Entries of the file that mean nothing, images without segments."""
         return iter(self._faults)
@@ -215,14 +219,14 @@ class Described(InSplits):
     def __post_init__(self) -> None:
         own_table(self.classes, self.rest)
 
-    def open(self, layout: Layout, here: Path) -> Splits:
+    def open(self, layout: Layout, file: Path) -> Splits:
         """The splits that are described."""
         own = own_table(self.classes, self.rest)
         paths = self.parts(
-            here, self.splits, images=self.images, maps=self.maps, annotations=self.annotations
+            file, self.splits, images=self.images, maps=self.maps, annotations=self.annotations
         )
         return {
-            split: functools.partial(CocoPanoptic, titled(str(here), split), **parts, own=own)
+            split: functools.partial(CocoPanoptic, titled(str(file), split), **parts, own=own)
             for split, parts in paths.items()
         }
 

@@ -82,15 +82,15 @@ class Folders(InSplits):
         ids = {number: class_id for class_id, number in enumerate(numbers)}
         return Schema(Classes.from_list(entries), ids, void)
 
-    def open(self, layout: Layout, here: Path) -> Splits:
+    def open(self, layout: Layout, file: Path) -> Splits:
         """The splits that are described."""
         paths = {"images": self.images, "labels": self.labels}
         if self.objects is not None:
             paths["objects"] = self.objects
-        splits = self.parts(here, self.splits, **paths)
+        splits = self.parts(file, self.splits, **paths)
         schema = self.schema()
         return {
-            split: functools.partial(_open, titled(str(here), split), schema, **parts)
+            split: functools.partial(_open, titled(str(file), split), schema, **parts)
             for split, parts in splits.items()
         }
 

@@ -43,8 +43,8 @@ class Description(ABC):
     """Name of the layout."""
 
     @abstractmethod
-    def open(self, layout: Layout, here: Path) -> Splits:
-        """The splits that are described; ``here`` is the folder of the file.
+    def open(self, layout: Layout, file: Path) -> Splits:
+        """The splits that are described by ``file``.
 
         Raises:
             TriptychError: something that is named is not there.
@@ -65,9 +65,9 @@ class AsPacked(Description):
     def __post_init__(self) -> None:
         own_table(self.classes, self.rest)
 
-    def open(self, layout: Layout, here: Path) -> Splits:
+    def open(self, layout: Layout, file: Path) -> Splits:
         """The splits of the folder."""
-        root = here / self.root
+        root = file.parent / self.root
         splits = layout.find(root, own_table(self.classes, self.rest))
         if not splits:
             raise TriptychError(f"root: {root} holds no {layout.title}; expected {layout.signs}")
@@ -78,7 +78,7 @@ class AsPacked(Description):
 class InSplits(Description):
     """A data set whose parts may lie anywhere, one path each; ``{split}`` stands for a split."""
 
-    def parts(self, here: Path, splits: Sequence[str], **paths: str) -> dict[str, dict[str, Path]]:
+    def parts(self, file: Path, splits: Sequence[str], **paths: str) -> dict[str, dict[str, Path]]:
         """The paths of every split by name of the part.
 
         Raises:
@@ -90,7 +90,9 @@ class InSplits(Description):
         if splits and not marked:
             raise TriptychError("splits: no path has {split} in it; put it where they differ")
         return {
-            split: {name: here / path.replace("{split}", split) for name, path in paths.items()}
+            split: {
+                name: file.parent / path.replace("{split}", split) for name, path in paths.items()
+            }
             for split in splits or ("",)
         }
 

@@ -103,6 +103,6 @@ def _described(file: Path) -> Splits:
     layout = LAYOUTS[names.index(name)]
     description = strict.build(layout.description, document)
     try:
-        return description.open(layout, file.parent)
+        return description.open(layout, file)
     except TriptychError as error:
         raise TriptychError(f"{file}: {error}") from error

@@ -23,6 +23,9 @@ LARGEST = 2**16
 NOT_NAMED = UNKNOWN + 1
 """Marks numbers that the schema does not name, in :meth:`Schema.table`."""
 
+REST_COLOUR = (110, 110, 116)
+"""Grey: what is none of the classes should not look like one."""
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -90,7 +93,7 @@ class Schema:
             for entry, thing in zip(own.classes, things, strict=True)
         ]
         if own.rest is not None:
-            entries.append({"name": own.rest, "thing": False})
+            entries.append({"name": own.rest, "thing": False, "colour": REST_COLOUR})
         rest = None if own.rest is None else len(own.classes)
         new = {name: number for number, given in enumerate(sources) for name in given}
         ids, void = {}, set(self.void)

@@ -36,8 +36,9 @@ def sheet(data: LabelledSet, indices: Iterable[int], columns: int = 3) -> Image.
     for index in indices:
         truth = truth_map(data[index], data.classes)
         seen.update(segment.class_id for segment in truth[1].segments)
-        remark = f"{len(truth[1].segments)} segments"
-        panels.append(Panel(data.name(index), remark, _tile(*truth)))
+        panels.append(
+            Panel(data.name(index), _counted(data, len(truth[1].segments)), _tile(*truth))
+        )
     columns = min(columns, len(panels))
     blank = Panel("", "", Image.new("RGB", TILE, BACKGROUND))
     panels += [blank] * (-len(panels) % columns)
@@ -92,6 +93,14 @@ def _segments(example: Example, classes: Classes) -> tuple[np.ndarray, list[Segm
         for number, k in enumerate(class_ids, start=1)
     ]
     return ids, segments
+
+
+def _counted(data: LabelledSet, number: int) -> str:
+    if data.panoptic:
+        return f"{number} segment{'' if number == 1 else 's'}"
+    if data.instances:
+        return f"{number} object{'' if number == 1 else 's'}"
+    return f"{number} class{'' if number == 1 else 'es'}"
 
 
 def _tile(photo: Image.Image, truth: PanopticMap) -> Image.Image:
