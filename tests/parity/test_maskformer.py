@@ -141,6 +141,7 @@ decoders = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(
     backbone=swins | resnets,
