@@ -14,7 +14,6 @@ from PIL import Image
 from pycocotools import mask as reference
 from tests.tiny_model import COLOURS, colour_segmenter
 
-from triptych import results as module
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.masks import Classes, Geometry, MaskSet
@@ -143,12 +142,6 @@ class TestContents:
         assert stored.dtype == kind
         assert stored[0, 0] == count - 1
         assert stored[-1, -1] == 3
-
-    def test_segment_ids_beyond_a_byte(self):
-        ids = torch.tensor([[0, 255, 256, 65535, 65536, 70000]], dtype=torch.int32)
-        rgb = np.asarray(module._segment_ids(ids)).astype(int)
-        assert (rgb @ [1, 256, 65536]).tolist() == ids.tolist()
-        assert rgb[0, 2].tolist() == [0, 1, 0]
 
     def test_nothing_found_is_a_result_too(self, results):
         black = torch.zeros(8, 8, 3, dtype=torch.uint8)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hotcoco import mask as coco
 from PIL import Image
 from scipy.ndimage import find_objects
 from torch import Tensor
@@ -25,6 +24,7 @@ from triptych.files import atomic_write
 from triptych.masks import MaskSet
 from triptych.readouts.instance import Instance
 from triptych.readouts.panoptic import PanopticMap
+from triptych.render.coco import encode_ids, encode_mask
 from triptych.render.panels import panels
 
 FORMAT = "triptych-prediction"
@@ -130,7 +130,7 @@ class Results:
             self.path(".json").unlink(missing_ok=True)
         pictures = {
             ".semantic.png": _class_ids(semantic.ids, len(masks.classes)),
-            ".panoptic.png": _segment_ids(panoptic.ids),
+            ".panoptic.png": encode_ids(panoptic.ids),
             ".overlay.png": panels(image, semantic, instances, panoptic),
         }
         for end, picture in pictures.items():
@@ -174,12 +174,6 @@ def _class_ids(ids: Tensor, classes: int) -> Image.Image:
     return Image.fromarray(ids.cpu().numpy().astype(np.uint8 if classes <= 255 else np.uint16))
 
 
-def _segment_ids(ids: Tensor) -> Image.Image:
-    height, width = ids.shape
-    little = np.ascontiguousarray(ids.cpu().numpy().astype("<u4"))
-    return Image.fromarray(little.view(np.uint8).reshape(height, width, 4)[..., :3].copy())
-
-
 def _segments(panoptic: PanopticMap) -> list[dict[str, Any]]:
     windows = find_objects(panoptic.ids.cpu().numpy())
     found = []
@@ -206,7 +200,7 @@ def _segments(panoptic: PanopticMap) -> list[dict[str, Any]]:
 
 def _instance(instance: Instance) -> dict[str, Any]:
     x0, y0, x1, y1 = instance.box
-    lengths = coco.encode(instance.mask.cpu().numpy())
+    lengths = encode_mask(instance.mask.cpu())
     return {
         "class_id": instance.class_id,
         "class": instance.name,

@@ -15,12 +15,13 @@ from typing import Any
 import hotcoco
 import numpy as np
 from hotcoco import mask as rle
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from triptych.errors import TriptychError
 from triptych.masks import Classes
 from triptych.metrics.truth import TrueInstance
 from triptych.readouts.instance import Instance
+from triptych.render.coco import encode_mask
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class MaskAP:
         for instance in predicted:
             # Instances of several classes read from one query share their mask.
             if id(instance.mask) not in encoded:
-                encoded[id(instance.mask)] = _encode(instance.mask)
+                encoded[id(instance.mask)] = encode_mask(instance.mask)
             detections.append(
                 {
                     "image_id": image,
@@ -136,7 +137,7 @@ class MaskAP:
         annotations = []
         for true in truth:
             self._truths += 1
-            segmentation = _encode(true.mask)
+            segmentation = encode_mask(true.mask)
             area = rle.area(segmentation) if true.area is None else true.area
             annotations.append(
                 {
@@ -221,11 +222,6 @@ class MaskAP:
                 "resize the predicted ones to the truth"
             )
         return sizes.pop()
-
-
-def _encode(mask: ArrayLike) -> dict[str, Any]:
-    """COCO run-length code of a mask ``(H, W)``; it runs down the columns."""
-    return rle.encode(np.asfortranarray(mask, dtype=bool))
 
 
 def _mean(figures: NDArray[np.float64]) -> float:
