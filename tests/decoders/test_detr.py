@@ -141,7 +141,7 @@ def test_everything_learns(auxiliary_norm):
     decoder = decoder_of(auxiliary_norm=auxiliary_norm, dropout=0.0).train()
     with torch.no_grad():
         for parameter in decoder.parameters():  # away from zero biases, which hide much
-            parameter += 0.1 * torch.randn_like(parameter)
+            parameter.add_(0.1 * torch.randn_like(parameter))
     last = decoder(features_of(2))
     total = torch.zeros(())
     for one in (*last.auxiliary, last):
