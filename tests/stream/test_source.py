@@ -321,5 +321,6 @@ def test_close_tells_of_a_thread_that_cannot_be_woken(caplog: pytest.LogCaptureF
     source.start()
     assert not source.close(0.01)
     assert "still waits" in caplog.text
+    assert source.status.phase is Phase.CLOSED
     camera.end()
     assert source.close()

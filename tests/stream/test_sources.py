@@ -104,6 +104,8 @@ def test_a_webcam_is_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_names_hold_no_secrets() -> None:
     assert safe_name("rtsp://u:p@ss@h:554/a/b?key=1#x") == "rtsp://h:554/a/b"
+    assert safe_name("rtsp://u:p/s?s@h/a") == "rtsp://h/a"
+    assert safe_name("http://[bad") == "http://[bad"
     assert safe_name("videos/a?b.mp4") == "videos/a?b.mp4"
     assert safe_name("0") == "0"
 

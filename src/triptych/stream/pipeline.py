@@ -146,9 +146,9 @@ class Pipeline:
                 raise TriptychError("the pipeline is closed; make a new one")
             if name in self._lanes:
                 raise TriptychError(f"there is a source {name!r} already; choose another name")
-            self._lanes[name] = Lane(source, scene)
             if self._thread is not None:
                 source.start(self._bell)
+            self._lanes[name] = Lane(source, scene)
 
     def remove(self, name: str) -> None:
         """Close a source, which may take two seconds, and forget all about it.

@@ -204,7 +204,7 @@ class Source:
         with self._changed:
             self._closing = True
             self._waiting = None
-            self._changed.notify_all()
+        self._enter(Phase.CLOSED)
 
     def close(self, timeout: float = 2.0) -> bool:
         """End the thread and wait for it; safe to call again.
@@ -220,7 +220,6 @@ class Source:
             if thread.is_alive():
                 log.warning("%s: still waits for data; left to end by itself", self.name)
                 return False
-        self._enter(Phase.CLOSED)
         return True
 
     def __enter__(self) -> Source:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from triptych.errors import TriptychError
 from triptych.inputs import find_images
@@ -21,7 +20,6 @@ PROTOCOLS: dict[str, str] = {
     "rtmp": "rtmp,tcp",
     "udp": "udp,rtp",
     "tcp": "tcp",
-    "srt": "srt",
 }
 """Schemes of addresses, and the protocols FFmpeg may use for each: a playlist from the network
 cannot make it open a file."""
@@ -41,8 +39,8 @@ def open_source(
 
     Args:
         spec: a video file, a folder of frames (taken in the order of their names), the index of a
-            webcam (``0`` is ``/dev/video0``), an address (rtsp, rtsps, http, https, rtmp, udp, tcp
-            or srt), or ``demo``, the packaged street clip, over and over.
+            webcam (``0`` is ``/dev/video0``), an address (rtsp, rtsps, http, https, rtmp, udp or
+            tcp), or ``demo``, the packaged street clip, over and over.
         realtime: of a file or folder: at the pace at which it was taken, skipping what comes too
             fast (True), or every frame (False, the default).
         rate: frames a second of a folder.
@@ -116,7 +114,9 @@ def _scheme(spec: str) -> str | None:
 
 def safe_name(spec: str) -> str:
     """The source as it may be shown and logged: an address without user, password and query."""
-    if _scheme(spec) is None:
+    scheme = _scheme(spec)
+    if scheme is None:
         return spec
-    parts = urlsplit(spec)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    # Up to the last @, wherever it is: a password may hold what should have been escaped.
+    place = spec.partition("://")[2].rpartition("@")[2]
+    return f"{scheme}://{re.split('[?#]', place)[0]}"
