@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from tests.data.sets import disk
 from tests.data.sets.test_open import cityscapes, mapillary, voc
 
 from triptych.cli import main
-from triptych.data.sets.base import Kind
+from triptych.data.sets.base import DataError, Fault, Kind
 from triptych.data.sets.check import check
 from triptych.data.sets.open import open_set
 from triptych.errors import TriptychError
@@ -39,6 +41,31 @@ def only(source, *words):
 )
 def test_nothing_is_wrong_with_a_sound_set(tmp_path, make):
     assert faults(make(tmp_path / "set")) == []
+
+
+def test_memory_does_not_grow_with_the_set(tmp_path):
+    def peak(count):
+        for number in range(count):
+            disk.photo(tmp_path / "val" / "images" / f"0016E5_{number:05}.jpg", number, (200, 300))
+            labels = tmp_path / "val" / "labels" / f"0016E5_{number:05}.png"
+            disk.numbers(labels, np.zeros((200, 300)))
+        data = open_set(tmp_path)
+        tracemalloc.start()
+        assert [fault for found in check(data, {}) for fault in found] == []
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    few = peak(3)
+    assert few > 200 * 300 * 3  # an image at a time
+    assert peak(20) < few + 200 * 300  # though 17 more were read
+
+
+def test_faults_pass_between_processes():
+    error = DataError("a.png: no such file", Kind.MISSING)
+    again = pickle.loads(pickle.dumps(error))
+    assert again.fault == error.fault == Fault(Kind.MISSING, "a.png: no such file")
+    assert str(type(error)("told anew")) == "told anew"  # as torch's workers do it
 
 
 class TestFiles:

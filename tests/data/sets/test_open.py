@@ -320,6 +320,10 @@ class TestFolders:
         assert data.classes.is_thing == (False, True)
         np.testing.assert_array_equal(data[0].semantic, disk.halves(0, 1))
 
+    def test_one_set_has_no_splits(self, tmp_path):
+        with pytest.raises(TriptychError, match="no split 'val', it is one set; leave --split out"):
+            open_set(disk.plain(tmp_path), "val")
+
     def test_reduce_zero_label_says_that_0_is_void(self, tmp_path):
         file = disk.plain(tmp_path, "classes: [{name: road}]\nreduce_zero_label: true\n")
         np.testing.assert_array_equal(open_set(file)[0].semantic, disk.halves(UNKNOWN, 0))

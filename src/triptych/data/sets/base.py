@@ -97,9 +97,14 @@ class Fault:
 class DataError(TriptychError):
     """A fault that makes an image or its truth unusable."""
 
-    def __init__(self, kind: Kind, text: str) -> None:
-        super().__init__(text)
-        self.fault = Fault(kind, text)
+    def __init__(self, text: str, kind: Kind = Kind.BROKEN) -> None:
+        super().__init__(text)  # with nothing else, so that worker processes can pass it on
+        self.kind = kind
+
+    @property
+    def fault(self) -> Fault:
+        """The fault itself."""
+        return Fault(self.kind, str(self))
 
 
 Note = Callable[[Fault], None]
@@ -113,7 +118,7 @@ def refuse(fault: Fault) -> None:
         DataError: the fault is grave.
     """
     if fault.kind.grave:
-        raise DataError(fault.kind, fault.text)
+        raise DataError(fault.text, fault.kind)
 
 
 @dataclass(frozen=True)
@@ -187,7 +192,7 @@ def read_image(path: Path) -> Tensor:
         return load_image(path)
     except TriptychError as error:
         kind = Kind.UNREADABLE if path.exists() else Kind.MISSING
-        raise DataError(kind, f"image {error}") from error
+        raise DataError(f"image {error}", kind) from error
 
 
 def same_size(path: Path, image: Tensor, truth: Truth, note: Note) -> None:

@@ -38,8 +38,8 @@ def read_numbers(path: Path) -> NDArray[np.integer]:
         if wide.min() >= 0 and wide.max() < 2**16:
             return wide.astype(np.uint16)
     raise DataError(
-        Kind.UNREADABLE,
         f"labels {path} have mode {plane.mode}: expected one plane of class numbers, 8 or 16 bits",
+        Kind.UNREADABLE,
     )
 
 
@@ -54,8 +54,8 @@ def read_coloured(path: Path) -> NDArray[np.int32]:
     plane = _decode(path)
     if plane.mode not in ("RGB", "RGBA"):
         raise DataError(
-            Kind.UNREADABLE,
             f"panoptic map {path} has mode {plane.mode}: expected RGB, whose colours are ids",
+            Kind.UNREADABLE,
         )
     digits = np.array(plane)[..., :3].astype(np.int32)
     ids: NDArray[np.int32] = digits[..., 0] + 256 * digits[..., 1] + 65536 * digits[..., 2]
@@ -64,18 +64,18 @@ def read_coloured(path: Path) -> NDArray[np.int32]:
 
 def _decode(path: Path) -> Image.Image:
     if not path.is_file():
-        raise DataError(Kind.MISSING, f"labels {path}: no such file")
+        raise DataError(f"labels {path}: no such file", Kind.MISSING)
     try:
         with Image.open(path) as plane:
             if plane.width * plane.height > MAX_PIXELS:
                 raise DataError(
-                    Kind.UNREADABLE,
                     f"labels {path} have more than {MAX_PIXELS:,} pixels, the limit",
+                    Kind.UNREADABLE,
                 )
             if plane.format == "JPEG":
                 raise DataError(
-                    Kind.UNREADABLE,
                     f"labels {path} are a JPEG file, which changes numbers; save them as PNG",
+                    Kind.UNREADABLE,
                 )
             plane.load()
             return plane
@@ -84,7 +84,7 @@ def _decode(path: Path) -> Image.Image:
     except Exception as error:  # damaged files surface as almost any exception
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            Kind.UNREADABLE, f"labels {path} cannot be read ({reason}); restore the file"
+            f"labels {path} cannot be read ({reason}); restore the file", Kind.UNREADABLE
         ) from error
 
 

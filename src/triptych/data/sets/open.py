@@ -52,6 +52,8 @@ def open_set(source: str | Path, split: str | None = None) -> DiskSet:
     splits = open_splits(source)
     if split is None:
         split = _usual(source, splits)
+    if split not in splits and list(splits) == [""]:
+        raise TriptychError(f"{source}: no split {split!r}, it is one set; leave --split out")
     if split not in splits:
         raise TriptychError(f"{source}: no split {split!r}; there are: {', '.join(splits)}")
     return splits[split]()
