@@ -14,6 +14,7 @@ from triptych.colours import Colour
 from triptych.readouts.instance import Box
 from triptych.render.palette import object_colour, shade
 from triptych.stream.result import Result
+from triptych.stream.track import State
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Thing:
     """An object in sight."""
 
     track: int | None
-    """Its number from frame to frame; None until it has been seen often enough to get one."""
+    """Its number from frame to frame; None until it has been seen often enough to count."""
     class_id: int
     score: float
     area: int
@@ -86,7 +87,7 @@ def _objects(result: Result, size: tuple[int, ...]) -> tuple[np.ndarray, tuple[T
         track = tracks.get(index)
         things.append(
             Thing(
-                track=track.id if track else None,
+                track=track.id if track and track.state is not State.NEW else None,
                 class_id=instance.class_id,
                 score=instance.score,
                 area=int(np.count_nonzero(mask)),

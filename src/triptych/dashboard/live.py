@@ -153,24 +153,28 @@ class Live:
         encode = jpeg if form == "jpeg" else png
         return await asyncio.to_thread(lambda: encode(draw(result, lay_out(result), kind)))
 
-    async def pictures(self, source: str, kind: str) -> AsyncIterator[bytes]:
+    def pictures(self, source: str, kind: str) -> AsyncIterator[bytes]:
         """JPEG pictures of a source as they come; a slow viewer misses some.
 
         Raises:
-            TriptychError: there is no such source, or too many look already.
+            TriptychError: too many look already.
         """
         if self._viewers.total() >= MOST_VIEWERS:
             raise TriptychError(f"{MOST_VIEWERS} picture streams are open; close one first")
-        first = await self.picture(source, kind, "jpeg")
+        return self._pictures_of(source, kind)
+
+    async def _pictures_of(self, source: str, kind: str) -> AsyncIterator[bytes]:
         key, seen = (source, kind), -1
         self._viewers[key] += 1
         try:
-            if first is not None:
-                yield first
+            newest = await self.picture(source, kind, "jpeg")
             while source in self.pipeline.names:
+                if newest is not None:
+                    yield newest
                 picture, seen = await self._next_picture(key, seen)
-                if picture is not None:
-                    yield picture
+                # Again if there is no other: browsers show a picture when the next one begins,
+                # and a viewer that is gone is noticed by writing to it.
+                newest = picture or newest
         finally:
             self._viewers[key] -= 1
             if self._viewers[key] <= 0:

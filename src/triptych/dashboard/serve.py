@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import time
+import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,7 @@ def serve(plan: Plan, announce: Callable[[str], None]) -> int:
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     access, made_up = _access(plan)
-    socket = listen(plan.host, plan.port)
+    ours = listen(plan.host, plan.port)
     try:
         segmenter = load(plan.model, plan.device)
         segmenter.autocast = torch.bfloat16 if plan.precision == "bf16" else None
@@ -83,30 +84,36 @@ def serve(plan: Plan, announce: Callable[[str], None]) -> int:
         desk = Desk(pipeline, options)
         _add_sources(desk, plan)
         server = make_server(make_app(desk, access))
-        port = socket.getsockname()[1]
+        port = ours.getsockname()[1]
         announce(f"The page: {_url(plan.host, port)}")
         if made_up:
             announce(f"Its token, shown only now: {access.token}")
-        with_pipeline(server, pipeline, socket)
+        if not run(server, pipeline, ours):
+            # A forward pass, or FFmpeg waiting for a camera, cannot be broken off, and the
+            # interpreter would abort if it ended beneath one. All else is closed by now.
+            log.info("ended while a frame was still in the making")
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(0)
+        log.info("ended")
         return 0
     finally:
-        socket.close()
+        ours.close()
 
 
-def with_pipeline(server: Server, pipeline: Pipeline, socket: object) -> None:
-    """Run both until the server is told to end."""
+def run(server: Server, pipeline: Pipeline, at: socket.socket) -> bool:
+    """Run both until the server is told to end.
+
+    Returns:
+        Whether all threads have ended.
+    """
     pipeline.start()
     try:
-        server.run(sockets=[socket])  # type: ignore[list-item]
+        with server.ended_by_signals():
+            server.run(sockets=[at])
     finally:
-        began = time.monotonic()
-        # A forward pass cannot be broken off; its thread does not keep the process from ending.
         ended = pipeline.close(0.5)
-        log.info(
-            "ended%s in %.1f s",
-            "" if ended else ", with a frame still in the network,",
-            time.monotonic() - began,
-        )
+    return ended
 
 
 def _access(plan: Plan) -> tuple[Access, bool]:

@@ -25,15 +25,20 @@ GRACE = 0.5
 
 
 class Server(uvicorn.Server):
-    """uvicorn, ended by SIGTERM and Ctrl-C without raising them again afterwards.
+    """uvicorn without handlers of its own for signals.
 
-    uvicorn's own would kill the process with the same signal once it is done, before recordings
-    and sources can be closed.
+    They would raise the signal once more when it is done, which kills the process before
+    recordings and sources are closed.
     """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle both signals while the server runs."""
+        """Leave signals to whoever runs the server."""
+        yield
+
+    @contextlib.contextmanager
+    def ended_by_signals(self) -> Iterator[None]:
+        """End at SIGTERM or Ctrl-C while the block runs; in the main thread."""
         before = {s: signal.signal(s, self.handle_exit) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield

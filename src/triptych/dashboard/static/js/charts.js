@@ -128,7 +128,7 @@ class Chart {
       padding: [6, 8, 0, 0],
       scales: { y: { range: (_, low, high) => [this.least[0], Math.max(high ?? 0, this.least[1]) * 1.08] } },
       axes: [
-        { ...axis, size: 26, space: 70 },
+        { ...axis, size: 22, space: 80, values: (_, ticks, __, ___, step) => ticks.map((t) => clock(t, step)) },
         { ...axis, size: 40, values: (_, ticks) => ticks.map(this.format), incrs: this.prefix === "count" ? [1, 2, 5, 10, 20, 50, 100] : undefined, space: 26 },
       ],
       series: [
@@ -140,6 +140,15 @@ class Chart {
       plugins: [readout(this.format)],
     };
   }
+}
+
+/** The time of day, with seconds where ticks are that close; the day where they are far apart. */
+function clock(time, step) {
+  const parts =
+    step >= 86400
+      ? { month: "short", day: "numeric" }
+      : { hour: "2-digit", minute: "2-digit", ...(step < 60 && { second: "2-digit" }), hourCycle: "h23" };
+  return new Date(1000 * time).toLocaleString("en-GB", parts);
 }
 
 /** The colour of a class, moved towards the text's where the card would swallow it. */
@@ -157,7 +166,7 @@ function readout(format) {
         const at = plot.cursor.idx;
         box.hidden = at == null || plot.cursor.left < 0;
         if (box.hidden) return;
-        const time = new Date(1000 * plot.data[0][at]).toLocaleTimeString();
+        const time = clock(plot.data[0][at], 1);
         const lines = plot.series.slice(1).map(({ label }, i) => [label, plot.data[i + 1][at]]);
         box.replaceChildren(
           make("b", {}, time),

@@ -5,6 +5,7 @@ import { Charts } from "./charts.js";
 import { Classes } from "./classes.js";
 import { $, make, say } from "./dom.js";
 import { Drawer } from "./drawer.js";
+import { Fallback } from "./fallback.js";
 import { Health, WORDS } from "./health.js";
 import { Link } from "./link.js";
 import { Notices } from "./notices.js";
@@ -32,6 +33,17 @@ new Charts(complain);
 new ShapeList(saveLayout);
 new Thresholds(complain);
 viewControls();
+
+const fallback = new Fallback(panels, {
+  greet,
+  figures,
+  changed(active) {
+    document.body.classList.toggle("plain", active);
+    notices.say("link", active ? PLAIN : "");
+  },
+});
+const PLAIN =
+  "No WebSocket gets through (a proxy may stop it): plain pictures from the server, without hovering, drawing and view settings.";
 
 const link = new Link({
   message(message) {
@@ -96,13 +108,13 @@ function tabs(sources) {
     const tab =
       place.children[i] ??
       place.appendChild(
-        make("button", { role: "tab", onclick: () => pick(i) }, make("span", { class: "dot" }), make("span")),
+        make("button", { onclick: () => pick(i) }, make("span", { class: "dot" }), make("span")),
       );
     const [word, mood] = WORDS[phase];
     tab.title = `${name}: ${word}`;
     tab.firstChild.className = `dot ${mood}`;
     say(tab.lastChild, name);
-    tab.setAttribute("aria-selected", String(name === state.source));
+    tab.setAttribute("aria-current", String(name === state.source));
   });
 }
 
@@ -119,12 +131,15 @@ function pick(index) {
 /** What is wrong with the source, in words. */
 function health() {
   const source = state.figures;
-  const [word, mood] = source ? WORDS[source.phase] : ["", ""];
-  const bad = source && ["stalled", "waiting", "failed"].includes(source.phase);
-  notices.say("source", bad ? `${source.name}: ${word}${source.message ? ` (${source.message})` : ""}` : "", { bad: mood === "bad" });
+  const [word] = source ? WORDS[source.phase] : [""];
+  const lost = source && ["stalled", "waiting", "failed"].includes(source.phase);
+  const bad = lost || (source?.phase === "ended" && source.message);
+  const spoilt = source?.recording?.problem;
+  notices.say("recording", spoilt ? `The recording stopped: ${spoilt}` : "", { bad: true });
+  notices.say("source", bad ? `${source.name}: ${word}${source.message ? ` (${source.message})` : ""}` : "", { bad: true });
   const badge = held ? "paused on this page" : source && source.phase !== "running" ? word : "";
   for (const panel of panels) panel.badge = badge;
-  const { recording = null } = source ?? {};
+  const recording = source?.recording?.running ? source.recording : null;
   $("record").hidden = !state.hello.can_record;
   $("record").setAttribute("aria-pressed", String(recording !== null));
   say($("record").querySelector("span"), recording === null ? "Record" : clock(recording.seconds));
@@ -137,12 +152,17 @@ const clock = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStar
 function connection(phase, detail = {}) {
   const [dot, text] = $("link").children;
   dot.className = `dot ${phase === "open" ? "good" : phase === "closed" ? "bad" : "warn"}`;
-  say(text, phase === "open" ? "live" : phase === "closed" ? "not connected" : "connecting");
-  if (phase === "open") notices.say("link", "");
-  else if (phase === "closed") {
+  if (fallback.active && phase !== "open") {
+    dot.className = "dot warn";
+    say(text, "pictures only");
+  } else say(text, phase === "open" ? "live" : phase === "closed" ? "not connected" : "connecting");
+  if (phase === "open") {
+    fallback.stop();
+    notices.say("link", "");
+  } else if (phase === "closed" && !fallback.active) {
     notices.say("link", `${detail.reason || "The server does not answer"}; trying again. What you see is old.`, { bad: true });
-    // A server that asks for the token anew refuses the socket without telling the page why.
-    if (detail.failures > 1) call("GET", "api/status").catch(() => {});
+    // This also finds out whether the token is asked for again: a refused socket does not tell.
+    if (detail.failures > 1) fallback.start();
   }
 }
 
@@ -197,11 +217,10 @@ async function saveLayout(layout) {
 }
 
 async function record() {
-  const on = state.figures?.recording == null;
+  const on = !state.figures?.recording?.running;
   try {
-    const { recording } = await call("POST", ofSource(state.source, "/recording"), { on });
-    const name = recording?.file;
-    if (!on && name) complain(`Recorded: ${name}, in the server's folder of recordings.`);
+    const { files } = await call("POST", ofSource(state.source, "/recording"), { on });
+    if (!on) notices.say("action", `Recorded into ${files.join(", ") || "nothing: no frame came"}.`, { seconds: 12 });
   } catch (error) {
     complain(`Recording: ${error.message}.`);
   }

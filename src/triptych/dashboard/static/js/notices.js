@@ -2,7 +2,7 @@
 
 import { $, say } from "./dom.js";
 
-const ORDER = ["link", "source", "action", "drawing"];
+const ORDER = ["link", "source", "recording", "action", "drawing"];
 
 export class Notices {
   #texts = new Map();

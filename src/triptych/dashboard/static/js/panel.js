@@ -50,6 +50,7 @@ export class Panel {
   #tip = make("div", { class: "tip", hidden: true });
   #empty = make("div", { class: "empty" }, "waiting for the first frame");
   #badge = make("div", { class: "badge", hidden: true });
+  #film = null;
   #pointer = null; // where it is, in pixels of the canvas' box
 
   /** @param drawer takes over pointer and keys while a line or zone is being drawn */
@@ -115,6 +116,16 @@ export class Panel {
   set badge(text) {
     say(this.#badge, text);
     this.#badge.hidden = !text;
+  }
+
+  /** Show a stream of pictures from an address in place of frames; null ends it. */
+  play(address) {
+    this.#film?.remove();
+    this.#film = null;
+    if (address === null) return;
+    this.#empty.hidden = true;
+    this.#film = make("img", { src: address, alt: `${this.#reading.title} panel` });
+    this.stage.append(this.#film);
   }
 
   /** Take everything away, until the first frame of another source comes. */
