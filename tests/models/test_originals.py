@@ -112,6 +112,26 @@ def test_every_mask2former_with_resnet_is_told_by_its_tensors(name):
     assert "backbone_arguments" not in arguments
 
 
+@pytest.mark.parametrize("name", ["swin_small", "resnet101"])
+def test_maskformer_is_told_by_its_tensors(name):
+    if name in SWINS:
+        width = SWINS[name][0]
+        shapes, channels = authors_names.swin(*SWINS[name]), [width * 2**n for n in range(4)]
+    else:
+        shapes, channels = authors_names.resnet(RESNETS[name]), [256, 512, 1024, 2048]
+    arguments = check_fit("maskformer", shapes | authors_names.maskformer(channels))
+    assert arguments["backbone"] == name
+    assert (arguments["classes"], arguments["queries"], arguments["layers"]) == (150, 100, 6)
+
+
+def test_a_pixel_decoder_with_a_transformer_is_refused():
+    shapes = authors_names.resnet(RESNETS["resnet50"])
+    shapes |= authors_names.maskformer((256, 512, 1024, 2048))
+    layer = "sem_seg_head.pixel_decoder.transformer.encoder.layers.0.norm1.weight"
+    with pytest.raises(TriptychError, match="transformer of its own"):
+        original("maskformer").arguments(shapes | {layer: (256,)})
+
+
 def test_a_tensor_less_is_missed_by_its_name_in_the_file():
     shapes = authors_names.segformer()
     del shapes["decode_head.linear_pred.weight"]
@@ -182,6 +202,25 @@ def test_mask2former_computes_what_the_authors_compute(kind):
     with torch.inference_mode():
         prediction = ours(pixels)
         classes, masks = authors_arithmetic.mask2former(tensors, pixels, heads=4)
+    close(prediction.class_logits, classes)
+    close(prediction.mask_logits, masks)
+
+
+@pytest.mark.parametrize("kind", ["swin", "resnet"])
+def test_maskformer_computes_what_the_authors_compute(kind):
+    if kind == "swin":
+        shapes, channels = authors_names.swin(8, (1, 2, 1, 1), (1, 2, 2, 4), 3), (8, 16, 32, 64)
+    else:
+        channels = (16, 32, 32, 64)
+        shapes = authors_names.resnet((1, 1, 1, 1), channels, stem=8, frozen=False)
+    shapes |= authors_names.maskformer(channels, 16, 5, 6, 2, 40, pyramid=32, masks=24)
+    tensors = authors_names.filled(shapes)
+    ours = build("maskformer", **original("maskformer").arguments(shapes)).eval()
+    load_published(ours, tensors, original("maskformer").rules)
+    pixels = torch.randn(PIXELS)
+    with torch.inference_mode():
+        prediction = ours(pixels)
+        classes, masks = authors_arithmetic.maskformer(tensors, pixels)
     close(prediction.class_logits, classes)
     close(prediction.mask_logits, masks)
 

@@ -257,6 +257,13 @@ def deformable(
     return linear(t, name + ".output_proj", torch.cat(total, -1))
 
 
+def convolved(t: Weights, name: str, x: Tensor) -> Tensor:
+    """Convolution and group norm."""
+    kernel = t[name + ".weight"]
+    x = F.conv2d(x, kernel, padding=kernel.shape[-1] // 2)
+    return F.group_norm(x, 32, t[name + ".norm.weight"], t[name + ".norm.bias"])
+
+
 def pixel_decoder(t: Weights, maps: Sequence[Tensor], heads: int) -> tuple[Tensor, list[Tensor]]:
     """Mask features, and the three maps that queries look at, coarse to fine."""
     at = "sem_seg_head.pixel_decoder."
@@ -282,14 +289,9 @@ def pixel_decoder(t: Weights, maps: Sequence[Tensor], heads: int) -> tuple[Tenso
     parts = x.split([height * width for height, width in shapes], 1)
     memory = [as_map(part, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
-    def convolved(name: str, x: Tensor) -> Tensor:
-        kernel = t[at + name + ".weight"]
-        x = F.conv2d(x, kernel, padding=kernel.shape[-1] // 2)
-        return F.group_norm(x, 32, t[at + name + ".norm.weight"], t[at + name + ".norm.bias"])
-
-    lateral = convolved("adapter_1", maps[0])
+    lateral = convolved(t, at + "adapter_1", maps[0])
     up = F.interpolate(memory[2], lateral.shape[-2:], mode="bilinear", align_corners=False)
-    finest = F.relu(convolved("layer_1", lateral + up))
+    finest = F.relu(convolved(t, at + "layer_1", lateral + up))
     name = at + "mask_features"
     return F.conv2d(finest, t[name + ".weight"], t[name + ".bias"]), memory
 
@@ -304,6 +306,16 @@ def multihead(t: Weights, name: str, heads: int) -> nn.MultiheadAttention:
     return module
 
 
+def classes_and_masks(t: Weights, queries: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    at = "sem_seg_head.predictor."
+    embedding = queries
+    for n in range(3):
+        embedding = linear(t, f"{at}mask_embed.layers.{n}", embedding)
+        embedding = F.relu(embedding) if n < 2 else embedding
+    masks = torch.einsum("bqc,bchw->bqhw", embedding, features)
+    return linear(t, at + "class_embed", queries), masks
+
+
 def mask2former(t: Weights, pixels: Tensor, heads: int) -> tuple[Tensor, Tensor]:
     """Class logits ``(B, N, K+1)`` and mask logits ``(B, N, H/4, W/4)``."""
     trunk = swin if "backbone.patch_embed.proj.weight" in t else resnet
@@ -314,13 +326,7 @@ def mask2former(t: Weights, pixels: Tensor, heads: int) -> tuple[Tensor, Tensor]
     own = t[at + "query_embed.weight"]
 
     def read(x: Tensor) -> tuple[Tensor, Tensor]:
-        normed = layer_norm(t, at + "decoder_norm", x)
-        embedding = normed
-        for n in range(3):
-            embedding = linear(t, f"{at}mask_embed.layers.{n}", embedding)
-            embedding = F.relu(embedding) if n < 2 else embedding
-        masks = torch.einsum("bqc,bchw->bqhw", embedding, features)
-        return linear(t, at + "class_embed", normed), masks
+        return classes_and_masks(t, layer_norm(t, at + "decoder_norm", x), features)
 
     for i, cross in enumerate(numbered(t, at + "transformer_cross_attention_layers.{}")):
         level = i % 3
@@ -340,3 +346,36 @@ def mask2former(t: Weights, pixels: Tensor, heads: int) -> tuple[Tensor, Tensor]
         y = linear(t, name + ".linear2", F.relu(linear(t, name + ".linear1", x)))
         x = layer_norm(t, name + ".norm", x + y)
     return read(x)
+
+
+# --- MaskFormer's head -----------------------------------------------------------------------
+
+
+def maskformer(t: Weights, pixels: Tensor, heads: int = 8) -> tuple[Tensor, Tensor]:
+    """Class logits ``(B, N, K+1)`` and mask logits ``(B, N, H/4, W/4)``."""
+    trunk = swin if "backbone.patch_embed.proj.weight" in t else resnet
+    maps = trunk(t, pixels)
+    at = "sem_seg_head.pixel_decoder."
+    y = F.relu(convolved(t, at + "layer_4", maps[3]))
+    for n in (3, 2, 1):
+        lateral = convolved(t, f"{at}adapter_{n}", maps[n - 1])
+        y = lateral + F.interpolate(y, lateral.shape[-2:], mode="nearest")
+        y = F.relu(convolved(t, f"{at}layer_{n}", y))
+    name = at + "mask_features"
+    features = F.conv2d(y, t[name + ".weight"], t[name + ".bias"], padding=1)
+
+    at = "sem_seg_head.predictor."
+    height, width = maps[3].shape[-2:]
+    values = F.conv2d(maps[3], t[at + "input_proj.weight"], t[at + "input_proj.bias"])
+    values = cells(values)
+    keys = values + sine_position(height, width, values.shape[-1])
+    own = t[at + "query_embed.weight"].expand(pixels.shape[0], -1, -1)
+    x = torch.zeros_like(own)
+    for layer in numbered(t, at + "transformer.decoder.layers.{}"):
+        mixed = multihead(t, layer + ".self_attn", heads)(x + own, x + own, x)[0]
+        x = layer_norm(t, layer + ".norm1", x + mixed)
+        mixed = multihead(t, layer + ".multihead_attn", heads)(x + own, keys, values)[0]
+        x = layer_norm(t, layer + ".norm2", x + mixed)
+        y = linear(t, layer + ".linear2", F.relu(linear(t, layer + ".linear1", x)))
+        x = layer_norm(t, layer + ".norm3", x + y)
+    return classes_and_masks(t, layer_norm(t, at + "transformer.decoder.norm", x), features)

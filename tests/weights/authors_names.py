@@ -304,6 +304,89 @@ def mask2former(
     return shapes
 
 
+def maskformer(
+    channels: Sequence[int],
+    dim: int = 256,
+    classes: int = 150,
+    queries: int = 100,
+    layers: int = 6,
+    feedforward: int = 2048,
+    pyramid: int = 256,
+    masks: int = 256,
+) -> Shapes:
+    """All of MaskFormer but the backbone, whose widths are ``channels``, fine to coarse."""
+    shapes: Shapes = {"criterion.empty_weight": (classes + 1,)}
+    for n, width in enumerate(channels[:3], start=1):
+        shapes |= listed(
+            """
+            sem_seg_head.pixel_decoder.adapter_{n}.weight P W 1 1
+            sem_seg_head.pixel_decoder.adapter_{n}.norm.weight P
+            sem_seg_head.pixel_decoder.adapter_{n}.norm.bias P
+            sem_seg_head.pixel_decoder.layer_{n}.weight P P 3 3
+            sem_seg_head.pixel_decoder.layer_{n}.norm.weight P
+            sem_seg_head.pixel_decoder.layer_{n}.norm.bias P
+            """,
+            n=n,
+            P=pyramid,
+            W=width,
+        )
+    shapes |= listed(
+        """
+        sem_seg_head.pixel_decoder.layer_4.weight P W 3 3
+        sem_seg_head.pixel_decoder.layer_4.norm.weight P
+        sem_seg_head.pixel_decoder.layer_4.norm.bias P
+        sem_seg_head.pixel_decoder.mask_features.weight M P 3 3
+        sem_seg_head.pixel_decoder.mask_features.bias M
+        sem_seg_head.predictor.query_embed.weight Q D
+        sem_seg_head.predictor.input_proj.weight D W 1 1
+        sem_seg_head.predictor.input_proj.bias D
+        sem_seg_head.predictor.transformer.decoder.norm.weight D
+        sem_seg_head.predictor.transformer.decoder.norm.bias D
+        sem_seg_head.predictor.class_embed.weight K D
+        sem_seg_head.predictor.class_embed.bias K
+        sem_seg_head.predictor.mask_embed.layers.0.weight D D
+        sem_seg_head.predictor.mask_embed.layers.0.bias D
+        sem_seg_head.predictor.mask_embed.layers.1.weight D D
+        sem_seg_head.predictor.mask_embed.layers.1.bias D
+        sem_seg_head.predictor.mask_embed.layers.2.weight M D
+        sem_seg_head.predictor.mask_embed.layers.2.bias M
+        """,
+        D=dim,
+        P=pyramid,
+        M=masks,
+        W=channels[3],
+        Q=queries,
+        K=classes + 1,
+    )
+    for i in range(layers):
+        shapes |= listed(
+            """
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.self_attn.in_proj_weight 3*D D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.self_attn.in_proj_bias 3*D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.self_attn.out_proj.weight D D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.self_attn.out_proj.bias D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.multihead_attn.in_proj_weight 3*D D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.multihead_attn.in_proj_bias 3*D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.multihead_attn.out_proj.weight D D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.multihead_attn.out_proj.bias D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.linear1.weight F D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.linear1.bias F
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.linear2.weight D F
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.linear2.bias D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.norm1.weight D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.norm1.bias D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.norm2.weight D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.norm2.bias D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.norm3.weight D
+            sem_seg_head.predictor.transformer.decoder.layers.{i}.norm3.bias D
+            """,  # noqa: E501
+            i=i,
+            D=dim,
+            F=feedforward,
+        )
+    return shapes
+
+
 def older(name: str) -> str:
     """The name that a tensor had before the authors renamed their modules."""
     name = name.replace("sem_seg_head.pixel_decoder.", "sem_seg_head.")

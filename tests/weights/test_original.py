@@ -132,7 +132,7 @@ def test_a_file_of_nobody_we_know_is_refused(tmp_path):
     assert told.startswith(f"{path}: ")
     assert "layer.weight" in told
     assert "NVlabs SegFormer (.pth)" in told
-    assert "Mask2Former of detectron2 (.pkl)" in told
+    assert "Mask2Former of detectron2 (.pkl), MaskFormer of detectron2 (.pkl)" in told
 
 
 @pytest.mark.parametrize(

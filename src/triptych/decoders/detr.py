@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from triptych.decoders.pixel import PixelFeatures
 from triptych.decoders.query import MaskHead
 from triptych.keymap import Rename, under
-from triptych.nn.attention import Attention
+from triptych.nn.attention import PACKED_ATTENTION_RULES, Attention
 from triptych.nn.position import sine_position
 from triptych.prediction import Prediction
 
@@ -147,3 +147,24 @@ DETR_DECODER_RULES = (
 )
 """Names in files that transformers wrote, below ``model.transformer_module.``; the two heads
 stand elsewhere in them."""
+
+DETR_DECODER_ORIGINAL_RULES = (
+    Rename("input_proj.{p}", "project.{p}"),
+    Rename("query_embed.weight", "query_position.weight"),
+    *under(
+        (
+            *under(PACKED_ATTENTION_RULES, "self_attn.", "self_attention."),
+            *under(PACKED_ATTENTION_RULES, "multihead_attn.", "cross_attention."),
+            *(
+                Rename(f"{part}.{{p}}", f"{part}.{{p}}")
+                for part in ("norm1", "norm2", "linear1", "linear2", "norm3")
+            ),
+        ),
+        "transformer.decoder.layers.{i}.",
+        "layers.{i}.",
+    ),
+    Rename("transformer.decoder.norm.{p}", "norm.{p}"),
+    Rename("class_embed.{p}", "head.classes.{p}"),
+    *(Rename(f"mask_embed.layers.{n}.{{p}}", f"head.embedding.{2 * n}.{{p}}") for n in range(3)),
+)
+"""Names in the authors' files (detectron2), below ``sem_seg_head.predictor.``."""

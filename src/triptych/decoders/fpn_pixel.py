@@ -63,3 +63,17 @@ FPN_PIXEL_RULES = (
     Rename("mask_projection.{p}", "mask_features.{p}"),
 )
 """Names in files that transformers wrote, below ``model.pixel_level_module.decoder.``."""
+
+FPN_PIXEL_ORIGINAL_RULES = (
+    Rename("layer_4.weight", "stem.0.weight"),
+    Rename("layer_4.norm.{p}", "stem.1.{p}"),
+    # Numbered from the finest map; ours from the coarsest.
+    *(
+        Rename(f"{theirs}_{3 - i}.{p}", f"steps.{i}.{ours}.{q}")
+        for i in range(3)
+        for theirs, ours in (("adapter", "lateral"), ("layer", "smooth"))
+        for p, q in (("weight", "0.weight"), ("norm.{p}", "1.{p}"))
+    ),
+    Rename("mask_features.{p}", "mask_features.{p}"),
+)
+"""Names in the authors' files (detectron2), below ``sem_seg_head.pixel_decoder.``."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from triptych.decoders.anchors import Anchors
 from triptych.decoders.pixel import PixelFeatures
 from triptych.keymap import Rename, Stack, under
-from triptych.nn.attention import Attention
+from triptych.nn.attention import PACKED_ATTENTION_RULES, Attention
 from triptych.nn.position import sine_position
 from triptych.prediction import Prediction
 
@@ -230,24 +230,21 @@ QUERY_DECODER_ORIGINAL_RULES = (
     Rename("static_query.weight", "query_content.weight"),
     Rename("query_embed.weight", "query_position.weight"),
     Rename("level_embed.weight", "level.weight"),
-    *(
-        rule
-        for ours, attention, norm in (
-            ("cross_attention", "multihead_attn", "norm1"),
-            ("self_attention", "self_attn", "norm2"),
-        )
-        for rule in under(
-            (
-                Stack(
-                    f"{attention}.in_proj_{{p}}",
-                    tuple(f"{ours}.{part}.{{p}}" for part in ("query", "key", "value")),
-                ),
-                Rename(f"{attention}.out_proj.{{p}}", f"{ours}.out.{{p}}"),
-                Rename("norm.{p}", f"{norm}.{{p}}"),
-            ),
-            f"transformer_{ours}_layers.{{i}}.",
-            "layers.{i}.",
-        )
+    *under(
+        (
+            *under(PACKED_ATTENTION_RULES, "multihead_attn.", "cross_attention."),
+            Rename("norm.{p}", "norm1.{p}"),
+        ),
+        "transformer_cross_attention_layers.{i}.",
+        "layers.{i}.",
+    ),
+    *under(
+        (
+            *under(PACKED_ATTENTION_RULES, "self_attn.", "self_attention."),
+            Rename("norm.{p}", "norm2.{p}"),
+        ),
+        "transformer_self_attention_layers.{i}.",
+        "layers.{i}.",
     ),
     *under(
         (

@@ -22,6 +22,12 @@ from triptych.options import Options
 BACKBONE_RULES = under((*SWIN_ORIGINAL_RULES, *DETECTRON2_RESNET_RULES), "backbone.", "backbone.")
 """Names of a backbone's tensors, and ours."""
 
+PREDICTOR = "sem_seg_head.predictor."
+"""Before the names of the query decoder's tensors."""
+PIXEL = ("sem_seg_head.pixel_decoder.", "sem_seg_head.")
+"""Before those of the pixel decoder's; the second in files of the time before it was a module of
+its own."""
+
 _EDGES = {
     8: (1024, 2048),  # Cityscapes, things only
     19: (1024, 2048),  # Cityscapes
@@ -34,6 +40,11 @@ _EDGES = {
 """Shortest edge and limit of the longest in tests, by the number of classes."""
 _COCO_EDGES = (800, 1333)
 _WIDE_ADE_EDGES = (640, 2560)
+
+
+def pixel_decoder(shapes: Shapes) -> str:
+    """Which of :data:`PIXEL` a checkpoint has."""
+    return next((at for at in PIXEL if f"{at}mask_features.weight" in shapes), PIXEL[0])
 
 
 def backbone(shapes: Shapes) -> dict[str, Any]:

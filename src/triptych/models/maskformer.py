@@ -21,6 +21,7 @@ from triptych.decoders.fpn_pixel import FPN_PIXEL_RULES, PlainFPNPixelDecoder
 from triptych.errors import TriptychError
 from triptych.keymap import Drop, Rename, under
 from triptych.models.family import Family, Published, label_count, unused_weights
+from triptych.models.maskformer_original import MASKFORMER_ORIGINAL
 from triptych.options import Options, with_defaults, without_defaults
 from triptych.prediction import Prediction
 
@@ -208,4 +209,5 @@ FAMILY = Family(
         },
         unused=unused_tensors,
     ),
+    original=MASKFORMER_ORIGINAL,
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from triptych.keymap import Rename, Stack
+
 
 class Attention(nn.Module):
     """Multi-head attention whose keys and values come from separate inputs.
@@ -50,3 +52,10 @@ class Attention(nn.Module):
 
     def _split(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+PACKED_ATTENTION_RULES = (
+    Stack("in_proj_{p}", tuple(f"{part}.{{p}}" for part in ("query", "key", "value"))),
+    Rename("out_proj.{p}", "out.{p}"),
+)
+"""Names of PyTorch's ``nn.MultiheadAttention``, which has one matrix for the three."""
