@@ -110,7 +110,7 @@ NETWORKS = {
     "maskformer, Swin": maskformer,
     "maskformer, ResNet": lambda: maskformer(resnet()),
 }
-PROCESSORS = {
+PROCESSORS: dict[str, Any] = {
     "segformer": (SegformerImageProcessorPil, {"size": {"height": 64, "width": 90}}),
     "mask2former": (
         Mask2FormerImageProcessorPil,
@@ -141,13 +141,14 @@ def saved(name: str, folder: Path) -> tuple[nn.Module, Any]:
     model = NETWORKS[name]().eval()
     randomise(model)
     kind, settings = PROCESSORS[name.partition(",")[0]]
-    processor = kind(**settings)  # type: ignore[operator]
+    processor = kind(**settings)
     model.save_pretrained(folder)  # type: ignore[operator]
     processor.save_pretrained(folder)
     return model, processor
 
 
 def compare(close, segmenter: Segmenter, model: nn.Module, processor: Any) -> None:
+    """Pictures of odd sizes go through both, from the file to the logits."""
     for size in [(50, 77), (120, 64), (33, 33)]:
         image = picture(*size)
         masks, classes = answers(model, processor, image)
@@ -171,7 +172,8 @@ def test_there_and_back(name, close, tmp_path):
     compare(close, ours, model, processor)
 
     ours.save(tmp_path / "back", format="transformers")
-    theirs, told = type(model).from_pretrained(tmp_path / "back", output_loading_info=True)
+    kind: Any = type(model)
+    theirs, told = kind.from_pretrained(tmp_path / "back", output_loading_info=True)
     assert not any(told.values()), told
 
     again = type(processor).from_pretrained(tmp_path / "back")
