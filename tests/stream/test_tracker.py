@@ -9,73 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.stream.oracle import ClearMot
-from tests.stream.rendered import FPS, SIZE, Thing, Wall, World, instances
+from tests.stream.rendered import SIZE, Thing, World, instances
+from tests.stream.tracked import SIMPLE, Run, car, crossings, street
 
 from triptych.errors import TriptychError
 from triptych.readouts.instance import Instance
-from triptych.stream.counting import Counts, Tally
-from triptych.stream.layout import Layout, Line
 from triptych.stream.track import State, Tracking
 from triptych.stream.tracker import Tracker
-
-MIDDLE = Layout(lines=(Line("middle", (0.5, 0.0), (0.5, 1.0)),))
-
-
-class Run:
-    """A world, tracked and counted from beginning to end."""
-
-    def __init__(
-        self,
-        world: World,
-        seconds: float,
-        *,
-        fps: float = FPS,
-        misses: float = 0.0,
-        wobble: int = 0,
-    ) -> None:
-        tracker, tally = Tracker(), Tally(["car", "person"], MIDDLE)
-        self.mot, self.ids = ClearMot(), set[int]()
-        random = np.random.default_rng(0)
-        for index in range(round(seconds * fps)):
-            moment = index / fps
-            seen = instances(world, moment, random, misses, wobble)
-            tracks = tracker.update(seen, moment, world.size)
-            tally.update(tracks, tracker.gone, world.size)
-            shown = {t.id: seen[t.instance].mask.numpy() for t in tracks if t.instance is not None}
-            self.ids |= shown.keys()
-            self.mot.add(world.truth(moment), shown)
-        self.tracks = tracks
-        self.counts: Counts = tally.counts(tracks, {})
-
-    @property
-    def crossings(self) -> tuple[dict[str, int], dict[str, int]]:
-        line = self.counts.lines["middle"]
-        return dict(line.forward), dict(line.backward)
-
-
-def car(number: int, x: float, vx: float, y: float = 20, width: int = 14) -> Thing:
-    return Thing(number, "car", (x, y), (vx, 0), (width, 8))
-
-
-SIMPLE = {
-    "three that pass": World(
-        (
-            car(1, -8, 30, y=10),
-            Thing(2, "person", (104, 24), (-20, 0), (5, 10)),
-            car(3, -8, 40, y=40),
-        )
-    ),
-    "two that meet": World((car(1, -8, 30), car(2, 104, -30, y=22))),
-    "two of a kind that meet": World((car(1, -8, 30), car(2, 104, -30))),
-    "two that meet at different speeds": World((car(1, -8, 30), car(2, 104, -15))),
-    "one overtakes the other": World((car(1, -8, 15), car(2, -30, 30))),
-    "behind a wall": World((car(1, -8, 30),), (Wall((38, 0, 58, 48)),)),
-    "behind a wide wall": World((car(1, -8, 30),), (Wall((30, 0, 70, 48)),)),
-    "two behind a wall": World((car(1, -8, 30), car(2, 104, -30, 22)), (Wall((38, 0, 58, 48)),)),
-    "further than its length each frame": World((car(1, -8, 120, width=10),)),
-    "far further than its width each frame": World((car(1, -8, 60, width=4),)),
-    "nothing": World(()),
-}
 
 
 @pytest.mark.parametrize("name", SIMPLE)
@@ -89,46 +29,14 @@ def test_simple_streams_are_tracked_and_counted_exactly(name: str) -> None:
     counts = run.counts
     assert counts.entered == counts.left == {"car": wanted["car"], "person": wanted["person"]}
     assert counts.now == {"car": 0, "person": 0}
-    # From a to b is downwards: to the right of who walks so is the left of the picture.
-    forward = Counter(t.name for t in world.things if t.velocity[0] < 0)
-    backward = Counter(t.name for t in world.things if t.velocity[0] > 0)
-    assert run.crossings == tuple({n: c[n] for n in ("car", "person")} for c in (forward, backward))
-
-
-def street(seed: int, things: int = 24) -> World:
-    """Cars and people on five rows, both ways, some faster than others."""
-    random = np.random.default_rng(seed)
-    found = []
-    for number in range(1, things + 1):
-        way = random.choice([-1, 1])
-        speed, row, born = (
-            random.uniform(15, 45),
-            random.choice([8, 16, 24, 32, 40]),
-            14 * (random.random()),
-        )
-        is_car = random.random() < 0.5
-        size = (int(random.integers(10, 18)), 8) if is_car else (int(random.integers(4, 7)), 10)
-        start = -size[0] if way > 0 else SIZE[1] + size[0]
-        found.append(
-            Thing(
-                number,
-                "car" if is_car else "person",
-                (start - way * speed * born, row),
-                (way * speed, 0),
-                size,
-                born,
-            )
-        )
-    return World(tuple(found))
+    assert run.crossings == crossings(world)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_crowded_street_is_counted_exactly(seed: int) -> None:
     world = street(seed)
     run = Run(world, 22)
-    for way, counted in zip((-1, 1), run.crossings, strict=True):
-        wanted = Counter(t.name for t in world.things if t.velocity[0] * way > 0)
-        assert counted == {name: wanted[name] for name in ("car", "person")}
+    assert run.crossings == crossings(world)
     assert run.mot.mota > 0.99
     assert run.mot.switches <= 12
     found = sum(run.counts.entered.values())
