@@ -158,7 +158,7 @@ class TestAccess:
     def test_an_unknown_model_with_ones_like_it(self, hub):
         text = refusal("facebook/mask2former-swin-tiny-ade-panoptic")
         assert text.startswith(
-            "no model 'facebook/mask2former-swin-tiny-ade-panoptic' in the cache"
+            "no model 'facebook/mask2former-swin-tiny-ade-panoptic': it is no folder"
         )
         assert "did you mean facebook/mask2former-swin-" in text
         assert "did you mean" not in refusal("somebody/something")
@@ -185,7 +185,9 @@ class TestWithoutTheHub:
 
     def test_what_was_not_fetched(self, hub, monkeypatch, tmp_path):
         hub.add(NAME, PLAIN)
-        start = f"no model 'owner/model' in the cache ({tmp_path}/cache), and "
+        start = (
+            f"no model 'owner/model': it is no folder, not in the cache ({tmp_path}/cache), and "
+        )
         assert (
             refusal(NAME, offline=True) == f"{start}offline mode is on (HF_HUB_OFFLINE=0 ends it)"
         )

@@ -176,7 +176,8 @@ class _Repository:
         if not obstacle:
             return TriptychError(f"{self.name}: has no {file}, so there is nothing to load")
         if not file:
-            return TriptychError(f"no model {self.name!r} in the cache ({cache}), and {obstacle}")
+            where = f"it is no folder, not in the cache ({cache})"
+            return TriptychError(f"no model {self.name!r}: {where}, and {obstacle}")
         return TriptychError(f"{self.name}: the cache ({cache}) lacks {file}, and {obstacle}")
 
     def _shards(self, index: Path) -> list[str]:
