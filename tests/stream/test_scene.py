@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 from tests.stream.rendered import ExactNetwork, Thing, World
@@ -9,6 +11,7 @@ from tests.stream.rendered import ExactNetwork, Thing, World
 from triptych.errors import TriptychError
 from triptych.masks import MaskSet
 from triptych.results import Readings
+from triptych.stream.cuts import glance, is_cut
 from triptych.stream.frames import Frame
 from triptych.stream.layout import Layout, Line, Zone
 from triptych.stream.result import Result
@@ -159,3 +162,28 @@ def test_history_is_on_the_clock_of_the_recording() -> None:
     events = sum((bucket.events for bucket in buckets[1:]), buckets[0].events.copy())
     assert events["line.middle.backward.car"] == 1
     assert events["entered.person"] == 2
+
+
+def test_after_a_cut_everything_is_new() -> None:
+    cut = scene()
+    run(cut, [Readings()] * 6)
+    before = cut.latest
+    assert before is not None
+    bright = dataclasses.replace(FRAMES[6], pixels=FRAMES[6].pixels + 100)  # another shot
+    after = cut.observe(bright, MASKS[6], Readings(), {})
+    ids = [{track.id for track in result.tracks} for result in (before, after)]
+    assert len(ids[0]) == len(ids[1]) == 3
+    assert ids[0].isdisjoint(ids[1])
+    assert after.counts.left == before.counts.entered
+    again = cut.reread(Readings())
+    assert again is not None
+    assert {track.id for track in again.tracks} == ids[1]
+
+
+def test_only_a_cut_changes_the_whole_picture() -> None:
+    random = np.random.default_rng(0)
+    street = random.integers(0, 200, (30, 50, 3), dtype=np.uint8)
+    assert not is_cut(glance(street), glance(street + 40))  # the sun comes out
+    assert is_cut(glance(street), glance(255 - street // 2))
+    larger = street.repeat(3, 0).repeat(2, 1)
+    assert not is_cut(glance(street), glance(larger))

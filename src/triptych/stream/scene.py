@@ -7,12 +7,15 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from triptych.masks import MaskSet
 from triptych.readouts.instance import Instances
 from triptych.readouts.panoptic import PanopticMap
 from triptych.readouts.semantic import SemanticMap
 from triptych.results import Readings
 from triptych.stream.counting import Counts, Tally
+from triptych.stream.cuts import glance, is_cut
 from triptych.stream.frames import Frame
 from triptych.stream.history import History, Sample
 from triptych.stream.layout import Layout
@@ -52,6 +55,8 @@ class Scene:
         self._tracker = Tracker(tracking)
         self._tally = Tally(countable, layout)
         self._before = copy.copy(self._tracker), self._tally.copy()
+        self._glance: np.ndarray | None = None  # at the newest frame
+        self._cut = False  # whether that frame began a new shot
 
     @property
     def layout(self) -> Layout:
@@ -78,6 +83,9 @@ class Scene:
             TriptychError: the masks cannot be read; the scene is as it was.
         """
         read = _Reading.of(masks, readings)
+        seen = glance(frame.pixels)
+        self._cut = self._glance is not None and is_cut(self._glance, seen)
+        self._glance = seen
         self._before = copy.copy(self._tracker), self._tally.copy()
         return self._advance(frame, masks, readings, read, timings)
 
@@ -106,7 +114,7 @@ class Scene:
         timings: Mapping[str, float],
     ) -> Result:
         started = time.perf_counter()
-        tracks = self._tracker.update(read.instances, frame.moment, frame.size)
+        tracks = self._tracker.update(read.instances, frame.moment, frame.size, cut=self._cut)
         events = self._tally.update(tracks, self._tracker.gone, frame.size)
         counts = self._tally.counts(tracks, read.share)
         self.latest = Result(

@@ -64,7 +64,12 @@ class Tracker:
         self._next_id = 1
 
     def update(
-        self, instances: Sequence[Instance], moment: float, size: tuple[int, int]
+        self,
+        instances: Sequence[Instance],
+        moment: float,
+        size: tuple[int, int],
+        *,
+        cut: bool = False,
     ) -> tuple[Track, ...]:
         """Go on to the next frame.
 
@@ -72,11 +77,16 @@ class Tracker:
             instances: what is seen in it.
             moment: its time in seconds; not before that of the frame before.
             size: its ``(H, W)``. If it changes, tracks are scaled along.
+            cut: nothing in it is what it was before; all tracks end.
 
         Returns:
             :attr:`tracks`.
         """
+        gone: list[Track] = []
         before = [self._moved(track, moment) for track in self._scaled(size)]
+        if cut:
+            gone = [track for track in before if track.state is not State.NEW]
+            before = []
         sights = [Sight.of(place, instance) for place, instance in enumerate(instances)]
         matched = _assign(before, sights, self._overlap)
         rest = [track for track in before if track.id not in matched]
@@ -86,7 +96,6 @@ class Tracker:
         taken = {sight.place for sight in matched.values()}
 
         after: list[Track] = []
-        gone: list[Track] = []
         for track in before:
             if track.id in matched:
                 after.append(self._seen(track, matched[track.id], moment, size))
