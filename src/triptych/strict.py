@@ -213,8 +213,8 @@ def _convert_union(
         try:
             return _convert(value, kind, key, document)
         except TriptychError:
-            if len(choices) == 1 and isinstance(value, Mapping):
-                raise  # an optional section: its own message is the better one
+            if is_dataclass(kind) and isinstance(value, Mapping):
+                raise  # a section: its own message is the better one
     raise TriptychError(
         f"{document.place(key)}: {'.'.join(key)} must be {describe(hint)}, not {value!r}"
     )

@@ -114,6 +114,9 @@ class Data:
 
     def run(self) -> int:
         """Do it."""
+        import warnings
+
+        warnings.filterwarnings("ignore", module="PIL")  # damaged files are told of by name
         return self.what.run()
 
 

@@ -239,7 +239,10 @@ class TestTwice:
 class TestNumbers:
     def test_numbers_of_no_class(self, tmp_path):
         file = disk.plain(tmp_path, "classes: [{name: road}]\nvoid: [255]\n", names=("a",))
-        only(file, r"^unknown id: labels .*a\.png hold 1 \(96 pixels\): neither a class nor void$")
+        only(
+            file,
+            r"^unknown id: labels .*a\.png hold 1 \(96 pixels\): neither a class nor void; mend",
+        )
         with pytest.raises(TriptychError, match="neither a class nor void"):
             open_set(file)[0]
 

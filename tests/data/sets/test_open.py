@@ -108,7 +108,7 @@ class TestCocoInstances:
         file = tmp_path / "mine.yaml"
         file.write_text(
             "layout: coco-instances\nimages: val/images\nannotations: val/instances.json\n"
-            "classes: [{name: car}]\nrest: other\n"
+            "classes: [car]\nrest: other\n"
         )
         example = open_set(file)[1]
         assert disk.segments(example) == [
@@ -325,7 +325,7 @@ class TestFolders:
             open_set(disk.plain(tmp_path), "val")
 
     def test_reduce_zero_label_says_that_0_is_void(self, tmp_path):
-        file = disk.plain(tmp_path, "classes: [{name: road}]\nreduce_zero_label: true\n")
+        file = disk.plain(tmp_path, "classes: [road]\nreduce_zero_label: true\n")
         np.testing.assert_array_equal(open_set(file)[0].semantic, disk.halves(UNKNOWN, 0))
 
     def test_numbers_may_be_given(self, tmp_path):
@@ -376,6 +376,8 @@ class TestDescriptions:
             ("layout: camvid\nrot: x", r"line 2: unknown key 'rot' .*did you mean 'root'"),
             ("layout: folders\nimages: x\nlabels: y", r"needs the key 'classes'"),
             ("layout: camvid\nroot: x", r"root: .*x holds no CamVid; expected \{train,val,test\}"),
+            ("layout: camvid\nclasses: [{nam: car}]", r"line 2: unknown key 'nam' .*'name'"),
+            ("layout: camvid\nclasses: [3]", r"line 2: classes must be a mapping or text, not 3"),
             ("layout: voc\nrest: x", r"line 2: rest: list the other classes"),
             (
                 "layout: folders\nimages: x\nlabels: y\nclasses: [{name: a}, {name: b, id: 1}]",

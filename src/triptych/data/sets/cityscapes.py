@@ -17,7 +17,7 @@ from triptych.data.sets.maps import Item, MapSet, pictures
 from triptych.data.sets.schema import Own, Schema
 from triptych.weights.labels import data_set_classes
 
-SPLITS = ("train", "val", "test", "train_extra")
+SPLITS = ("train", "val", "test")
 
 NUMBERS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """Number on disk of each class, in the order of the benchmark's train ids."""

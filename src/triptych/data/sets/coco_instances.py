@@ -171,7 +171,7 @@ class Described(InSplits):
     """Folder that the file names start from."""
     annotations: str
     """The JSON file."""
-    classes: tuple[Entry, ...] = ()
+    classes: tuple[Entry | str, ...] = ()
     """A class table of one's own, made of the categories of the file."""
     rest: str | None = None
     """Name of a stuff class for what is none of ``classes``, pixels of no object included."""

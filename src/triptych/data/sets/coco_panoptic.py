@@ -209,7 +209,7 @@ class Described(InSplits):
     """Folder of the PNGs whose colours are segment ids."""
     annotations: str
     """The JSON file."""
-    classes: tuple[Entry, ...] = ()
+    classes: tuple[Entry | str, ...] = ()
     """A class table of one's own, made of the categories of the file."""
     rest: str | None = None
     """Name of a stuff class for segments of none of ``classes``."""

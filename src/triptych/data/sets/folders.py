@@ -23,7 +23,7 @@ NAME = "folders"
 
 @dataclass(frozen=True)
 class Numbered:
-    """A class and its number in the label maps."""
+    """A class and its number in the label maps; a name alone is short for one."""
 
     name: str
     """What the class is called."""
@@ -48,7 +48,7 @@ class Folders(InSplits):
     """Folder of images."""
     labels: str
     """Folder of PNGs of class numbers, called like their images."""
-    classes: tuple[Numbered, ...]
+    classes: tuple[Numbered | str, ...]
     """The classes."""
     void: tuple[int, ...] = ()
     """Numbers of pixels whose class is unknown. None by default, not even 255."""
@@ -64,13 +64,14 @@ class Folders(InSplits):
 
     def schema(self) -> Schema:
         """What the numbers mean."""
-        given = [entry.id for entry in self.classes if entry.id is not None]
-        if given and len(given) < len(self.classes):
+        listed = [Numbered(one) if isinstance(one, str) else one for one in self.classes]
+        given = [entry.id for entry in listed if entry.id is not None]
+        if given and len(given) < len(listed):
             raise TriptychError("classes: give an id to each class, or to none")
         if given and self.reduce_zero_label:
             raise TriptychError("reduce_zero_label: the classes have ids; remove one of the two")
         first = int(self.reduce_zero_label)
-        numbers = given or list(range(first, first + len(self.classes)))
+        numbers = given or list(range(first, first + len(listed)))
         void = frozenset(self.void) | ({0} if self.reduce_zero_label else set())
         for key, values in (("classes", numbers), ("void", list(self.void))):
             for number in values:
@@ -78,7 +79,7 @@ class Folders(InSplits):
                     raise TriptychError(f"{key}: {number} is no number of a label map (0 to 65535)")
                 if values.count(number) > 1:
                     raise TriptychError(f"{key}: the number {number} stands twice")
-        entries: list[Mapping[str, Any]] = [vars(entry) for entry in self.classes]
+        entries: list[Mapping[str, Any]] = [vars(entry) for entry in listed]
         ids = {number: class_id for class_id, number in enumerate(numbers)}
         return Schema(Classes.from_list(entries), ids, void)
 

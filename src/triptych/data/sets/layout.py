@@ -57,7 +57,7 @@ class AsPacked(Description):
 
     root: str = "."
     """The folder that is unpacked."""
-    classes: tuple[Entry, ...] = ()
+    classes: tuple[Entry | str, ...] = ()
     """A class table of one's own, made of the classes of the data."""
     rest: str | None = None
     """Name of a stuff class for what is labelled as none of ``classes``."""

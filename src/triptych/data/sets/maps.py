@@ -113,7 +113,8 @@ def _strange_numbers(path: Path, numbers: NDArray[np.integer]) -> str:
         for value, count in zip(values[:5].tolist(), counts[:5].tolist(), strict=True)
     )
     more = f" and {len(values) - 5} more" if len(values) > 5 else ""
-    return f"labels {path} hold {listed}{more}: neither a class nor void"
+    numbers_told = f"labels {path} hold {listed}{more}"
+    return f"{numbers_told}: neither a class nor void; mend the labels or the schema"
 
 
 def partition(

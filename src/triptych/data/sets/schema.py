@@ -123,11 +123,7 @@ def _is_thing(entry: Entry, sources: Sequence[bool]) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """One class of a user's own class table.
-
-    Raises:
-        TriptychError: the name is empty.
-    """
+    """One class of a user's own class table; a name alone is short for one."""
 
     name: str
     """What the class is called."""
@@ -149,13 +145,13 @@ class Own:
     all that is void. Void itself stays void."""
 
 
-def own_table(classes: Iterable[Entry], rest: str | None) -> Own | None:
+def own_table(classes: Iterable[Entry | str], rest: str | None) -> Own | None:
     """What a description says about classes; None where it says nothing.
 
     Raises:
         TriptychError: ``rest`` without ``classes``.
     """
-    classes = tuple(classes)
-    if not classes and rest is not None:
+    entries = tuple(Entry(one) if isinstance(one, str) else one for one in classes)
+    if not entries and rest is not None:
         raise TriptychError("rest: list the other classes under 'classes'")
-    return Own(classes, rest) if classes else None
+    return Own(entries, rest) if entries else None
