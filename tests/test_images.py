@@ -346,11 +346,16 @@ class TestPreprocess:
         sizes=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=4),
         divisor=st.sampled_from([1, 4, 32]),
         stretch=st.booleans(),
+        pad=st.booleans(),
         shortest=st.sampled_from([None, 20]),
     )
-    def test_a_batch_holds_each_image_as_it_is_alone(self, sizes, divisor, stretch, shortest):
+    def test_a_batch_holds_each_image_as_it_is_alone(self, sizes, divisor, stretch, pad, shortest):
         preprocess = Preprocess(
-            shortest_edge=shortest, longest_edge=200, size_divisor=divisor, stretch=stretch
+            shortest_edge=shortest,
+            longest_edge=200,
+            size_divisor=divisor,
+            stretch=stretch,
+            pad=pad,
         )
         generator = torch.Generator().manual_seed(0)
         images = [
@@ -360,13 +365,16 @@ class TestPreprocess:
         batch = preprocess(images)
         count, channels, height, width = batch.pixels.shape
         assert (count, channels) == (len(images), 3)
-        assert height % divisor == width % divisor == 0
+        if pad or stretch:
+            assert height % divisor == width % divisor == 0
         for image, pixels, geometry in zip(images, batch.pixels, batch.geometries, strict=True):
             alone = preprocess([image])
             assert geometry.input_size == (height, width)
             assert geometry.image_size == tuple(image.shape[:2])
             assert geometry.valid_size == alone.geometries[0].valid_size
             assert alone.geometries[0].input_size == preprocess.input_size(geometry.image_size)
+            if not pad:
+                assert geometry.valid_size == preprocess.input_size(geometry.image_size)
             h, w = geometry.valid_size
             assert torch.equal(pixels[:, :h, :w], alone.pixels[0, :, :h, :w])
             assert not pixels[:, h:].any()
@@ -404,6 +412,7 @@ class TestPreprocess:
             ({"std": "abc"}, "std is"),
             ({"resample": "area"}, "resample is 'area'"),
             ({"stretch": 1}, "stretch is 1"),
+            ({"pad": None}, "pad is None"),
             ({"crop": 3}, "unknown setting 'crop'"),
         ],
     )

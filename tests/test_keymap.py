@@ -15,6 +15,7 @@ from triptych.keymap import (
     Drop,
     Rename,
     Stack,
+    adopt_published,
     load_published,
     to_ours,
     to_theirs,
@@ -149,6 +150,22 @@ def test_a_file_that_does_not_fit_changes_nothing(change, message):
         load_published(head, tensors, HEAD_RULES)
     assert "\n" not in str(caught.value)
     assert all(torch.equal(tensor, before[name]) for name, tensor in head.state_dict().items())
+
+
+def test_adopting_takes_the_tensors_themselves_where_nothing_changes():
+    with torch.device("meta"):
+        head = Head()
+    tensors = head_file()
+    tensors["cls.bias"] = tensors["cls.bias"].half()
+    adopt_published(head, tensors, HEAD_RULES)
+    assert head.classes.weight.data_ptr() == tensors["cls.weight"].data_ptr()
+    assert torch.equal(head.query_key.bias, torch.cat([tensors["q.bias"], tensors["k.bias"]]))
+    assert torch.equal(head.classes.bias, tensors["cls.bias"].float())
+    adopt_published(head, tensors, HEAD_RULES, torch.bfloat16)
+    assert {p.dtype for p in head.parameters()} == {torch.bfloat16}
+    tensors["cls.bias"] = torch.zeros(9)
+    with pytest.raises(TriptychError, match=r"cls.bias gives \[9\], not \[5\]"):
+        adopt_published(head, tensors, HEAD_RULES)
 
 
 def test_a_foreign_file_is_not_listed_to_the_last_key():

@@ -69,6 +69,11 @@ class TestCall:
             assert masks.geometry == alone.geometry
             assert torch.allclose(masks.mask_logits, alone.mask_logits, atol=1e-5)
 
+    def test_what_does_not_pad_is_left_alone(self):
+        segmenter = colour_segmenter(size_divisor=6, pad=False)
+        assert segmenter.preprocess.size_divisor == 6
+        assert segmenter(picture(9, 13)).geometry.input_size == (9, 13)
+
     def test_the_networks_divisor_is_respected(self):
         assert colour_segmenter(size_divisor=6).preprocess.size_divisor == 12
         assert tiny_segformer()(picture(40, 90)).geometry.input_size == (64, 128)
@@ -149,15 +154,37 @@ class TestSaveAndLoad:
             with pytest.raises(TriptychError, match=r"street: holds no config\.json"):
                 load(folder)
 
-    def test_an_unknown_name_says_what_there_is(self, monkeypatch):
-        monkeypatch.setattr(triptych.segmenter, "bundled", lambda: {"street": Path(), "b": Path()})
-        with pytest.raises(TriptychError, match=r"no model 'streat'.*bundled: street, b"):
+    def test_an_unknown_name_says_what_there_is(self, tmp_path):
+        with pytest.raises(TriptychError, match=r"no model 'streat'.*nor bundled .*street"):
             load("streat")
+        with pytest.raises(TriptychError, match="streat: there is no such folder or file"):
+            load(tmp_path / "streat")
 
-    def test_a_file_without_weights(self, tmp_path):
-        (tmp_path / "model.pth").touch()
-        with pytest.raises(TriptychError, match=r"model\.pth: is empty"):
-            load(tmp_path / "model.pth")
+    def test_a_hub_name_is_fetched(self, tmp_path, monkeypatch):
+        tiny_segformer().save(tmp_path)
+        asked = []
+
+        def fetch(name, revision, token):
+            asked.append((name, revision, token))
+            return tmp_path
+
+        monkeypatch.setattr(triptych.segmenter, "fetch", fetch)
+        assert load("owner/model", revision="v1", token="secret").name == "owner/model"
+        assert asked == [("owner/model", "v1", "secret")]
+
+    def test_a_file_is_read_with_the_config_beside_it(self, tmp_path):
+        before = tiny_segformer()
+        before.save(tmp_path)
+        (tmp_path / "model.safetensors").rename(tmp_path / "best.safetensors")
+        after = load(tmp_path / "best.safetensors")
+        image = picture(50, 70)
+        assert torch.equal(after(image).mask_logits, before(image).mask_logits)
+
+    @pytest.mark.parametrize("content", ["{}", "[]", '{"model": "yolo"}'])
+    def test_a_config_of_something_else(self, content, tmp_path):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(TriptychError, match=r"config\.json: is neither of Triptych"):
+            load(tmp_path)
 
     @pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
     def test_an_absent_device(self, device, tmp_path):

@@ -57,7 +57,6 @@ class TestConfig:
             (b"\xff\xfe\x00", "is damaged"),
             (b"[1, 2]", "is not a Triptych config"),
             (b"{}", "is not a Triptych config"),
-            (b'{"model_type": "mask2former"}', "transformers config (model_type 'mask2former')"),
         ],
     )
     def test_something_else(self, folder, content, words):
@@ -184,7 +183,7 @@ class TestMemory:
     def test_every_tensor_is_real_and_equal(self, folder, monkeypatch, tmp_path):
         before = Odd(4)
         config = dataclasses.replace(read_config(folder), arguments={"classes": 4})
-        monkeypatch.setattr("triptych.weights.folder.build", lambda family, **kw: Odd(**kw))
+        monkeypatch.setattr("triptych.weights.skeleton.build", lambda family, **kw: Odd(**kw))
         write_folder(tmp_path / "odd", config, before.state_dict())
         after, _ = read_folder(tmp_path / "odd")
         assert isinstance(after, Odd)
@@ -205,7 +204,7 @@ class TestMemory:
             seen.update({name: p.is_meta for name, p in model.named_parameters()})
             return model
 
-        monkeypatch.setattr("triptych.weights.folder.build", build)
+        monkeypatch.setattr("triptych.weights.skeleton.build", build)
         state = torch.random.get_rng_state()
         read_folder(folder)
         assert all(seen.values())

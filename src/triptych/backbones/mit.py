@@ -122,6 +122,9 @@ class MiT(nn.Module):
         drop_path: drop path rate of the last block.
         eps: of the norms before, between and after blocks; the authors' code has 1e-6 (1e-5 in
             patch embeddings and reductions), transformers has 1e-5 everywhere.
+
+    Raises:
+        TriptychError: a width is no multiple of its heads.
     """
 
     def __init__(
@@ -138,6 +141,8 @@ class MiT(nn.Module):
         eps: float = 1e-6,
     ) -> None:
         super().__init__()
+        if any(dim % count for dim, count in zip(channels, heads, strict=True)):
+            raise TriptychError(f"channels {list(channels)} do not divide by heads {list(heads)}")
         self.channels = tuple(channels)
         rates = drop_path_rates(drop_path, depths)
         self.stages = nn.ModuleList()

@@ -183,5 +183,5 @@ def _triple(config: Options, name: str, default: tuple[float, ...]) -> tuple[flo
 
 def _scaled(numbers: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
     # Rounded, so that 1/255 as files spell it leaves the numbers as they are.
-    red, green, blue = (round(number * factor, 9) for number in numbers)
+    red, green, blue = (round(number * factor, 12) for number in numbers)
     return red, green, blue
