@@ -113,6 +113,20 @@ def test_a_recording_in_real_time_keeps_its_pace() -> None:
     assert source.status.frames == 4
 
 
+def test_a_recording_with_few_frames_is_not_stalled() -> None:
+    pictures = [picture(0, 0.0), picture(1, 0.4)]
+    source = Source(
+        lambda: live(*pictures), name="file", mode=Mode.REALTIME, patience=Patience(stall=0.05)
+    )
+    with source:
+        eventually(lambda: source.status.frames == 1)
+        phases = set()
+        while source.status.frames == 1:
+            phases.add(source.status.phase)
+            time.sleep(0.02)
+    assert phases <= {Phase.RUNNING, Phase.ENDED}
+
+
 def test_a_leap_in_the_clock_of_a_recording_is_not_waited_for() -> None:
     pictures = [picture(0, 0.0), picture(1, 3600.0), picture(2, 3600.02)]
     source = Source(lambda: live(*pictures), name="file", mode=Mode.REALTIME)

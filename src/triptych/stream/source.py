@@ -52,7 +52,7 @@ class Patience:
     """Seconds that a source takes for things."""
 
     stall: float = 2.0
-    """A source counts as stalled after so long without a picture."""
+    """A live source counts as stalled after so long without a picture."""
     damage: float = 10.0
     """It is connected anew after so long of nothing but damaged pictures."""
     wait: float = 0.5
@@ -160,7 +160,7 @@ class Source:
             quiet = time.monotonic() - self._newest
             if self._paused and phase is Phase.RUNNING:
                 phase = Phase.PAUSED
-            elif phase is Phase.RUNNING and quiet > self._patience.stall and self._live:
+            elif self.mode is Mode.LIVE and phase is Phase.RUNNING and quiet > self._patience.stall:
                 phase, since = Phase.STALLED, self._newest + self._patience.stall
                 message = f"no picture for {quiet:.0f} s"
             return SourceStatus(
@@ -172,10 +172,6 @@ class Source:
                 dict(self._dropped),
                 self._connections,
             )
-
-    @property
-    def _live(self) -> bool:
-        return self.mode is not Mode.LOSSLESS
 
     @property
     def paused(self) -> bool:
@@ -318,7 +314,7 @@ class Source:
         with self._changed:
             if picture.media_time is not None:
                 self._stand_still_while_paused()
-                if self._live:
+                if self.mode is not Mode.LOSSLESS:
                     self._keep_pace(picture.media_time)
             if self.mode is Mode.LOSSLESS:
                 self._changed.wait_for(lambda: self._waiting is None or self._closing)
