@@ -15,11 +15,16 @@ from triptych.cli import one_line
 class Convert:
     """Write a checkpoint in another format, and check that it loads with the same weights."""
 
-    source: Annotated[str, tyro.conf.Positional]
+    source: Annotated[
+        str,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="SOURCE"),
+    ]
     """What to read: a folder; a name on the Hugging Face hub; a bundled checkpoint; or a file of
-    a network's authors, such as NVlabs' SegFormer (.pth) and Mask2Former's model zoo (.pkl)."""
+    a network's authors: NVlabs' SegFormer (.pth), or the model zoos of MaskFormer and Mask2Former
+    (.pkl)."""
 
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """Folder to write. It appears once it is complete."""
 
     to: Literal["triptych", "transformers"] = "triptych"
