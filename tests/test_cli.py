@@ -85,7 +85,7 @@ class TestStart:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            ([], "Expected one of {demo, predict, train, models}; see triptych --help"),
+            ([], "Expected one of {demo, predict, "),
             (["predikt", "x"], "Unrecognized options: predikt, x"),
             (["predict", "x", "--modle", "y"], "--modle, y (perhaps you meant --model)"),
             (["predict", "x", "--top", "many"], "--top"),
