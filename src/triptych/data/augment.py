@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from triptych.data.scene import Pixels, Scene
-from triptych.data.targets import IGNORE
 from triptych.errors import TriptychError
+from triptych.metrics.truth import IGNORE
 
 CROP_ATTEMPTS = 4
 MAXIMAL_SHARE = 0.75
@@ -79,41 +80,82 @@ class Light:
                 raise TriptychError(f"light: {name} {value} is out of range; 0 switches it off")
 
 
+@dataclass(frozen=True)
+class Window:
+    """Where a view looks: a box of the source, resized to a place in the crop, perhaps mirrored."""
+
+    crop: tuple[int, int]
+    """Height and width of the result."""
+    box: tuple[float, float, float, float]
+    """Left, top, right and bottom in the source."""
+    size: tuple[int, int]
+    """Height and width to which the box is resized."""
+    place: tuple[int, int]
+    """Row and column of the crop where its corner lies."""
+    mirror: bool
+
+    def look(
+        self, plane: NDArray[Any], how: Image.Resampling, fill: int | tuple[int, int, int]
+    ) -> NDArray[Any]:
+        """What is seen of one plane ``(H, W)`` of uint8 or int32, or of RGB ``(H, W, 3)``.
+
+        Args:
+            plane: any that lies over the source.
+            how: nearest for labels.
+            fill: what lies beyond the source.
+        """
+        rows, columns = self.size
+        seen = Image.fromarray(plane).resize((columns, rows), how, box=self.box)
+        if self.mirror:
+            seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if self.size == self.crop:
+            return np.array(seen)
+        whole = Image.new(seen.mode, (self.crop[1], self.crop[0]), fill)
+        whole.paste(seen, (self.place[1], self.place[0]))
+        return np.array(whole)
+
+
+def random_window(
+    semantic: NDArray[np.integer],
+    view: View,
+    random: np.random.Generator,
+    enlarge: tuple[float, float] = (1.0, 1.0),
+) -> Window:
+    """Draw scale, place and mirroring.
+
+    Args:
+        semantic: ``(H, W)`` class ids of the source, :data:`IGNORE` where unknown.
+        view: what may be drawn.
+        random: where it is drawn from.
+        enlarge: of height and width, on top of the scale that is drawn.
+    """
+    source = semantic.shape
+    low, high = np.log(view.scale)
+    scale = float(np.exp(random.uniform(low, high)))
+    for _ in range(CROP_ATTEMPTS):
+        spans = [
+            _span(source[axis], view.crop[axis], scale * enlarge[axis], random) for axis in (0, 1)
+        ]
+        (y0, y1), (x0, x1) = (span[0] for span in spans)
+        inside = semantic[int(y0) : int(np.ceil(y1)) : 4, int(x0) : int(np.ceil(x1)) : 4]
+        counts = np.bincount(inside.ravel(), minlength=IGNORE)[:IGNORE]
+        if counts.max() <= MAXIMAL_SHARE * counts.sum():
+            break
+    (to_y, rows), (to_x, columns) = (span[1] for span in spans)
+    mirror = bool(random.random() < view.mirror)
+    return Window(view.crop, (x0, y0, x1, y1), (rows, columns), (to_y, to_x), mirror)
+
+
 def random_view(scene: Scene, view: View, random: np.random.Generator) -> Scene:
     """Scale, crop and mirror a scene; pixels bilinearly, regions by the nearest.
 
     The part of the source that will be seen is resized in one step. Where the scaled frame is
     smaller than the crop, the rest is :data:`PADDING` with unknown label.
     """
-    source = scene.regions.shape
-    low, high = np.log(view.scale)
-    scale = float(np.exp(random.uniform(low, high)))
-    table = scene.class_table()
-    for _ in range(CROP_ATTEMPTS):
-        spans = [_span(source[axis], view.crop[axis], scale, random) for axis in (0, 1)]
-        (y0, y1), (x0, x1) = (span[0] for span in spans)
-        inside = scene.regions[int(y0) : int(np.ceil(y1)) : 4, int(x0) : int(np.ceil(x1)) : 4]
-        counts = np.bincount(table[inside].ravel(), minlength=IGNORE)[:IGNORE]
-        if counts.max() <= MAXIMAL_SHARE * counts.sum():
-            break
-    (to_y, rows), (to_x, columns) = (span[1] for span in spans)
-    mirror = random.random() < view.mirror
-
-    def look(
-        plane: NDArray[np.uint8], how: Image.Resampling, fill: int | tuple[int, int, int]
-    ) -> NDArray[np.uint8]:
-        seen = Image.fromarray(plane).resize((columns, rows), how, box=(x0, y0, x1, y1))
-        if mirror:
-            seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if (rows, columns) == view.crop:
-            return np.array(seen)
-        whole = Image.new(seen.mode, (view.crop[1], view.crop[0]), fill)
-        whole.paste(seen, (to_x, to_y))
-        return np.array(whole)
-
+    window = random_window(scene.semantic(), view, random)
     return Scene(
-        look(scene.pixels, Image.Resampling.BILINEAR, PADDING),
-        look(scene.regions, Image.Resampling.NEAREST, IGNORE),
+        window.look(scene.pixels, Image.Resampling.BILINEAR, PADDING),
+        window.look(scene.regions, Image.Resampling.NEAREST, IGNORE),
         scene.owners,
         scene.classes,
     )

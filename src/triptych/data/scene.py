@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from triptych.data.targets import IGNORE, Targets
+from triptych.data.targets import Targets
+from triptych.metrics.truth import IGNORE
 
 Pixels = NDArray[np.uint8]
 Regions = NDArray[np.uint8]
@@ -86,7 +87,9 @@ def to_targets(scene: Scene, thing_ids: tuple[int, ...]) -> Targets:
         count = scene.visible()
     stuff = [c for c in range(first) if c not in thing_ids and count[c] >= MINIMAL_STUFF]
     objects = [code for code in range(first, last) if count[code]]
-    unclear = [(c, region) for c in thing_ids if count[c] for region in _parts(scene.regions == c)]
+    unclear = [
+        (c, region) for c in thing_ids if count[c] for region in touching(scene.regions == c)
+    ]
     ambiguous = np.stack([region for _, region in unclear]) if unclear else scene.regions[:0] > 0
     chosen = [*stuff, *objects]
     return Targets(
@@ -98,7 +101,7 @@ def to_targets(scene: Scene, thing_ids: tuple[int, ...]) -> Targets:
     )
 
 
-def _parts(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+def touching(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
     """Connected components of ``mask (h, w)`` with at least :data:`MINIMAL_VISIBLE` pixels.
 
     The mask must not be empty.

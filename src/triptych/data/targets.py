@@ -8,8 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-IGNORE = 255
-"""Label of pixels whose class is unknown (void, or padding)."""
+from triptych.metrics.truth import IGNORE
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,8 @@ class Targets:
     """``(T,)`` int64: stuff has one entry per class present, things one per instance."""
 
     masks: Tensor
-    """``(T, h, w)`` bool. Segments are disjoint; void and ambiguous pixels belong to none."""
+    """``(T, h, w)`` bool. Void and ambiguous pixels belong to none. Segments are disjoint, unless
+    the data are outlines of objects that overlap."""
 
     semantic: Tensor
     """``(h, w)`` int64 dense class ids, :data:`IGNORE` where the class is unknown."""
@@ -31,6 +31,10 @@ class Targets:
 
     ambiguous_class_ids: Tensor
     """``(C,)`` int64."""
+
+    void: Tensor | None = None
+    """``(h, w)`` bool: where nothing is known. By default, where the class is unknown. It is less
+    where the data tell of objects only: then all else has no class, but is known to be in none."""
 
     @cached_property
     def all_class_ids(self) -> Tensor:
@@ -44,8 +48,8 @@ class Targets:
 
     @property
     def known(self) -> Tensor:
-        """``(h, w)`` bool: where the class is known; losses leave the other pixels out."""
-        return self.semantic != IGNORE
+        """``(h, w)`` bool: where something is known; losses leave the other pixels out."""
+        return self.semantic != IGNORE if self.void is None else ~self.void
 
 
 @dataclass(frozen=True)
