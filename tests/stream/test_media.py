@@ -20,6 +20,7 @@ from triptych.errors import TriptychError
 from triptych.stream.frames import Drop, Phase
 from triptych.stream.media import still_pictures, video_pictures
 from triptych.stream.source import Mode, Patience, Picture, Source
+from triptych.stream.sources import open_source
 
 pytest.importorskip("av")
 
@@ -154,15 +155,19 @@ def test_images_are_frames_and_a_broken_one_is_a_broken_frame(tmp_path: Path) ->
 
 
 class Server:
-    """A web camera: each connection gets what ``serve`` writes."""
+    """A web camera: each connection gets what ``serve`` writes after a header."""
 
-    def __init__(self, serve: Callable[[int, socket.socket], None]) -> None:
+    def __init__(
+        self,
+        serve: Callable[[int, socket.socket], None],
+        header: bytes = b"200 OK\r\nContent-Type: video/mpeg",
+    ) -> None:
         self.connections = 0
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Type: video/mpeg\r\n\r\n")
+                self.wfile.write(b"HTTP/1.0 " + header + b"\r\nConnection: close\r\n\r\n")
                 server.connections += 1
                 serve(server.connections, self.connection)
 
@@ -237,3 +242,24 @@ def test_a_camera_that_is_away_is_waited_for() -> None:
             assert "refused" in source.status.message
             began = time.monotonic()
         assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("way", ["redirection", "playlist"])
+def test_a_confined_address_leads_nowhere_else(tmp_path: Path, way: str) -> None:
+    data = write_video(tmp_path / "a.ts", 20).read_bytes()
+    secret = Server(lambda _, link: link.sendall(data))
+    with secret as inner:
+        if way == "redirection":
+            header, body = f"302 Found\r\nLocation: {inner}".encode(), b""
+        else:
+            header = b"200 OK\r\nContent-Type: application/vnd.apple.mpegurl"
+            lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXTINF:2,", f"{inner}.ts"]
+            body = "\n".join([*lines, "#EXT-X-ENDLIST", ""]).encode()
+        with Server(lambda _, link: link.sendall(body), header) as outer:
+            address = f"{outer}.m3u8"
+            with open_source(address, confined=True, patience=QUICK) as source:
+                eventually(lambda: source.status.phase is Phase.WAITING, 60)
+            assert secret.connections == 0
+            with open_source(address, patience=QUICK) as source:
+                eventually(lambda: source.status.frames > 0, 60)
+            assert secret.connections > 0

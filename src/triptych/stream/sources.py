@@ -33,6 +33,7 @@ def open_source(
     *,
     realtime: bool | None = None,
     rate: float = 25.0,
+    confined: bool = False,
     patience: Patience | None = None,
 ) -> Source:
     """Make a source of what a user names; nothing is read before it is started.
@@ -44,6 +45,8 @@ def open_source(
         realtime: of a file or folder: at the pace at which it was taken, skipping what comes too
             fast (True), or every frame (False, the default).
         rate: frames a second of a folder.
+        confined: of an address over HTTP: follow no redirection and read no playlist, which could
+            lead to other addresses. For addresses that strangers give.
         patience: how long is waited for what.
 
     Raises:
@@ -56,7 +59,7 @@ def open_source(
     if scheme is not None:
         if realtime is False:
             raise TriptychError(f"{safe_name(spec)}: only files and folders are read losslessly")
-        return _network(spec, scheme, patience)
+        return _network(spec, scheme, confined, patience)
     mode = Mode.REALTIME if realtime else Mode.LOSSLESS
     if spec == "demo":
         require_av()
@@ -91,7 +94,14 @@ def open_source(
 _FILE = {"protocol_whitelist": "file"}
 
 
-def _network(spec: str, scheme: str, patience: Patience | None) -> Source:
+_ALONE = {
+    "max_redirects": "0",
+    "format_whitelist": "mpegts,mpjpeg,mjpeg,matroska,webm,mov,mp4,flv,h264,hevc,mpegvideo,avi,ogg",
+}
+"""Formats whose data is all in one place."""
+
+
+def _network(spec: str, scheme: str, confined: bool, patience: Patience | None) -> Source:
     if scheme not in PROTOCOLS:
         raise TriptychError(
             f"{safe_name(spec)}: {scheme} addresses are not read; there are {', '.join(PROTOCOLS)}"
@@ -100,6 +110,8 @@ def _network(spec: str, scheme: str, patience: Patience | None) -> Source:
     options = {"protocol_whitelist": PROTOCOLS[scheme]}
     if scheme.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # UDP loses packets on any busy network
+    elif confined and scheme.startswith("http"):
+        options |= _ALONE
     name = safe_name(spec)
     opener = functools.partial(
         video_pictures, spec, name, options=options, live=True, timeout=NETWORK_TIMEOUT
