@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from triptych.data.augment import PADDING, Light, View, colour_matrix, random_light, random_view
 from triptych.data.scene import Scene
-from triptych.data.targets import IGNORE
 from triptych.errors import TriptychError
+from triptych.metrics.truth import IGNORE
 
 STILL = Light(brightness=0, contrast=0, saturation=0, hue=0, gamma=0, degrade=0)
 

@@ -7,8 +7,8 @@ from PIL import Image
 from tests.data.street import CAR, HEIGHT, PEDESTRIAN, VOID, WIDTH, frame, write_frames
 
 from triptych.data.camvid import CLASSES, CamVidScenes, CamVidSet, read_labels, read_pixels
-from triptych.data.targets import IGNORE
 from triptych.errors import TriptychError
+from triptych.metrics.truth import IGNORE
 
 
 def test_scenes_give_pixels_and_single_objects(street_root):

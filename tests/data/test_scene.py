@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from triptych.data.scene import MINIMAL_STUFF, MINIMAL_VISIBLE, Scene, hide, to_targets
-from triptych.data.targets import IGNORE
+from triptych.metrics.truth import IGNORE
 
 THINGS = (8, 9, 10)
 

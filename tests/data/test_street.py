@@ -11,8 +11,9 @@ from tests.data.street import CAR, write_street
 from triptych.data.composites import CompositeSet, panoptic_truth
 from triptych.data.preview import draw_scene, main
 from triptych.data.street import StreetDataset
-from triptych.data.targets import IGNORE, Sample
+from triptych.data.targets import Sample
 from triptych.errors import TriptychError
+from triptych.metrics.truth import IGNORE
 
 SMALL: dict[str, Any] = {"crop": (96, 128), "paste": 4}
 

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from tests.train.test_matcher import stripes, targets
 from torch import Tensor
 
-from triptych.data.targets import IGNORE, Targets
+from triptych.data.targets import Targets
+from triptych.metrics.truth import IGNORE
 from triptych.prediction import Prediction
 from triptych.train.criterion import Criterion
 from triptych.train.matcher import Matcher

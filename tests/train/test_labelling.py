@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from tests.train.test_matcher import targets
 
-from triptych.data.targets import IGNORE, Targets
+from triptych.data.targets import Targets
+from triptych.metrics.truth import IGNORE
 from triptych.models.registry import build
 from triptych.prediction import Prediction
 from triptych.train.labelling import LabellingCriterion

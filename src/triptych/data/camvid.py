@@ -19,9 +19,9 @@ from torch.utils.data import Dataset
 
 from triptych.data.components import Shape, single_components
 from triptych.data.scene import Pixels, Regions, Scene
-from triptych.data.targets import IGNORE
 from triptych.errors import TriptychError
 from triptych.masks import Classes
+from triptych.metrics.truth import IGNORE
 
 CLASS_NAMES = (
     "sky",

@@ -21,9 +21,9 @@ from scipy import ndimage
 from triptych.data.composites import CompositeSet
 from triptych.data.scene import Pixels, Scene
 from triptych.data.street import StreetDataset
-from triptych.data.targets import IGNORE
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
+from triptych.metrics.truth import IGNORE
 
 OUTLINES = np.array(
     [(255, 0, 0), (0, 255, 0), (0, 160, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255)],

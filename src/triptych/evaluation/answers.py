@@ -14,7 +14,7 @@ from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.masks import Classes, MaskSet
-from triptych.metrics.semantic import IGNORE
+from triptych.metrics.truth import IGNORE
 from triptych.readouts.instance import Instance
 from triptych.readouts.panoptic import PanopticMap
 

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from triptych.errors import TriptychError
-
-IGNORE = 255
-"""Truth id of pixels that no class describes; what is predicted there does not count."""
+from triptych.metrics.truth import IGNORE
 
 
 class ConfusionMatrix:

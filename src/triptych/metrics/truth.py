@@ -11,6 +11,9 @@ from torch import Tensor
 
 from triptych.errors import TriptychError
 
+IGNORE = 255
+"""Class id, in maps of classes, of pixels whose class is unknown (void, or padding)."""
+
 VOID = 0
 """Segment id of pixels that belong to no segment, in truth and prediction alike."""
 

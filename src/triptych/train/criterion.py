@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.data.targets import IGNORE, Targets
+from triptych.data.targets import Targets
+from triptych.metrics.truth import IGNORE
 from triptych.prediction import Prediction
 from triptych.train.matcher import Matcher
 from triptych.train.points import sample_logits, sample_nearest, uncertain_points

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.data.targets import IGNORE, Targets
+from triptych.data.targets import Targets
+from triptych.metrics.truth import IGNORE
 from triptych.prediction import Prediction
 
 

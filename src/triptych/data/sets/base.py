@@ -19,9 +19,9 @@ from torch import Tensor
 from triptych.errors import TriptychError
 from triptych.images import load_image
 from triptych.masks import Classes
-from triptych.metrics.truth import Example, PanopticTruth, TrueInstance
+from triptych.metrics.truth import IGNORE, Example, PanopticTruth, TrueInstance
 
-UNKNOWN = 255
+UNKNOWN = IGNORE
 """Class id of pixels whose class nobody knows (void), in every ``semantic`` map."""
 
 MOST_CLASSES = UNKNOWN
