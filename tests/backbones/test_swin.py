@@ -53,7 +53,7 @@ def test_the_mask_parts_what_the_shift_brought_together(height, width, window):
 
 def test_the_bias_depends_on_the_relative_position_only():
     window = 4
-    index = swin._bias_index(window)
+    index = swin.bias_index(window)
     assert index.shape == (16, 16)
     of_offset: dict[tuple[int, int], int] = {}
     for a in range(16):
