@@ -51,7 +51,7 @@ def load(
         TriptychError: there is no such checkpoint, it is damaged, foreign or not supported, or
             there is no such device.
     """
-    where = _device(device)
+    where = find_device(device)
     path = _find(name_or_path, revision, token)
     model, config = read_checkpoint(path, dtype)
     return Segmenter(
@@ -79,7 +79,12 @@ def _find(name_or_path: str | Path, revision: str | None, token: str | bool | No
     return fetch(name_or_path, revision, token)
 
 
-def _device(device: str | torch.device) -> torch.device:
+def find_device(device: str | torch.device) -> torch.device:
+    """The device called ``device``; "auto" is the GPU where there is one.
+
+    Raises:
+        TriptychError: it is not there.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

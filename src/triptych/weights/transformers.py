@@ -45,7 +45,7 @@ def read_transformers(
             the weights are not those of the network: unknown and missing names and differing
             shapes are told.
     """
-    config = _read_config(folder)
+    config = read_description(folder)
     model = skeleton(folder / CONFIG, config.family, config.arguments)
     rules = _published(config.family).rules
     source = weights or folder
@@ -88,7 +88,13 @@ def write_transformers(
     write_json(folder / CONFIG, entries)
 
 
-def _read_config(folder: Path) -> ModelConfig:
+def read_description(folder: Path) -> ModelConfig:
+    """Everything that a folder of transformers says about its network but the weights.
+
+    Raises:
+        TriptychError: ``config.json`` is missing or damaged, or the family, or an option, is not
+            supported.
+    """
     path = folder / CONFIG
     entries = read_json(path)
     try:
