@@ -55,6 +55,8 @@ class Recording:
         """Why it ended before it was to."""
         self.files: list[str] = []
         """Names of what was written."""
+        self.frames = 0
+        """Frames that were written."""
         self._lock = threading.Lock()
         self._file: _File | None = None
         self._closed = False
@@ -104,7 +106,7 @@ class Recording:
             self.files.append(path.name)
             log.info("recording %s into %s", self.source, path)
         check_room(self.folder)
-        self._file.add(picture, moment)
+        self.frames += self._file.add(picture, moment)
 
     def _free_path(self) -> Path:
         stem = f"{safe(self.source)}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
@@ -151,18 +153,19 @@ class _File:
         """Whether a picture can go on in this file."""
         return size == self._size and 0 <= moment - self._began < LONGEST
 
-    def add(self, picture: Image.Image, moment: float) -> None:
-        """Append a picture; one that was read again, of the same moment, is left out."""
+    def add(self, picture: Image.Image, moment: float) -> bool:
+        """Append a picture, unless it is one of the same moment that was read again."""
         import av
 
         time_stamp = round((moment - self._began) / BASE)
         if time_stamp <= self._last:
-            return
+            return False
         self._last = time_stamp
         box = (0, 0, self._stream.width, self._stream.height)
         frame = av.VideoFrame.from_image(picture.crop(box))
         frame.pts, frame.time_base = time_stamp, BASE
         self._container.mux(self._stream.encode(frame))
+        return True
 
     def close(self) -> None:
         """Write what the encoder still holds, and the end of the file."""

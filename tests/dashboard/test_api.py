@@ -1,0 +1,195 @@
+"""The JSON API, downloads, pictures, metrics."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import socket
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.routing import Route
+from tests.dashboard.rig import Rig, wait_for
+
+from triptych.dashboard import api, live
+from triptych.dashboard.openapi import description
+
+ONE = "/api/sources/street"
+LINE = {"lines": [{"name": "gate", "a": [0.5, 0.05], "b": [0.5, 0.95]}], "zones": []}
+
+
+def test_the_description_names_every_path(rig: Rig) -> None:
+    described = {
+        (method.upper(), path)
+        for path, entry in description()["paths"].items()
+        for method in entry
+        if method != "parameters"
+    }
+    routes = {
+        (method, route.path)
+        for route in api.routes(rig.desk)
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    assert described == routes - {("GET", "/api/openapi.json")}
+    assert rig.json("GET", "/api/openapi.json") == description()
+
+
+def test_references_of_the_description_lead_somewhere() -> None:
+    text = json.dumps(description())
+    for name in re.findall(r"#/components/schemas/(\w+)", text):
+        assert name in description()["components"]["schemas"]
+
+
+def test_status_holds_what_is_described(rig: Rig) -> None:
+    rig.run(10)
+    schemas = description()["components"]["schemas"]
+    status = rig.json("GET", "/api/status")
+    assert status.keys() - {"type"} == schemas["Status"]["properties"].keys()
+    (source,) = status["sources"]
+    assert source.keys() == schemas["Source"]["properties"].keys()
+    assert source["counts"].keys() == schemas["Counts"]["properties"].keys()
+    assert (source["name"], source["phase"], source["size"]) == ("street", "running", [120, 240])
+    assert source["results"] == source["frames"] == 10
+    assert source["counts"]["now"] == {"car": 1, "person": 1}
+    model = rig.json("GET", "/api/model")
+    assert schemas["Model"]["properties"].keys() <= model.keys()
+    assert [entry["name"] for entry in model["classes"]] == ["ground", "wall", "car", "person"]
+
+
+def test_thresholds_read_the_newest_frame_again(rig: Rig) -> None:
+    rig.run(20)
+    passes = len(rig.network.batches)
+    assert len(rig.pipeline.latest("street").instances) == 3  # type: ignore[union-attr]
+    answer = rig.json("PATCH", "/api/readings", {"instance_threshold": 0.9})
+    assert answer["instance_threshold"] == 0.9
+    wait_for(lambda: len(rig.pipeline.latest("street").instances) == 2)  # type: ignore[union-attr]
+    assert len(rig.network.batches) == passes
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"overlap": 2}, "overlap is 2"),
+        ({"overlap": "1"}, "give a number"),
+        ({"overlap": True}, "give a number"),
+        ({"overlap": float("nan")}, "overlap"),
+        ({"top": 0}, "top is 0"),
+        ({"top": 1.5}, "give a number"),
+        ({"speed": 1}, "no threshold 'speed'"),
+        ([], "no JSON object"),
+        (b"{", "not JSON"),
+    ],
+)
+def test_wrong_thresholds(rig: Rig, body: object, words: str) -> None:
+    headers = {"content-type": "application/json"}
+    status, _, found = rig.ask("PATCH", "/api/readings", body, headers)
+    assert status == 422
+    assert words in json.loads(found)["error"]
+
+
+def test_lines_are_stored_and_count(rig: Rig) -> None:
+    assert rig.json("PUT", f"{ONE}/layout", LINE) == LINE
+    assert rig.json("GET", f"{ONE}/layout") == LINE
+    stored = json.loads(rig.desk.options.state.read_text())
+    assert stored["layouts"]["street"] == LINE
+    rig.run(100)
+    wait_for(lambda: rig.json("GET", ONE)["results"] == 100)
+    counts = rig.json("GET", ONE)["counts"]["lines"]["gate"]
+    assert counts == {"forward": {"car": 0, "person": 1}, "backward": {"car": 2, "person": 0}}
+    text = rig.ask("GET", "/metrics")[2].decode()
+    assert (
+        'triptych_line_crossings_total{source="street",line="gate",way="backward",class="car"} 2'
+        in text.splitlines()
+    )
+
+
+def test_a_wrong_layout_changes_nothing(rig: Rig) -> None:
+    rig.json("PUT", f"{ONE}/layout", LINE)
+    for body in ({"lines": [{"name": "x"}]}, {"lines": [{"name": "", "a": [0, 0], "b": [1, 1]}]}):
+        assert rig.ask("PUT", f"{ONE}/layout", body)[0] == 422
+    assert rig.json("GET", f"{ONE}/layout") == LINE
+
+
+def test_history_as_columns_csv_and_json_lines(rig: Rig) -> None:
+    rig.run(40)
+    columns = rig.json("GET", f"{ONE}/history?span=window")["columns"]
+    assert len(columns["time"]) == len(columns["count.car"]) == len(columns["share.ground"])
+    assert max(columns["count.car"]) > 1
+    _, headers, body = rig.ask("GET", f"{ONE}/history.csv")
+    assert headers["content-disposition"] == 'attachment; filename="triptych-street.csv"'
+    rows = list(csv.DictReader(io.StringIO(body.decode())))
+    assert sum(int(row["frames"]) for row in rows) == 40
+    lines = [json.loads(line) for line in rig.ask("GET", f"{ONE}/history.jsonl")[2].splitlines()]
+    assert sum(line["events"].get("entered.car", 0) for line in lines) == 2
+    assert rig.ask("GET", f"{ONE}/history?span=year")[0] == 422
+
+
+def test_pictures(rig: Rig) -> None:
+    assert rig.ask("GET", f"{ONE}/snapshot.png")[0] == 404  # no frame yet
+    rig.run(20)
+    pictures = {}
+    for view in ("semantic", "instances", "panoptic", "all"):
+        status, headers, body = rig.ask("GET", f"{ONE}/snapshot.png?panel={view}")
+        assert (status, headers["content-type"]) == (200, "image/png")
+        pictures[view] = Image.open(io.BytesIO(body))
+    assert pictures["semantic"].size == (240, 120)
+    assert pictures["all"].width > 720
+    assert not np.array_equal(np.asarray(pictures["semantic"]), np.asarray(pictures["panoptic"]))
+    assert rig.ask("GET", f"{ONE}/snapshot.png?panel=none")[0] == 422
+
+
+def test_a_stream_of_pictures(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.run(5)
+    with socket.create_connection(("127.0.0.1", rig.port), timeout=20) as raw:
+        raw.sendall(f"GET {ONE}/stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        wait_for(lambda: rig.desk.live._viewers.total() == 1)
+        monkeypatch.setattr(live, "MOST_VIEWERS", 1)
+        assert rig.ask("GET", f"{ONE}/stream.mjpg")[0] == 422
+        received = b""
+        for _ in range(3):
+            rig.run(1)
+        while received.count(b"Content-Type: image/jpeg") < 3:
+            received += raw.recv(1 << 16)
+    wait_for(lambda: rig.desk.live._viewers.total() == 0)
+
+
+def test_metrics_are_well_formed(rig: Rig) -> None:
+    rig.run(5)
+    text = rig.ask("GET", "/metrics")[2].decode()
+    sample = re.compile(r'triptych_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? -?[\d.e+-]+')
+    families = set()
+    for line in text.splitlines():
+        if line.startswith("# TYPE"):
+            families.add(line.split()[2])
+        elif not line.startswith("#"):
+            assert sample.fullmatch(line), line
+            assert line.split("{")[0].split()[0] in families
+    assert 'triptych_frames_total{source="street"} 5' in text
+    assert 'triptych_up{source="street"} 1' in text
+
+
+def test_sources_come_and_go_only_where_allowed(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    assert rig.ask("POST", "/api/sources", {"source": "rtsp://8.8.8.8/1"})[0] == 422
+    assert rig.ask("DELETE", ONE)[0] == 422
+    rig.stop()
+    rig = make_rig(allow_sources="public")
+    for spec in ("/etc/passwd", "http://127.0.0.1:1/", "rtsp://[::1]/", 7, "file:///etc/passwd"):
+        assert rig.ask("POST", "/api/sources", {"source": spec})[0] == 422
+    assert rig.pipeline.names == ("street",)
+    rig.stop()
+    rig = make_rig(allow_sources="any", most_sources=2)
+    added = rig.json("POST", "/api/sources", {"source": "http://127.0.0.1:1/cam", "name": "new"})
+    assert added["name"] == "new"
+    assert rig.pipeline.names == ("street", "new")
+    status, _, body = rig.ask("POST", "/api/sources", {"source": "http://127.0.0.1:1/b"})
+    assert status == 422
+    assert b"there are 2 sources" in body
+    rig.json("DELETE", "/api/sources/new")
+    assert rig.pipeline.names == ("street",)
+    assert rig.ask("GET", "/api/sources/new")[0] == 404

@@ -1,0 +1,94 @@
+"""The command, up to the point where it would serve for weeks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tiny_model import colour_segmenter
+
+from triptych.cli import main
+from triptych.dashboard import serve as module
+from triptych.dashboard.serve import Plan, serve
+from triptych.dashboard.server import listen
+from triptych.errors import TriptychError
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would have been run: server, pipeline, socket."""
+    found: list[Any] = []
+
+    def note(*parts: Any) -> bool:
+        found.extend(parts)
+        return True
+
+    monkeypatch.setattr(module, "load", lambda *_: colour_segmenter())
+    monkeypatch.setattr(module, "run", note)
+    monkeypatch.delenv("TRIPTYCH_TOKEN", raising=False)
+    return found
+
+
+def plan(folder: Path, *sources: str, **options: Any) -> Plan:
+    return Plan(sources, port=0, state=folder / "state.json", **options)
+
+
+def test_sources_are_named(tmp_path: Path, served: list[Any]) -> None:
+    said: list[str] = []
+    wanted = plan(tmp_path, "demo", "north=rtsp://127.0.0.1:1/a", "http://user:pw@127.0.0.1:1/b")
+    assert serve(wanted, said.append) == 0
+    assert served[1].names == ("demo", "north", "127.0.0.1 b")
+    assert len(said) == 1
+    assert said[0].startswith("The page: http://127.0.0.1:")
+
+
+def test_a_token_is_made_up_once_where_it_is_needed(tmp_path: Path, served: list[Any]) -> None:
+    said: list[str] = []
+    serve(plan(tmp_path, "demo", host="0.0.0.0"), said.append)
+    assert said[1].startswith("Its token, shown only now: ")
+    assert len(said[1].split()[-1]) >= 32
+
+
+def test_a_given_token_is_not_shown(
+    tmp_path: Path, served: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIPTYCH_TOKEN", "a token that nobody sees")
+    said: list[str] = []
+    serve(plan(tmp_path, "demo", host="0.0.0.0"), said.append)
+    assert len(said) == 1
+
+
+def test_a_taken_port(tmp_path: Path) -> None:
+    with listen("127.0.0.1", 0) as taken, pytest.raises(TriptychError, match="choose another"):
+        listen("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(TriptychError, match="cannot listen"):
+        listen("203.0.113.7", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "triptych serve demo"),
+        (["no-such-file.mp4", "--port", "0"], "no-such-file.mp4"),
+        (["demo", "--token", "short", "--port", "0"], "at least 16"),
+        (["demo", "--model", "no-such-model", "--port", "0"], "no-such-model"),
+        (["demo", "--overlap", "2"], "overlap"),
+    ],
+)
+def test_mistakes(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
+
+
+def test_without_the_web_packages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("triptych.dashboard")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["serve", "demo"]) == 2
+    assert "pip install 'triptych[dashboard]'" in capsys.readouterr().err
