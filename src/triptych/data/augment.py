@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +80,19 @@ class Light:
         for name, value in vars(self).items():
             if value < 0 or (name == "degrade" and value > 1):
                 raise TriptychError(f"light: {name} {value} is out of range; 0 switches it off")
+
+    @classmethod
+    def of(cls, strengths: Mapping[str, float]) -> Light:
+        """These strengths, the others as usual.
+
+        Raises:
+            TriptychError: there is no such change, or a strength is out of range.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in strengths:
+            if name not in known:
+                raise TriptychError(f"light has no {name!r}; there are: {', '.join(known)}")
+        return cls(**strengths)
 
 
 @dataclass(frozen=True)

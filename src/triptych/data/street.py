@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,11 +66,7 @@ class StreetDataset(Dataset[Sample]):
         )
         self.seed, self.paste = seed, paste
         self.view = View(tuple(crop), tuple(scale))  # type: ignore[arg-type]  # View checks
-        unknown = set(light or {}) - {field.name for field in dataclasses.fields(Light)}
-        if unknown:
-            allowed = ", ".join(field.name for field in dataclasses.fields(Light))
-            raise TriptychError(f"light has no {min(unknown)!r}; there are: {allowed}")
-        self.light = Light(**(light or {}))
+        self.light = Light.of(light or {})
 
     def __len__(self) -> int:
         return len(self.frames)
