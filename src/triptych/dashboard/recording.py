@@ -135,9 +135,10 @@ class _File:
 
         self._began, self._size, self._last = moment, size, -1
         # Opened here and not by FFmpeg, so that a full disk is told with its own words.
-        self._output = open(path, "xb")  # noqa: SIM115
-        # Whole fragments at every key frame; the index of the file comes first.
-        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        self._output = open(path, "xb", buffering=0)  # noqa: SIM115
+        # The index of the file comes first, and a whole fragment goes to the disk at every key
+        # frame.
+        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
         self._container: Any = av.open(self._output, "w", format="mp4", options=options)
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         self._stream = self._container.add_stream(codec, rate=25)
@@ -146,6 +147,8 @@ class _File:
         self._stream.pix_fmt = "yuv420p"
         self._stream.time_base = self._stream.codec_context.time_base = BASE
         self._stream.codec_context.gop_size = 25
+        # Frames that refer to later ones would delay the times of all, for want of an index.
+        self._stream.codec_context.max_b_frames = 0
         if codec == "libx264":
             self._stream.options = {"preset": "veryfast", "crf": "23", "threads": "1"}
 

@@ -88,15 +88,7 @@ def serve(plan: Plan, announce: Callable[[str], None]) -> int:
         announce(f"The page: {_url(plan.host, port)}")
         if made_up:
             announce(f"Its token, shown only now: {access.token}")
-        if not run(server, pipeline, ours):
-            # A forward pass, or FFmpeg waiting for a camera, cannot be broken off, and the
-            # interpreter would abort if it ended beneath one. All else is closed by now.
-            log.info("ended while a frame was still in the making")
-            logging.shutdown()
-            sys.stdout.flush()
-            os._exit(0)
-        log.info("ended")
-        return 0
+        return finish(run(server, pipeline, ours))
     finally:
         ours.close()
 
@@ -114,6 +106,27 @@ def run(server: Server, pipeline: Pipeline, at: socket.socket) -> bool:
     finally:
         ended = pipeline.close(0.5)
     return ended
+
+
+def finish(ended: bool) -> int:
+    """End the process, whatever threads are left.
+
+    A forward pass, or FFmpeg waiting for a camera, cannot be broken off, and the interpreter
+    would abort if it ended beneath one. All else is closed by now.
+
+    Args:
+        ended: whether no thread is left.
+
+    Returns:
+        The exit code, if it returns.
+    """
+    if not ended:
+        log.info("ended while a frame was still in the making")
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
+    log.info("ended")
+    return 0
 
 
 def _access(plan: Plan) -> tuple[Access, bool]:
