@@ -19,7 +19,7 @@ ORDER = """
 errors files options strict colours decode masks prediction keymap images
 nn backbones decoders models weights
 readouts render segmenter metrics
-inputs results predict samples convert
+inputs results predict samples convert bench
 stream dashboard demo
 data evaluation train
 listing cli commands __main__ __init__
