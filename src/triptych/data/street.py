@@ -41,6 +41,7 @@ class StreetDataset(Dataset[Sample]):
     """
 
     classes = CLASSES
+    semantic = True
 
     def __init__(
         self,

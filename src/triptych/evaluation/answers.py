@@ -101,9 +101,9 @@ def match_classes(model: Classes, data: Classes) -> ClassMatch:
     """
     places: dict[str, int] = {}
     for number, name in enumerate(data.names):
-        if places.setdefault(_plain(name), number) != number:
+        if places.setdefault(plain_name(name), number) != number:
             raise TriptychError(f"the data have two classes called {name!r}; rename one")
-    table = tuple(places.get(_plain(name)) for name in model.names)
+    table = tuple(places.get(plain_name(name)) for name in model.names)
     taken = [number for number in table if number is not None]
     if len(set(taken)) < len(taken):
         twice = next(name for number, name in enumerate(data.names) if taken.count(number) > 1)
@@ -116,7 +116,8 @@ def match_classes(model: Classes, data: Classes) -> ClassMatch:
     return ClassMatch(data, table)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """The name of a class without what people write differently: case, hyphens, underscores."""
     return re.sub(r"[\s_-]+", " ", name).strip().casefold()
 
 

@@ -10,12 +10,35 @@ import torch
 from triptych.data.camvid import CamVidScenes
 from triptych.data.composites import CompositeSet
 from triptych.data.scene import Scene
+from triptych.data.sets.open import open_set
 from triptych.data.spread import spread
+from triptych.data.views import part
 from triptych.errors import TriptychError
 from triptych.metrics.truth import Example
 
 Examples = Mapping[str, Iterator[Example]]
 """Sets of examples by name; the name goes before their figures. The main set is called ``""``."""
+
+
+def set_examples(
+    root: str | Path, *, split: str | None = None, count: int = 0, held_out: int = 0
+) -> Examples:
+    """Images of a data set on disk, with all its truth.
+
+    Args:
+        root: the data set, as :func:`triptych.data.sets.open.open_set` takes it.
+        split: which part; by default the only one, or the one for validation.
+        count: how many images, spread evenly over the split; 0 takes all.
+        held_out: only every so-manyth image, which training leaves out; 0: any.
+
+    Raises:
+        TriptychError: the data set cannot be opened, or a number is out of range.
+    """
+    if count < 0:
+        raise TriptychError("evaluation.arguments: count must not be negative")
+    data = open_set(root, split)
+    indices = part(len(data), held_out, evaluation=True)
+    return {"": (data[indices[place]] for place in spread(len(indices), count))}
 
 
 def street_examples(

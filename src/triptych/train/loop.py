@@ -20,14 +20,21 @@ from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.train import optim
 from triptych.train.checkpoint import CheckpointFolder, Position
+from triptych.train.defaults import fine_tuning, read_completed, summary
 from triptych.train.ema import Average
 from triptych.train.feed import StepIndices, batches, make_loader, seed_step
 from triptych.train.log import RunLog, memory_megabytes
 from triptych.train.parts import Parts, assemble
 from triptych.train.processes import Group, choose_device, joined
-from triptych.train.recipe import SURROUNDINGS, Recipe, differences, is_among, read_recipe
+from triptych.train.recipe import SURROUNDINGS, Recipe, differences, is_among, is_recipe
 from triptych.train.step import LossModule, autocast_type, check_finite, prepare_mode, to_device
 from triptych.train.stopping import TIME_IS_UP, StopRequest
+
+RECIPE = "recipe.yaml"
+"""The complete recipe of a run, in its folder."""
+
+FIRST_BATCH = "first-batch.png"
+"""What the first step teaches, likewise."""
 
 
 def train_recipe(
@@ -54,20 +61,62 @@ def train_recipe(
         TriptychError: a mistake in the recipe, a loss that is not finite, a full disk.
         SystemExit: SIGINT or SIGTERM came; the code is 130 or 143, and a checkpoint is written.
     """
-    recipe = read_recipe(recipe_path, overrides or [])
+    recipe = read_completed(recipe_path, overrides or [])
     out = Path(out or Path("runs") / Path(recipe_path).stem)
     recipe = _train_first(recipe, Path(recipe_path).parent, out.parent, overrides or [])
+    _train(recipe, recipe_path, out, overrides or [], resume)
+    return out
+
+
+def train_by_defaults(
+    model: str,
+    data: Path,
+    out: Path | None = None,
+    overrides: list[str] | None = None,
+    resume: bool = False,
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+) -> Path:
+    """Train a checkpoint further on a data set, by a recipe that is written into ``out``.
+
+    Args:
+        model: as :func:`triptych.segmenter.load` takes it.
+        data: as :func:`triptych.data.sets.open.open_set` takes it.
+        out: folder of the run; ``runs/MODEL-DATA`` by default.
+        overrides: single values of the recipe.
+        resume: as in :func:`train_recipe`.
+        epochs: how many times each image is seen.
+        steps: or how many steps.
+
+    Returns:
+        The folder of the run. Its ``recipe.yaml`` can be edited and trained.
+
+    Raises:
+        TriptychError: model and data do not go together, or as :func:`train_recipe`.
+        SystemExit: likewise.
+    """
+    recipe = fine_tuning(model, data, overrides or [], epochs=epochs, steps=steps)
+    print(summary(recipe), file=sys.stderr)
+    out = Path(out or Path("runs") / f"{Path(model).name}-{data.resolve().stem}")
+    _train(recipe, out / RECIPE, out, [], resume)
+    return out
+
+
+def _train(
+    recipe: Recipe, recipe_path: Path, out: Path, overrides: list[str], resume: bool
+) -> None:
+    """Train a recipe; ``recipe_path`` and ``overrides`` are those by which it can be resumed."""
     with joined(choose_device(recipe.optimisation.device)) as group:
         torch.manual_seed(recipe.optimisation.seed)
         reason = run(recipe, assemble(recipe), out, resume=resume, group=group)
     if reason and group.is_main:
         words = ["triptych", "train", str(recipe_path), "--out", str(out), "--resume", "auto"]
-        for assignment in overrides or []:
+        for assignment in overrides:
             words += ["--override", assignment]
         print(f"stopped early; go on with: {shlex.join(words)}", file=sys.stderr)
     if reason and reason != TIME_IS_UP:
         raise SystemExit(128 + reason)
-    return out
 
 
 def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str]) -> Recipe:
@@ -77,13 +126,13 @@ def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str])
         The recipe, starting from that model's folder.
     """
     first = recipe.model.start_from
-    if first is None or first.suffix not in (".yaml", ".yml"):
+    if first is None or not is_recipe(first):
         return recipe
-    out = runs / first.stem
+    out = runs / Path(first).stem
     if not (out / "model").is_dir():
         shared = [text for text in overrides if is_among(text.split("=")[0], SURROUNDINGS)]
         train_recipe(beside / first, out, shared, resume=True)
-    model = dataclasses.replace(recipe.model, start_from=out / "model")
+    model = dataclasses.replace(recipe.model, start_from=str(out / "model"))
     return dataclasses.replace(recipe, model=model)
 
 
@@ -140,7 +189,7 @@ class Training:
         if not self.group.is_main:
             return
         self.checkpoints.remove_leftovers()
-        with atomic_write(self.out / "recipe.yaml") as path:
+        with atomic_write(self.out / RECIPE) as path:
             path.write_text(self.recipe.to_yaml(), encoding="utf-8")
         self.log = stack.enter_context(
             RunLog(
@@ -163,6 +212,8 @@ class Training:
         }
         self.log.event("start", facts)
         self.log.say(", ".join(f"{name} {value}" for name, value in facts.items()))
+        if self.done == 0 and self.recipe.evaluation.at_start and self.parts.evaluate is not None:
+            self.log.evaluation(0, self.parts.evaluate(self.average.model, 0))
 
     def steps(self, stop: StopRequest) -> int:
         """Do the steps that are left; return 0, or the reason to stop before the last."""
@@ -189,6 +240,8 @@ class Training:
                 asked = time.perf_counter()
                 pixels, targets, part_names = next(feed)
                 waited += time.perf_counter() - asked
+                if step == part == 0:
+                    self._show(pixels, targets, part_names)
                 seed_step(settings.seed, step, part, group.rank)
                 pixels = pixels.to(group.device, non_blocking=True)
                 targets = [to_device(target, group.device) for target in targets]
@@ -236,6 +289,14 @@ class Training:
             if reason:
                 return reason
         return 0
+
+    def _show(self, pixels: Tensor, targets: list[Any], names: list[str]) -> None:
+        """Draw the first batch, so that wrong targets are seen at once."""
+        if self.log is None or self.parts.picture is None:
+            return
+        with atomic_write(self.out / FIRST_BATCH) as path:
+            self.parts.picture(pixels, targets, names).save(path, "PNG")
+        self.log.say(f"targets of the first images, to be looked at: {self.out / FIRST_BATCH}")
 
     def _feed(self) -> Iterator[tuple[Tensor, list[Any], list[str]]]:
         settings, data = self.recipe.optimisation, self.recipe.data
@@ -292,7 +353,7 @@ class Training:
         if changed:
             raise TriptychError(
                 f"the run in {self.out} was started with another recipe: {', '.join(changed)} "
-                f"changed; undo that (see {self.out / 'recipe.yaml'}) or choose another --out"
+                f"changed; undo that (see {self.out / RECIPE}) or choose another --out"
             )
 
 

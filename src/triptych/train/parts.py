@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
+from triptych.evaluation.evaluate import evaluate
 from triptych.masks import Classes
 from triptych.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.strict import suggest
 from triptych.train.criterion import Criterion as SetCriterion
-from triptych.evaluation.evaluate import evaluate
+from triptych.train.first_batch import draw_batch
 from triptych.train.labelling import LabellingCriterion
 from triptych.train.matcher import Matcher
 from triptych.train.recipe import ModelRecipe, Recipe
+from triptych.train.starting import start_weights
 from triptych.train.step import Criterion, autocast_type
-from triptych.weights.folder import ModelConfig, read_folder, write_folder
+from triptych.weights.folder import ModelConfig, write_folder
 
 _LITE = "triptych.backbones.efficientnet_lite:load_imagenet"
 PRETRAINED: dict[str, str] = {f"efficientnet_lite{size}": _LITE for size in (0, 1, 2)}
 """Backbones with packaged ImageNet weights, and the function ``(backbone, name)`` that loads
 them."""
 
-DATASETS: dict[str, str] = {"street": "triptych.data.street:StreetDataset"}
-"""Name to ``module:callable``. It takes ``seed`` and the recipe's ``data.arguments``; the result
-has ``classes``, and ``result[index]`` is a ``Sample`` that depends on seed and index alone."""
+DATASETS: dict[str, str] = {
+    "set": "triptych.data.views:Views",
+    "street": "triptych.data.street:StreetDataset",
+}
+"""Name to ``module:callable``. It takes ``seed`` and the recipe's ``data.arguments``, and the
+recipe's ``input`` if it has an argument ``preprocess``; the result has ``classes``, ``semantic``
+(every pixel has a class or is void), and ``result[index]`` is a ``Sample`` that depends on seed and
+index alone."""
 
-EXAMPLES: dict[str, str] = {"street": "triptych.train.examples:street_examples"}
+EXAMPLES: dict[str, str] = {
+    "set": "triptych.train.examples:set_examples",
+    "street": "triptych.train.examples:street_examples",
+}
 """Name of a training set to the ``module:callable`` that gives the examples to evaluate on. It
 takes the recipe's ``evaluation.arguments`` and, if not among them, ``root`` of the training data;
 the result is a fresh :data:`triptych.train.examples.Examples`."""
@@ -66,6 +77,9 @@ class Parts:
     export: Callable[[nn.Module, Path, int], None] | None = None
     """Writes the averaged weights after so many steps as a model folder."""
 
+    picture: Callable[[Tensor, list[Any], list[str]], Image.Image] | None = None
+    """Draws a batch, as ``collate`` gives it."""
+
 
 def assemble(recipe: Recipe) -> Parts:
     """Build everything that ``recipe`` names.
@@ -76,14 +90,14 @@ def assemble(recipe: Recipe) -> Parts:
     dataset = _dataset(recipe)
     classes: Classes = dataset.classes
     arguments = {**recipe.model.arguments, "classes": len(classes)}
-    model = _model(recipe.model, arguments)
+    model = _model(recipe.model, arguments, classes)
 
     def export(average: nn.Module, folder: Path, step: int) -> None:
         config = ModelConfig(
             family=recipe.model.family,
             arguments=arguments,
             classes=classes,
-            preprocess=dataclasses.replace(recipe.input, size_divisor=_divisor(average)),
+            preprocess=Segmenter(average, recipe.input, classes).preprocess,
             notes={"recipe": recipe.to_plain(), "trained_steps": step},
         )
         write_folder(folder, config, average.state_dict())
@@ -95,6 +109,7 @@ def assemble(recipe: Recipe) -> Parts:
         collate=collate,
         evaluate=_evaluation(recipe, dataset) if recipe.evaluation.every else None,
         export=export,
+        picture=functools.partial(draw_batch, classes=classes),
     )
 
 
@@ -138,47 +153,10 @@ def call(
     return function(*given, **arguments)
 
 
-def start_weights(model: nn.Module, classes: int, folder: Path) -> list[str]:
-    """Load the weights of a checkpoint folder; leave out class heads of another size.
-
-    Args:
-        model: the network to fill.
-        classes: its number of classes.
-        folder: a checkpoint of the same network, perhaps for other classes.
-
-    Returns:
-        Names of the weights that were left as they are.
-
-    Raises:
-        TriptychError: the folder cannot be read or holds another network.
-    """
-    old, config = read_folder(folder)
-    given, wanted = old.state_dict(), model.state_dict()
-    heads = {(len(config.classes), classes), (len(config.classes) + 1, classes + 1)}
-    skipped = [
-        name
-        for name, tensor in wanted.items()
-        if name in given
-        and given[name].shape != tensor.shape
-        and (given[name].shape[0], tensor.shape[0]) in heads
-        and given[name].shape[1:] == tensor.shape[1:]
-    ]
-    try:
-        model.load_state_dict({**given, **{name: wanted[name] for name in skipped}})
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise TriptychError(f"model.start_from: {folder} is another network: {reason}") from None
-    return skipped
-
-
 def _find(place: str) -> Any:
     """The object at ``module:name``."""
     module, name = place.split(":")
     return getattr(importlib.import_module(module), name)
-
-
-def _divisor(model: nn.Module) -> int:
-    return int(model.size_divisor)  # type: ignore[arg-type]
 
 
 def _dataset(recipe: Recipe) -> Any:
@@ -187,15 +165,18 @@ def _dataset(recipe: Recipe) -> Any:
         raise TriptychError(
             f"no training set is called {name!r} (data.dataset); choose from {', '.join(DATASETS)}"
         )
+    function = _find(DATASETS[name])
     arguments = {"seed": recipe.optimisation.seed, **recipe.data.arguments}
-    return call(_find(DATASETS[name]), arguments, "data.arguments")
+    if "preprocess" in inspect.signature(function).parameters:
+        arguments["preprocess"] = recipe.input
+    return call(function, arguments, "data.arguments")
 
 
 def _evaluation(recipe: Recipe, dataset: Any) -> Callable[[nn.Module, int], dict[str, float]]:
-    """Figures of the averaged weights on each set of examples, and the IoU of each class.
+    """Figures of the averaged weights on each set of examples, as far as there is truth for them.
 
-    A set's figures are called ``SET_FIGURE``, those of the main set just ``FIGURE``; the IoUs,
-    ``iou/CLASS``.
+    A set's figures are called ``SET_FIGURE``, those of the main set just ``FIGURE``; those of a
+    class, ``iou/CLASS`` and so on.
     """
     settings, name = recipe.evaluation, recipe.data.dataset
     if name not in EXAMPLES:
@@ -218,18 +199,23 @@ def _evaluation(recipe: Recipe, dataset: Any) -> Callable[[nn.Module, int], dict
         measured: dict[str, float] = {}
         for name, images in examples().items():
             report = evaluate(
-                segmenter, images, threshold=settings.threshold, overlap=settings.overlap
+                segmenter,
+                images,
+                semantic=dataset.semantic,
+                threshold=settings.threshold,
+                overlap=settings.overlap,
             )
             before = f"{name}_" if name else ""
-            by_class = {f"iou/{kind}": iou for kind, iou in report.per_class["iou"].items()}
-            figures = report.figures | by_class
+            figures = dict(report.figures)
+            for figure, by_class in report.per_class.items():
+                figures |= {f"{figure}/{kind}": value for kind, value in by_class.items()}
             measured |= {f"{before}{figure}": value for figure, value in figures.items()}
         return measured
 
     return measure
 
 
-def _model(recipe: ModelRecipe, arguments: Mapping[str, Any]) -> nn.Module:
+def _model(recipe: ModelRecipe, arguments: Mapping[str, Any], classes: Classes) -> nn.Module:
     model = build(recipe.family, **arguments)
     if recipe.pretrained_backbone:
         name = str(arguments.get("backbone"))
@@ -240,7 +226,7 @@ def _model(recipe: ModelRecipe, arguments: Mapping[str, Any]) -> nn.Module:
             )
         _find(PRETRAINED[name])(model.backbone, name)
     if recipe.start_from is not None:
-        skipped = start_weights(model, arguments["classes"], recipe.start_from)
-        if skipped:
-            print(f"new class head, not from {recipe.start_from}: {', '.join(skipped)}")
+        told = start_weights(model, classes, recipe, arguments)
+        if told:
+            print(told, file=sys.stderr)
     return model

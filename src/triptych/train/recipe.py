@@ -27,7 +27,8 @@ class ModelRecipe:
     """Which network is trained, and what it starts from."""
 
     family: str
-    """Name of a model family, as ``triptych models`` lists them."""
+    """Name of a model family. A recipe that names a checkpoint under ``start_from`` may leave it
+    out: then family, arguments and the recipe's ``input`` are the checkpoint's."""
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the family's builder; ``classes`` comes from the data."""
@@ -35,10 +36,14 @@ class ModelRecipe:
     pretrained_backbone: bool = False
     """Start the backbone from the ImageNet weights of its package."""
 
-    start_from: Path | None = None
-    """Folder of a checkpoint (config.json, model.safetensors) whose weights start the network; or
-    another recipe (``.yaml``, beside this one), which is then trained first, in a folder beside
-    this run's, unless its model is there already."""
+    start_from: str | None = None
+    """A checkpoint whose weights start the network: a bundled one ("street"), a folder, or a model
+    of the Hugging Face hub. Or another recipe (``.yaml``, beside this one), which is then trained
+    first, in a folder beside this run's, unless its model is there already."""
+
+    classes_from: Mapping[str, str] = field(default_factory=dict)
+    """Classes that start from another class of that checkpoint than the one of their name:
+    ``person: pedestrian``."""
 
     freeze_norm: bool = False
     """Keep the running statistics of the backbone's batch norms; their scale and shift learn on.
@@ -158,6 +163,9 @@ class EvaluationRecipe:
     every: int = 0
     """Steps between evaluations, which also follow the last step; 0: none."""
 
+    at_start: bool = False
+    """Evaluate before the first step as well."""
+
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Which examples of the data set are evaluated on: its split, how many."""
 
@@ -258,8 +266,8 @@ class Recipe:
 
     def to_plain(self) -> dict[str, Any]:
         """The complete recipe as plain data, of types that YAML and JSON have."""
-        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
-        return plain
+        values: dict[str, Any] = plain(dataclasses.asdict(self))
+        return values
 
 
 SURROUNDINGS = (
@@ -325,10 +333,15 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
     return flat
 
 
-def _plain(value: Any) -> Any:
+def is_recipe(start_from: str) -> bool:
+    """Whether ``model.start_from`` names another recipe, and not a checkpoint."""
+    return start_from.endswith((".yaml", ".yml"))
+
+
+def plain(value: Any) -> Any:
     """Only types that YAML and JSON share: tuples become lists; paths and dates, text."""
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,270 @@
+"""Recipes that write themselves: from a checkpoint and a data set to every choice of a run."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from triptych import strict
+from triptych.data.sets.base import DiskSet, read_image
+from triptych.data.sets.open import open_set, open_splits
+from triptych.data.spread import spread
+from triptych.data.views import part, training_split
+from triptych.errors import TriptychError
+from triptych.images import Preprocess
+from triptych.segmenter import Segmenter, load
+from triptych.train.recipe import Recipe, is_recipe, plain
+
+EPOCHS = 10
+"""Times that each image is seen, unless that is fewer than :data:`LEAST_STEPS`."""
+
+LEAST_STEPS = 500
+"""A small data set is gone through more often."""
+
+BATCH = 8
+LARGEST_PART = 2**21
+"""Pixels of crops that go through the network at a time; a batch of more is computed in parts."""
+
+HELD_OUT = 10
+"""Where no split is for validation, every so-manyth image is."""
+
+EVALUATED = 200
+"""Images, at most, that figures along the way are taken from."""
+
+LEARNING = {
+    # Cheng et al. (CVPR 2022), appendix A: AdamW, a tenth of the rate for the backbone.
+    "independent": {
+        "learning_rate": 1e-4,
+        "backbone_factor": 0.1,
+        "weight_decay": 0.05,
+        "gradient_clip": 0.01,
+    },
+    # Xie et al. (NeurIPS 2021), section 4.1: 6e-5 for the encoder, ten times that for the decoder.
+    "softmax": {"learning_rate": 6e-4, "backbone_factor": 0.1, "weight_decay": 0.01},
+}
+"""By the competition of a network's masks, how it learns where its checkpoint does not tell."""
+
+
+def read_completed(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe; what it leaves out about its network, the checkpoint it starts from tells.
+
+    Args:
+        path: a YAML file.
+        overrides: such as ``optimisation.steps=500``.
+
+    Raises:
+        TriptychError: a mistake in the recipe, or there is no such checkpoint.
+    """
+    document = strict.read_document(path)
+    for assignment in overrides:
+        strict.override(document, assignment)
+    model = document.values.get("model")
+    given = model if isinstance(model, dict) else {}
+    start = given.get("start_from")
+    if isinstance(start, str) and "family" not in given and not is_recipe(start):
+        _fill(document.values, _network(start, _trainable(start)))
+    return strict.build(Recipe, document)
+
+
+def fine_tuning(
+    model: str,
+    data: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+) -> Recipe:
+    """The recipe that trains a checkpoint further, on a data set of one's own.
+
+    Overrides count first; all else follows from them, the checkpoint and the data.
+
+    Args:
+        model: as :func:`triptych.segmenter.load` takes it.
+        data: as :func:`triptych.data.sets.open.open_set` takes it.
+        overrides: single values, such as ``optimisation.batch_size=4``.
+        epochs: how many times each image is seen.
+        steps: or how many steps; with neither, as many as :data:`EPOCHS` and :data:`LEAST_STEPS`
+            say.
+
+    Raises:
+        TriptychError: there is no such checkpoint, split or data set, the two do not go together,
+            or an override is wrong.
+    """
+    for name, number in (("--epochs", epochs), ("--steps", steps)):
+        if number is not None and number < 1:
+            raise TriptychError(f"{name} is {number}; give 1 or more")
+    if epochs and steps:
+        raise TriptychError("give --epochs or --steps, not both")
+    document = strict.Document("recipe by defaults")
+    for assignment in overrides:
+        strict.override(document, assignment)
+    values = document.values
+    segmenter = _trainable(model)
+    _fill(values, _network(model, segmenter))
+    _fill(values, _data(values, data))
+    arguments, evaluated = values["data"]["arguments"], values["evaluation"]["arguments"]
+    training = open_set(data, arguments["split"])
+    _check_pair(model, segmenter, training)
+    arguments.setdefault("crop", _crop(model, segmenter, training))
+
+    learning = values.setdefault("optimisation", {})
+    images = len(part(len(training), arguments["held_out"], evaluation=False))
+    batch = learning.setdefault("batch_size", BATCH)
+    each = math.ceil(images / batch) if _is_count(batch) else 1
+    learning.setdefault("steps", steps or (epochs or 0) * each or max(EPOCHS * each, LEAST_STEPS))
+    _fill(values, {"optimisation": _learning(segmenter)})
+    total = learning["steps"] if _is_count(learning["steps"]) else 1
+    validation = len(open_set(data, evaluated["split"]))
+    area = _area(arguments["crop"])
+    _fill(
+        values,
+        {
+            "optimisation": {
+                "warmup_steps": total // 20,
+                "accumulate": _parts(batch, area),
+            },
+            "evaluation": {
+                "every": min(max(each, math.ceil(total / 10)), total),
+                "at_start": True,
+                "arguments": {"count": EVALUATED if validation > EVALUATED else 0},
+            },
+            "criterion": _criterion(segmenter, training, area),
+            "notes": {"images": images, "epochs": round(total / each, 1)},
+        },
+    )
+    return strict.build(Recipe, document)
+
+
+def summary(recipe: Recipe) -> str:
+    """What :func:`fine_tuning` chose, in one line."""
+    learning, arguments, notes = recipe.optimisation, recipe.data.arguments, recipe.notes
+    height, width = arguments["crop"]
+    return (
+        f"{recipe.model.start_from} on {notes['images']:,} images of {arguments['root']}: "
+        f"{learning.steps:,} steps of {learning.batch_size} ({notes['epochs']:g} epochs), crops of "
+        f"{width} x {height}, learning rate {learning.learning_rate:g} "
+        f"({learning.learning_rate * learning.backbone_factor:g} for the backbone)"
+    )
+
+
+def _trainable(model: str) -> Segmenter:
+    segmenter = load(model, "cpu")
+    if segmenter.family is None or "classes" not in segmenter.arguments:
+        raise TriptychError(
+            f"{model} has no classes that could be replaced; choose another model, such as street"
+        )
+    return segmenter
+
+
+def _network(model: str, segmenter: Segmenter) -> dict[str, Any]:
+    """What the checkpoint tells about its network and its input."""
+    arguments = {k: v for k, v in segmenter.arguments.items() if k != "classes"}
+    section = {"start_from": model, "family": segmenter.family, "arguments": plain(arguments)}
+    return {"model": section, "input": plain(segmenter.preprocess.to_dict())}
+
+
+def _data(values: Mapping[str, Any], data: str | Path) -> dict[str, Any]:
+    """Which images are for training, and which for evaluation."""
+    given = values.get("data", {}).get("arguments", {})
+    training = str(given["split"]) if "split" in given else training_split(data)
+    others = [name for name in open_splits(data) if name.startswith("val") and name != training]
+    if len(others) == 1:
+        held_out, validation = 0, others[0]
+    else:
+        length = len(open_set(data, training))
+        held_out, validation = (min(HELD_OUT, length) if length > 1 else 0), training
+    return {
+        "model": {"freeze_norm": True},
+        "data": {
+            "dataset": "set",
+            "arguments": {"root": str(data), "split": training, "held_out": held_out},
+            "workers": max(1, min(4, (os.cpu_count() or 1) - 1)),
+        },
+        "evaluation": {"arguments": {"split": validation, "held_out": held_out}},
+    }
+
+
+def _check_pair(model: str, segmenter: Segmenter, data: DiskSet) -> None:
+    if segmenter.model.competition == "softmax" and not data.semantic:
+        raise TriptychError(
+            f"{model} gives every pixel a class, but {data.title} tells of objects only; name a "
+            "class for the rest in a YAML file ('rest: background'), or take a Mask2Former"
+        )
+
+
+def _crop(model: str, segmenter: Segmenter, data: DiskSet) -> list[int]:
+    """Height and width of training crops: about what the network is given in use."""
+    preprocess: Preprocess = segmenter.preprocess
+    divisor = int(getattr(segmenter.model, "size_divisor", 1))
+    size = preprocess.size
+    if size is None and preprocess.shortest_edge:
+        size = (preprocess.shortest_edge, preprocess.shortest_edge)
+    if size is None and preprocess.longest_edge:
+        size = (round(preprocess.longest_edge * 3 / 4), preprocess.longest_edge)
+    if size is None:
+        images = (read_image(data.image(index)) for index in spread(len(data), 10))
+        sizes = {(image.shape[0], image.shape[1]) for image in images}
+        if len(sizes) > 1:
+            told = " and ".join(f"{width} x {height}" for height, width in sorted(sizes)[:2])
+            raise TriptychError(
+                f"{model} takes images as large as they are, and {data.title} has no common size "
+                f"({told}); choose a crop: --override data.arguments.crop=[HEIGHT,WIDTH]"
+            )
+        return [max(edge // divisor, 1) * divisor for edge in sizes.pop()]
+    return [math.ceil(edge / divisor) * divisor for edge in size]
+
+
+def _learning(segmenter: Segmenter) -> dict[str, Any]:
+    """Rates of learning: as the checkpoint was trained, if it tells."""
+    usual = LEARNING[str(segmenter.model.competition)]
+    recipe = segmenter.notes.get("recipe")
+    told = recipe.get("optimisation") if isinstance(recipe, dict) else None
+    if isinstance(told, dict) and all(name in told for name in usual):
+        return {name: told[name] for name in usual}
+    return dict(usual)
+
+
+def _criterion(segmenter: Segmenter, data: DiskSet, area: int) -> dict[str, Any]:
+    """Losses; a point stands for as many pixels as in the paper, where crops are of 1024 x 1024."""
+    if segmenter.model.competition == "softmax":
+        return {}
+    points = max(min(area // 84, 12544), 256)
+    return {
+        # Pays for itself in mIoU, and is all that fills masks where objects are not told apart.
+        "semantic": 2.0 if data.semantic else 0.0,
+        "ambiguous": 0.3,
+        "points": points,
+        "matcher": {"points": points},
+    }
+
+
+def _parts(batch: Any, area: int) -> int:
+    """In how many parts a batch is computed so that its crops fit :data:`LARGEST_PART`."""
+    if not _is_count(batch):
+        return 1
+    dividing = (number for number in range(1, batch + 1) if batch % number == 0)
+    return next((n for n in dividing if batch // n * area <= LARGEST_PART), batch)
+
+
+def _area(crop: Any) -> int:
+    """Pixels of a crop; what is none is told when the training set is made."""
+    if isinstance(crop, list) and all(map(_is_count, crop)):
+        return math.prod(crop)
+    return 1
+
+
+def _is_count(value: Any) -> bool:
+    """Mistakes in overrides are told when the recipe is built, by the line that makes them."""
+    return type(value) is int and value >= 1
+
+
+def _fill(values: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Put defaults where nothing is said."""
+    for key, default in defaults.items():
+        if isinstance(default, Mapping) and isinstance(values.setdefault(key, {}), dict):
+            _fill(values[key], default)
+        else:
+            values.setdefault(key, default)

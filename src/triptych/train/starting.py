@@ -1,0 +1,110 @@
+"""What a network starts from: the weights of a checkpoint, class by class where classes differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from triptych.errors import TriptychError
+from triptych.evaluation.answers import plain_name, some
+from triptych.masks import Classes
+from triptych.segmenter import load
+from triptych.strict import suggest
+from triptych.train.recipe import ModelRecipe
+from triptych.weights.skeleton import skeleton
+
+
+def start_weights(
+    model: nn.Module, classes: Classes, recipe: ModelRecipe, arguments: Mapping[str, Any]
+) -> str:
+    """Load the weights of the checkpoint that a recipe starts from.
+
+    Weights that stand for one class go to the class of the same name (whatever its case, spaces,
+    hyphens and underscores), or to the one that ``recipe.classes_from`` says. Classes that the
+    checkpoint does not have keep the random weights that they have in ``model``.
+
+    Args:
+        model: the network to fill.
+        classes: what it is to find.
+        recipe: names the checkpoint.
+        arguments: what ``model`` was built with, ``classes`` among them.
+
+    Returns:
+        Which classes start from the checkpoint's and which are new, in words; nothing if the
+        classes are the same.
+
+    Raises:
+        TriptychError: there is no such checkpoint, it holds another network, or ``classes_from``
+            names a class that is not there.
+    """
+    start = str(recipe.start_from)
+    old = load(start, "cpu")
+    sources = _sources(classes, old.classes, recipe.classes_from)
+    given, wanted = old.model.state_dict(), model.state_dict()
+    for name in class_weights(recipe.family, arguments):
+        if name in given:
+            rows = _rows(wanted[name], given[name], sources, len(old.classes))
+            given[name] = given[name] if rows is None else rows
+    try:
+        model.load_state_dict(given)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise TriptychError(f"model.start_from: {start} is another network: {reason}") from None
+    if sources == list(range(len(old.classes))):
+        return ""
+    kept = [name for name, source in zip(classes.names, sources, strict=True) if source is not None]
+    new = [name for name, source in zip(classes.names, sources, strict=True) if source is None]
+    return f"class head: {_listed(kept)} from {start}; new: {_listed(new)}"
+
+
+def class_weights(family: str, arguments: Mapping[str, Any]) -> list[str]:
+    """Names of a network's weights whose shape depends on the number of classes.
+
+    Args:
+        family: of the network.
+        arguments: what it is built with.
+    """
+    shapes = []
+    for more in (0, 1):
+        changed = {**arguments, "classes": arguments["classes"] + more}
+        network = skeleton(Path(family), family, changed)
+        shapes.append({name: tensor.shape for name, tensor in network.state_dict().items()})
+    return [name for name, shape in shapes[0].items() if shape != shapes[1][name]]
+
+
+def _sources(classes: Classes, old: Classes, classes_from: Mapping[str, str]) -> list[int | None]:
+    """For each class the number of the old one that it starts from, None if it is new."""
+    for new, source in classes_from.items():
+        for name, known, whose in ((new, classes, "the data"), (source, old, "the checkpoint")):
+            if name not in known.names:
+                raise TriptychError(
+                    f"model.classes_from: {whose} have no class {name!r}"
+                    f"{suggest(name, known.names)}; there are: {some(known.names)}"
+                )
+    places = {plain_name(name): number for number, name in reversed(list(enumerate(old.names)))}
+    return [places.get(plain_name(classes_from.get(name, name))) for name in classes.names]
+
+
+def _rows(
+    wanted: Tensor, given: Tensor, sources: list[int | None], old_classes: int
+) -> Tensor | None:
+    """The wanted rows, those of known classes and of "no object" as given.
+
+    None if the given weights do not stand for classes in this way.
+    """
+    beyond = len(wanted) - len(sources)  # 1 where there is "no object" behind the classes
+    if len(given) != old_classes + beyond or given.shape[1:] != wanted.shape[1:]:
+        return None
+    rows = wanted.clone()
+    for number, source in enumerate(sources):
+        if source is not None:
+            rows[number] = given[source]
+    rows[len(sources) :] = given[old_classes:]
+    return rows
+
+
+def _listed(names: list[str]) -> str:
+    return some(names) if names else "none"
