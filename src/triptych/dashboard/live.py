@@ -106,7 +106,8 @@ class Live:
     async def _show(self, page: Page, result: Result) -> None:
         """Draw a frame for one page."""
         message = await asyncio.to_thread(lambda: self._message(result, lay_out(result)))
-        if page.source == result.source and page.held in (None, result):
+        held = page.held
+        if page.source == result.source and (held is None or held.frame is result.frame):
             page.show(message)
 
     def read_with(self, readings: Readings) -> None:
@@ -122,8 +123,9 @@ class Live:
         except TriptychError as error:
             log.warning("a paused frame could not be read again: %s", error)
             return
-        if page.held is held or (page.held and page.held.frame is held.frame):
-            page.held = again
+        # Others may have moved the thresholds on meanwhile. The page keeps the frame as it was
+        # when it paused: what comes back under lower thresholds then has its number again.
+        if page.held is held and readings == self.pipeline.readings:
             await self._show(page, again)
 
     def _start(self, work: Any) -> None:
