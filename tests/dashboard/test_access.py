@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
-from triptych.dashboard import addresses
 from triptych.dashboard.access import Access
 from triptych.dashboard.addresses import check_address, is_public
 from triptych.dashboard.naming import check_name, name_of, split_name
@@ -120,7 +121,7 @@ def resolves_to(*found: str) -> object:
 
 
 def test_sources_from_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", resolves_to("8.8.8.8"))
+    monkeypatch.setattr(socket, "getaddrinfo", resolves_to("8.8.8.8"))
     check_address("rtsp://camera.example/1", "public")
     for spec in ("/etc/passwd", "file:///etc/passwd", "0", "demo", "concat:a", "http://"):
         with pytest.raises(TriptychError):
@@ -128,7 +129,7 @@ def test_sources_from_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     check_address("/data/clip.mp4", "any")
     with pytest.raises(TriptychError, match="--allow-sources"):
         check_address("rtsp://camera.example/1", "none")
-    monkeypatch.setattr(addresses.socket, "getaddrinfo", resolves_to("8.8.8.8", "10.0.0.1"))
+    monkeypatch.setattr(socket, "getaddrinfo", resolves_to("8.8.8.8", "10.0.0.1"))
     with pytest.raises(TriptychError, match="inside the network"):
         check_address("rtsp://camera.example/1", "public")
 

@@ -48,7 +48,7 @@ def test_a_recording_holds_what_was_shown(rig: Rig) -> None:
     start(rig)
     record(rig, 12)
     (name,) = rig.json(*POST, {"on": False})["files"]
-    path = rig.desk.options.recordings / name  # type: ignore[operator]
+    path = rig.desk.options.recordings / name
     assert name.startswith("street-")
     assert frames_of(path) == pytest.approx([index / 10 for index in range(12)], abs=2e-3)
     with av.open(str(path)) as container:
