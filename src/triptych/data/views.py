@@ -114,9 +114,9 @@ def part(length: int, held_out: int, *, evaluation: bool) -> list[int]:
     """Indices of the images for training, or of those that are held out for evaluation.
 
     Raises:
-        TriptychError: ``held_out`` is 1 (all of them), or negative.
+        TriptychError: ``held_out`` is 1 (all of them), negative, or no whole number.
     """
-    if held_out < 0 or held_out == 1:
+    if type(held_out) is not int or held_out < 0 or held_out == 1:
         raise TriptychError(f"held_out is {held_out}; give 2 or more, or 0 to hold out none")
     if held_out == 0:
         return list(range(length))

@@ -102,15 +102,18 @@ def fine_tuning(
     for assignment in overrides:
         strict.override(document, assignment)
     values = document.values
+    _check_sections(values)
     segmenter = _trainable(model)
     _fill(values, _network(model, segmenter))
     _fill(values, _data(values, data))
     arguments, evaluated = values["data"]["arguments"], values["evaluation"]["arguments"]
     training = open_set(data, arguments["split"])
     _check_pair(model, segmenter, training)
-    arguments.setdefault("crop", _crop(model, segmenter, training))
+    crop = arguments.setdefault("crop", _crop(model, segmenter, training))
+    if not (isinstance(crop, list) and len(crop) == 2 and all(map(_is_count, crop))):
+        raise TriptychError(f"--override data.arguments.crop is {crop!r}; give [HEIGHT,WIDTH]")
 
-    learning = values.setdefault("optimisation", {})
+    learning, area = values["optimisation"], math.prod(crop)
     images = len(part(len(training), arguments["held_out"], evaluation=False))
     batch = learning.setdefault("batch_size", BATCH)
     each = math.ceil(images / batch) if _is_count(batch) else 1
@@ -118,7 +121,6 @@ def fine_tuning(
     _fill(values, {"optimisation": _learning(segmenter)})
     total = learning["steps"] if _is_count(learning["steps"]) else 1
     validation = len(open_set(data, evaluated["split"]))
-    area = _area(arguments["crop"])
     _fill(
         values,
         {
@@ -168,7 +170,7 @@ def _network(model: str, segmenter: Segmenter) -> dict[str, Any]:
 
 def _data(values: Mapping[str, Any], data: str | Path) -> dict[str, Any]:
     """Which images are for training, and which for evaluation."""
-    given = values.get("data", {}).get("arguments", {})
+    given = values["data"]["arguments"]
     training = str(given["split"]) if "split" in given else training_split(data)
     others = [name for name in open_splits(data) if name.startswith("val") and name != training]
     if len(others) == 1:
@@ -249,11 +251,14 @@ def _parts(batch: Any, area: int) -> int:
     return next((n for n in dividing if batch // n * area <= LARGEST_PART), batch)
 
 
-def _area(crop: Any) -> int:
-    """Pixels of a crop; what is none is told when the training set is made."""
-    if isinstance(crop, list) and all(map(_is_count, crop)):
-        return math.prod(crop)
-    return 1
+def _check_sections(values: dict[str, Any]) -> None:
+    """Make the sections that are filled; refuse a value in the place of one."""
+    for key in ("data", "data.arguments", "evaluation", "evaluation.arguments", "optimisation"):
+        inner = values
+        for name in key.split("."):
+            inner = inner.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise TriptychError(f"--override {key}: is a section; name a key in it, too")
 
 
 def _is_count(value: Any) -> bool:
