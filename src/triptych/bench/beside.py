@@ -134,7 +134,9 @@ def theirs_of(segmenter: Segmenter, precision: torch.dtype | None) -> Iterator[T
             folder = Path(name)
             _with_plain_input(segmenter).save(folder, format="transformers")
         transformers.utils.logging.disable_progress_bar()
-        network = getattr(transformers, found.architecture).from_pretrained(folder)
+        network = getattr(transformers, found.architecture).from_pretrained(
+            folder, dtype=segmenter.dtype
+        )
     network = network.eval().requires_grad_(False).to(segmenter.device)
     yield Theirs(network, _processor(transformers, found), precision)
 

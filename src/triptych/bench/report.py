@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from triptych.bench.measure import Report
 from triptych.bench.rounds import Spread
@@ -114,7 +114,7 @@ def _agreements(report: Report) -> Table:
 
 
 def _grid(first: str, *others: str) -> Table:
-    grid = Table(first)
+    grid = Table(Column(first, no_wrap=True))
     for title in others:
         grid.add_column(title, justify="right")
     return grid

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import tyro
 
+from triptych.commands.bench import Bench
 from triptych.commands.convert import Convert
 from triptych.commands.data import Data
 from triptych.commands.demo import Demo
@@ -34,6 +35,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "data": Data,
     "models": Models,
     "convert": Convert,
+    "bench": Bench,
 }
 """In the order of ``triptych --help``. Adding a command is one file and one line here."""
 
