@@ -92,7 +92,10 @@ class TestStart:
             (["predict", "x", "--precision", "fp8"], "'fp32', 'bf16'"),
             (["predict", "x", "--out"], "--out"),
             (["predict"], "no images given; see triptych predict --help"),
-            (["train"], "RECIPE.yaml; see triptych train --help"),
+            (["train"], "RECIPE.yaml, or --model and --data; see triptych train --help"),
+            (["train", "--model", "street"], "RECIPE.yaml, or --model and --data"),
+            (["train", "a.yaml", "--epochs", "3"], "--epochs goes without a recipe"),
+            (["train", "--model", "street", "--data", "gone"], "no data set gone"),
             (["train", "gone.yaml"], "gone.yaml"),
             (["models", "street"], "street"),
         ],
@@ -287,3 +290,16 @@ def test_train_passes_its_arguments_on(monkeypatch, capsys):
         (Path("a.yaml"), None, [], False),
         (Path("a.yaml"), Path("o"), ["x=1", "y.z=2"], True),
     ]
+
+
+def test_train_by_defaults_passes_its_arguments_on(monkeypatch):
+    import triptych.train.loop
+
+    seen: list[tuple] = []
+    monkeypatch.setattr(
+        triptych.train.loop, "train_by_defaults", lambda *a, **k: seen.append((*a, k))
+    )
+    words = "train --model street --data d --epochs 3 --out o --override x=1 --resume auto"
+    assert main(words.split()) == 0
+    given = {"epochs": 3, "steps": None}
+    assert seen == [("street", Path("d"), Path("o"), ["x=1"], True, given)]

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-
+from PIL import Image
 from tests.data.sets import disk
+
 from triptych.data.augment import Window
 from triptych.data.views import Views, part, view_targets
 from triptych.errors import TriptychError
@@ -21,7 +23,13 @@ FOURFOLD = Preprocess(size=(4 * disk.HEIGHT, 4 * disk.WIDTH))
 def whole(root, **arguments) -> Views:
     """Views of whole images, four times as large, as they are."""
     size = (4 * disk.HEIGHT, 4 * disk.WIDTH)
-    plain = {"crop": size, "scale": (1, 1), "mirror": 0, "light": STILL, "preprocess": FOURFOLD}
+    plain: dict[str, Any] = {
+        "crop": size,
+        "scale": (1, 1),
+        "mirror": 0,
+        "light": STILL,
+        "preprocess": FOURFOLD,
+    }
     return Views(root, **(plain | arguments))
 
 
@@ -33,7 +41,7 @@ def areas(targets) -> list[tuple[int, int]]:
 
 def test_samples_depend_on_seed_and_index_alone(tmp_path):
     file = disk.plain(tmp_path, names=("a", "b", "c"))
-    options = {"crop": (8, 10), "seed": 3}
+    options: dict[str, Any] = {"crop": (8, 10), "seed": 3}
     first, again, other = (
         Views(file, **options),
         Views(file, **options),
@@ -108,7 +116,7 @@ def test_hundreds_of_objects_stay_apart_and_with_their_pixels(mirror):
     )
     window = Window((150, 200), (30.0, 12.0, 130.0, 72.0), (120, 200), (10, 0), mirror)
     targets = view_targets(example, window, classes, dense=True)
-    seen = window.look(image, 0, (0, 0, 0)).astype(int)
+    seen = window.look(image, Image.Resampling.NEAREST, (0, 0, 0)).astype(int)
     colours = torch.from_numpy(seen[..., 0] + 256 * seen[..., 1])
     assert len(targets.class_ids) > 150
     for mask in targets.masks:

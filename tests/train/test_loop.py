@@ -312,7 +312,7 @@ def test_a_recipe_may_start_from_the_model_of_another_recipe(tmp_path, monkeypat
     runs = tmp_path / "runs"
     for _ in range(2):  # the second time its model is there
         ready = loop._train_first(recipe, tmp_path / "recipes", runs, overrides)
-        assert ready.model.start_from == runs / "first" / "model"
+        assert ready.model.start_from == str(runs / "first" / "model")
     assert calls == [
         (tmp_path / "recipes" / "first.yaml", runs / "first", overrides[1:], True),
     ]

@@ -78,10 +78,13 @@ def class_weights(family: str, arguments: Mapping[str, Any]) -> list[str]:
 def _sources(classes: Classes, old: Classes, classes_from: Mapping[str, str]) -> list[int | None]:
     """For each class the number of the old one that it starts from, None if it is new."""
     for new, source in classes_from.items():
-        for name, known, whose in ((new, classes, "the data"), (source, old, "the checkpoint")):
+        for name, known, whose in (
+            (new, classes, "the data have"),
+            (source, old, "the checkpoint has"),
+        ):
             if name not in known.names:
                 raise TriptychError(
-                    f"model.classes_from: {whose} have no class {name!r}"
+                    f"model.classes_from: {whose} no class {name!r}"
                     f"{suggest(name, known.names)}; there are: {some(known.names)}"
                 )
     places = {plain_name(name): number for number, name in reversed(list(enumerate(old.names)))}
