@@ -58,7 +58,7 @@ def test_everything_is_told_written_and_drawn(
         "panoptic",
     ]
 
-    words = [text.text or "" for text in ElementTree.parse(drawing).getroot().iter("{*}text")]
+    words = [text.text or "" for text in ElementTree.parse(drawing).findall(".//{*}text")]
     assert {"backbone", "pixel decoder", "draw", "forward"} <= set(words)
     assert any("Pictures a second" in word for word in words)
 
