@@ -89,12 +89,13 @@ def random_segmenter(what: str, overrides: Sequence[str], device: str) -> Segmen
     for assignment in overrides:
         override(document, assignment)
     arguments = document.values
+    classes = _classes(arguments["classes"], config.classes)
     torch.manual_seed(0)
     model = build(config.family, **arguments)
     return Segmenter(
         model.to(where),
         config.preprocess,
-        _classes(arguments["classes"], config.classes),
+        classes,
         config.panoptic,
         name=f"{what}, random weights",
         family=config.family,
