@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from tests.data.sets import disk
 from tests.tiny_model import tiny_segformer
 
+from triptych import strict
 from triptych.cli import main
 from triptych.errors import TriptychError
 from triptych.images import Preprocess
@@ -17,6 +19,8 @@ from triptych.masks import Classes
 from triptych.models.registry import build
 from triptych.segmenter import Segmenter, load
 from triptych.train.defaults import fine_tuning, read_completed
+from triptych.train.parts import assemble
+from triptych.train.recipe import Recipe
 
 QUICK = ("optimisation.batch_size=2", "data.workers=0", "data.arguments.crop=[32,32]")
 OWN = """layout: coco-instances
@@ -184,6 +188,17 @@ def test_losses_follow_from_what_the_data_tell(tmp_path, universal):
     disk.coco_instances(tmp_path)
     assert fine_tuning(universal, tmp_path).criterion["semantic"] == 0
     assert fine_tuning(universal, own_table(tmp_path)).criterion["semantic"] > 0
+
+
+def test_folders_of_transformers_are_trained_further(tmp_path):
+    old = tiny_segformer()
+    old.save(tmp_path / "theirs", format="transformers")
+    recipe = fine_tuning(str(tmp_path / "theirs"), disk.plain(tmp_path), QUICK)
+    made = assemble(strict.build(Recipe, strict.Document("", yaml.safe_load(recipe.to_yaml()))))
+    given, new = old.model.state_dict(), made.model.state_dict()
+    for name, tensor in new.items():
+        rows = given[name][[1, 3]] if "classifier" in name else given[name]  # road and car
+        assert torch.equal(tensor, rows), name
 
 
 def test_a_recipe_may_leave_its_network_to_the_checkpoint(tmp_path, labeller):
