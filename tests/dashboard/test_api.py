@@ -8,6 +8,7 @@ import json
 import re
 import socket
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tests.dashboard.rig import Rig, wait_for
 
 from triptych.dashboard import api, live
 from triptych.dashboard.openapi import description
+from triptych.errors import TriptychError
 
 ONE = "/api/sources/street"
 LINE = {"lines": [{"name": "gate", "a": [0.5, 0.05], "b": [0.5, 0.95]}], "zones": []}
@@ -173,7 +175,9 @@ def test_metrics_are_well_formed(rig: Rig) -> None:
     assert 'triptych_up{source="street"} 1' in text
 
 
-def test_sources_come_and_go_only_where_allowed(make_rig: Callable[..., Rig]) -> None:
+def test_sources_come_and_go_only_where_allowed(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rig = make_rig()
     assert rig.ask("POST", "/api/sources", {"source": "rtsp://8.8.8.8/1"})[0] == 422
     assert rig.ask("DELETE", ONE)[0] == 422
@@ -182,6 +186,10 @@ def test_sources_come_and_go_only_where_allowed(make_rig: Callable[..., Rig]) ->
     for spec in ("/etc/passwd", "http://127.0.0.1:1/", "rtsp://[::1]/", 7, "file:///etc/passwd"):
         assert rig.ask("POST", "/api/sources", {"source": spec})[0] == 422
     assert list(rig.pipeline.names) == ["street"]
+    monkeypatch.setattr(api, "open_source", told := Mock(side_effect=TriptychError("no camera")))
+    assert rig.ask("POST", "/api/sources", {"source": "http://8.8.8.8/cam"})[0] == 422
+    told.assert_called_once_with("http://8.8.8.8/cam", confined=True)
+    monkeypatch.undo()
     rig.stop()
     rig = make_rig(allow_sources="any", most_sources=2)
     added = rig.json("POST", "/api/sources", {"source": "http://127.0.0.1:1/cam", "name": "new"})

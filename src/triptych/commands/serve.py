@@ -41,8 +41,8 @@ class Serve:
     another. Needs a token."""
 
     allow_sources: Literal["none", "public", "any"] = "none"
-    """Sources that the page may add: none; public, addresses outside the local network; any,
-    local files too."""
+    """Sources that may be added over the API: none; public, addresses outside the local network;
+    any, local files too."""
 
     recordings: Path = Path("recordings")
     """Folder for recordings."""

@@ -190,7 +190,9 @@ async def add_source(request: Request, desk: Desk) -> Response:
         raise TriptychError(f"there are {desk.options.most_sources} sources; remove one first")
     given = body.get("name")
     name = check_name(given) if given else name_of(spec, desk.pipeline.names)
-    found = await asyncio.to_thread(open_source, spec)
+    # What answers at a public address may point inward, by a redirection or a playlist.
+    confined = desk.options.allow_sources != "any"
+    found = await asyncio.to_thread(open_source, spec, confined=confined)
     desk.pipeline.add(name, found, desk.store.layout(name))
     return JSONResponse(desk.figures.source(name), 201)
 

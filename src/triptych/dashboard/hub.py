@@ -27,7 +27,7 @@ PATIENCE = 10.0
 
 MOST_PAGES = 32
 
-AWAY, BUSY, PROTOCOL = 1001, 1013, 1008
+BUSY, PROTOCOL = 1013, 1008
 """Codes with which a WebSocket is closed (RFC 6455, section 7.4)."""
 
 

@@ -36,7 +36,7 @@ class Recording:
     """A recording under way, on a thread of its own; slow encoding skips frames.
 
     The file is written in fragments: what is on the disk can be played at any moment, even after
-    the power has failed.
+    the process was killed.
 
     Args:
         pipeline: where the results come from.

@@ -41,7 +41,7 @@ export class Health {
       source: WORDS[figures.phase][0] + (figures.message ? `: ${figures.message}` : ""),
       picture: figures.size ? `${figures.size[1]} × ${figures.size[0]}` : "–",
       "frames a second": `${figures.rate.toFixed(1)} of ${figures.incoming.toFixed(1)}`,
-      "camera to sent": figures.delay === null ? "–" : milliseconds(figures.delay),
+      "frame to drawn": figures.delay === null ? "–" : milliseconds(figures.delay),
       dropped: dropped.map(([reason, n]) => `${whole(n)} ${reason}`).join(", ") || "none",
       connections: whole(figures.connections),
       model: `${state.hello.model.name} on ${state.hello.model.device}`,
