@@ -45,6 +45,11 @@ class ModelRecipe:
     """Classes that start from another class of that checkpoint than the one of their name:
     ``person: pedestrian``."""
 
+    new_parts: tuple[str, ...] = ()
+    """Parts of the network that the checkpoint under ``start_from`` does not have: beginnings of
+    the names of weights, such as ``query_decoder.head.anchors.``. They start as in a new
+    network."""
+
     freeze_norm: bool = False
     """Keep the running statistics of the backbone's batch norms; their scale and shift learn on.
     Wise when a process sees fewer than about eight images at a time."""

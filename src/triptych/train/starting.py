@@ -24,7 +24,8 @@ def start_weights(
 
     Weights that stand for one class go to the class of the same name (whatever its case, spaces,
     hyphens and underscores), or to the one that ``recipe.classes_from`` says. Classes that the
-    checkpoint does not have keep the random weights that they have in ``model``.
+    checkpoint does not have keep the random weights that they have in ``model``, and so do the
+    parts of the network that ``recipe.new_parts`` names.
 
     Args:
         model: the network to fill.
@@ -48,6 +49,9 @@ def start_weights(
         if name in given:
             rows = _rows(wanted[name], given[name], sources, len(old.classes))
             given[name] = given[name] if rows is None else rows
+    for name, tensor in wanted.items():
+        if name not in given and name.startswith(recipe.new_parts):
+            given[name] = tensor
     try:
         model.load_state_dict(given)
     except RuntimeError as error:
