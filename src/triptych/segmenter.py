@@ -41,7 +41,7 @@ def load(
             - a file of weights that lies beside its ``config.json``;
             - a file of a network's authors: SegFormer's ``.pth``, Mask2Former's ``.pkl``;
             - a model of the Hugging Face hub ("facebook/mask2former-swin-tiny-coco-panoptic"),
-              which is fetched once.
+              which is fetched once; ``OWNER/MODEL@REVISION`` for one that is not its newest.
         device: where to compute; "auto" is the GPU where there is one.
         dtype: type of the weights; float32 by default, whatever the file has.
         revision: branch, tag or commit on the hub.

@@ -5,8 +5,10 @@ import torch
 from tests.tiny_model import tiny_segformer
 
 from triptych.errors import TriptychError
+from triptych.images import Preprocess
 from triptych.masks import Classes
 from triptych.models.registry import build
+from triptych.segmenter import Segmenter
 from triptych.train.recipe import ModelRecipe
 from triptych.train.starting import class_weights, start_weights
 
@@ -70,6 +72,31 @@ def test_a_class_may_start_from_one_of_another_name(tmp_path):
         start(tmp_path, ["bus"], classes_from={"buss": "car"})
     with pytest.raises(TriptychError, match="classes_from: the checkpoint has no class 'cat'"):
         start(tmp_path, ["bus"], classes_from={"bus": "cat"})
+
+
+def test_parts_that_the_checkpoint_lacks_are_new_only_if_the_recipe_names_them(tmp_path):
+    arguments = {**MASKFORMER, "pixel_decoder": "fpn"}
+    names = ["sky", "road", "car"]
+    old = Segmenter(
+        build("mask2former", **arguments),
+        Preprocess(),
+        Classes.of(names),
+        family="mask2former",
+        arguments=arguments,
+    )
+    old.save(tmp_path, torch.float32)
+    more = {**arguments, "anchors": 2}
+    new = build("mask2former", **more)
+    before = {name: tensor.clone() for name, tensor in new.state_dict().items()}
+    parts = ("query_decoder.head.anchors.",)
+    recipe = ModelRecipe("mask2former", more, start_from=str(tmp_path), new_parts=parts)
+    start_weights(new, Classes.of(names), recipe, more)
+    for name, tensor in new.state_dict().items():
+        source = before if name.startswith(parts) else old.model.state_dict()
+        assert torch.equal(tensor, source[name]), name
+    recipe = ModelRecipe("mask2former", more, start_from=str(tmp_path))
+    with pytest.raises(TriptychError, match=r"another network: .*Missing key.*anchors"):
+        start_weights(new, Classes.of(names), recipe, more)
 
 
 @pytest.mark.parametrize(

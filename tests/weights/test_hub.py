@@ -128,6 +128,18 @@ class TestRevision:
         text = refusal(NAME, "v2")
         assert text.startswith("owner/model: has no revision 'v2'; give a branch, a tag or")
 
+    def test_a_revision_may_stand_in_the_name(self, hub):
+        old = hub.add(NAME, PLAIN | {"model.safetensors": b"old"})
+        hub.repositories[NAME].refs["v1"] = old
+        new = hub.add(NAME, PLAIN)
+        assert fetch(f"{NAME}@v1").name == fetch(f"{NAME}@v1", "v1").name == old
+        assert fetch(f"{NAME}@main").name == fetch(NAME).name == new
+        assert refusal(f"{NAME}@v2").startswith("owner/model: has no revision 'v2'")
+        assert refusal(f"{NAME}@v1", "main") == (
+            "owner/model: both @v1 and revision 'main' are given; leave one of them out"
+        )
+        assert "is missing behind @" in refusal(f"{NAME}@")
+
 
 class TestAccess:
     def test_a_private_model_needs_its_token(self, hub):

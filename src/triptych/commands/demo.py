@@ -16,7 +16,7 @@ class Demo:
     """Folder for the frames, their results, and one picture of all."""
 
     model: str = "street"
-    """A bundled checkpoint, a folder, or OWNER/MODEL on the hub; see triptych models."""
+    """A bundled checkpoint, a folder, or OWNER/MODEL[@REVISION] on the hub; see triptych models."""
 
     def run(self) -> int:
         """Make the picture and say where it is."""

@@ -30,7 +30,7 @@ class Predict:
     """Image files; folders, which are searched with all folders below; or patterns."""
 
     model: str = "street"
-    """A bundled checkpoint, a folder, or OWNER/MODEL on the hub; see triptych models."""
+    """A bundled checkpoint, a folder, or OWNER/MODEL[@REVISION] on the hub; see triptych models."""
 
     out: Path = Path("out")
     """Folder for the results. Folders below a searched folder are kept.

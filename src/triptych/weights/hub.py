@@ -36,8 +36,9 @@ def fetch(
     (``HF_HUB_OFFLINE``) is set as for ``huggingface_hub``.
 
     Args:
-        name: ``OWNER/MODEL``.
-        revision: a branch, a tag, or a commit; the main branch by default.
+        name: ``OWNER/MODEL``, or ``OWNER/MODEL@REVISION``.
+        revision: a branch, a tag, or a commit; by default the one in the name, or else the main
+            branch.
         token: for private models; by default that of ``hf auth login`` or ``HF_TOKEN``.
         offline: look into the cache only.
 
@@ -46,12 +47,19 @@ def fetch(
             show it to us; it holds no checkpoint; it is neither in the cache nor to be had; or the
             cache cannot be written.
     """
+    name, at, named = name.partition("@")
+    if at and not named:
+        raise TriptychError(f"{name}@: the name of a branch, a tag or a commit is missing behind @")
+    if named and revision not in (None, named):
+        raise TriptychError(
+            f"{name}: both @{named} and revision {revision!r} are given; leave one of them out"
+        )
     if not _HUB_NAME.fullmatch(name) or "--" in name or ".." in name:
         raise TriptychError(
             f"no model {name!r}: it is neither a file or folder, nor bundled (bundled: "
             f"{', '.join(bundled()) or 'none'}), nor a hub name such as OWNER/MODEL{_perhaps(name)}"
         )
-    return _Repository(name, revision, token, offline).fetch()
+    return _Repository(name, revision or named or None, token, offline).fetch()
 
 
 def _perhaps(name: str) -> str:
