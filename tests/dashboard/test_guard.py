@@ -204,6 +204,7 @@ def test_a_slow_page_gets_the_newest_frame(rig: Rig, monkeypatch: pytest.MonkeyP
         wait_for(lambda: bool(rig.desk.live.hub.watched))
         rig.run(30)
         first, second = index_of(frame_of(slow)), index_of(frame_of(slow))
+        wait_for(lambda: 1 <= rig.json("GET", "/api/status")["waiting"]["messages"] <= 3)
         slow.send('{"seen": 2}')
         third = index_of(frame_of(slow))
     assert first < second < third == 29

@@ -34,6 +34,7 @@ class Figures:
 
     def status(self) -> dict[str, Any]:
         """Everything that changes from second to second, as plain data."""
+        sources = [self.source(name) for name in self.pipeline.names]
         return {
             "type": "status",
             "time": round(time.time(), 3),
@@ -41,8 +42,13 @@ class Figures:
             "clients": len(self.live.hub.pages),
             "clients_refused": self.live.hub.refused,
             "clients_let_go": self.live.hub.let_go,
+            "waiting": {
+                "frames": sum(source["waiting"] for source in sources),
+                "results": self.pipeline.waiting,
+                "messages": self.live.hub.waiting,
+            },
             "readings": dataclasses.asdict(self.pipeline.readings),
-            "sources": [self.source(name) for name in self.pipeline.names],
+            "sources": sources,
         }
 
     def source(self, name: str) -> dict[str, Any]:
@@ -67,6 +73,7 @@ class Figures:
             "frames": status.frames,
             "results": health.results,
             "connections": status.connections,
+            "waiting": status.waiting,
             "rate": round(health.fps, 2),
             "incoming": round(self._incoming(name, status.frames), 2),
             "delay": None if delay is None else round(delay, 4),
@@ -114,6 +121,8 @@ def _exposition(status: dict[str, Any]) -> Iterator[str]:
         "Pages turned away (too many), or let go (reading too slowly).",
         [({"reason": reason}, count) for reason, count in turned.items()],
     )
+    waiting: list[_Sample] = [({"what": what}, n) for what, n in status["waiting"].items()]
+    yield from _family("waiting", "gauge", "Frames, results and messages that wait.", waiting)
     for name, kind, help_text, samples in _families(status["sources"]):
         yield from _family(name, kind, help_text, samples)
 

@@ -46,6 +46,11 @@ class Page:
         self._stirred = asyncio.Event()
         self._behind_since: float | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Messages that wait to be sent: one frame and one text of each type at most."""
+        return len(self._texts) + (self._frame is not None)
+
     def show(self, frame: bytes) -> None:
         """Send a frame as soon as the page is ready, unless a newer one comes before."""
         self._frame = frame
@@ -125,6 +130,11 @@ class Hub:
     def watched(self) -> set[str]:
         """Sources of which somebody wants the newest frame. May be asked from any thread."""
         return {page.source for page in tuple(self.pages) if page.source and page.held is None}
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait to be sent to all pages together."""
+        return sum(page.waiting for page in self.pages)
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send a message to every page."""

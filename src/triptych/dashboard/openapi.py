@@ -188,6 +188,7 @@ _SCHEMAS: dict[str, Any] = {
         frames=_COUNT,
         results=_COUNT,
         connections=_COUNT,
+        waiting={**_COUNT, "description": "Frames that wait for the network."},
         rate={**_NUMBER, "description": "Frames a second that come through."},
         incoming={**_NUMBER, "description": "Frames a second that come in."},
         delay={"type": ["number", "null"], "description": "Seconds from the camera to the page."},
@@ -213,6 +214,11 @@ _SCHEMAS: dict[str, Any] = {
         clients=_COUNT,
         clients_refused=_COUNT,
         clients_let_go=_COUNT,
+        waiting={
+            **_object(frames=_COUNT, results=_COUNT, messages=_COUNT),
+            "description": "What waits: frames for the network, results for those who draw, "
+            "messages for pages.",
+        },
         readings=_ref("Readings"),
         sources={"type": "array", "items": _ref("Source")},
     ),

@@ -70,6 +70,8 @@ class SourceStatus:
     """Pictures nobody got to see, by reason: see :class:`Drop`."""
     connections: int
     """How often it was connected; more than one means that it was lost in between."""
+    waiting: int
+    """Frames that wait to be taken: 0 or 1."""
 
 
 class Drop:

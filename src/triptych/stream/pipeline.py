@@ -265,6 +265,12 @@ class Pipeline:
                 subscription.close(0.0)
         return subscription
 
+    @property
+    def waiting(self) -> int:
+        """Results that wait at all subscriptions together."""
+        with self._lock:
+            return sum(subscription.waiting for subscription in self._subscriptions)
+
     def _lane(self, name: str) -> Lane:
         with self._lock:
             if name not in self._lanes:

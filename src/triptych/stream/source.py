@@ -171,6 +171,7 @@ class Source:
                 self._frames,
                 dict(self._dropped),
                 self._connections,
+                int(self._waiting is not None),
             )
 
     @property

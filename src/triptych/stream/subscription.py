@@ -45,6 +45,11 @@ class Subscription:
         """Whether no more results will come."""
         return self._closed
 
+    @property
+    def waiting(self) -> int:
+        """Results that wait to be taken: one for each source at most."""
+        return len(self._waiting)
+
     def offer(self, result: Result) -> None:
         """Take note of a result; the pipeline calls this. Never blocks."""
         if self.source not in (None, result.source):
