@@ -11,7 +11,7 @@ DEMO ?= out/demo
 export PYTHON TORCH_BUILD TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types check format clean
+.PHONY: help install demo pictures test lint types check format clean
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,8 +23,11 @@ $(STAMP): pyproject.toml constraints.txt tools/install.sh
 	tools/install.sh $(VENV)
 	@touch $@
 
-demo: install ## segment three frames of a real street and tell where the pictures are
-	$(BIN)/triptych demo --out $(DEMO)
+demo: install ## the live page on a real street, until Ctrl-C (ARGS=--help lists its options)
+	$(BIN)/triptych demo --out $(DEMO) $(ARGS)
+
+pictures: install ## segment three frames of that street and tell where the pictures are
+	$(BIN)/triptych demo --pictures --out $(DEMO)
 
 test: install ## run the tests
 	$(BIN)/python -m pytest $(ARGS)

@@ -254,12 +254,12 @@ def test_a_reader_that_goes_away_is_no_error(command):
     assert answer.returncode == 141
 
 
-def test_demo_tells_where_the_picture_is(monkeypatch, capsys, tmp_path):
+def test_demo_tells_where_its_pictures_are(monkeypatch, capsys, tmp_path):
     import triptych.demo
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(triptych.demo, "run_demo", lambda out, model: out / f"{model}.png")
-    assert main(["demo", "--out", "pictures", "--model", "m"]) == 0
+    assert main(["demo", "--pictures", "--out", "pictures", "--model", "m"]) == 0
     assert capsys.readouterr().out == f"The picture: {tmp_path}/pictures/m.png\n"
 
 

@@ -1,4 +1,4 @@
-"""The demonstration: three frames of a real street, segmented, in one picture."""
+"""Three frames of a real street, segmented, in one picture: ``triptych demo --pictures``."""
 
 from __future__ import annotations
 

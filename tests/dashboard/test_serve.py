@@ -10,6 +10,7 @@ import pytest
 from tests.tiny_model import colour_segmenter
 
 from triptych.cli import main
+from triptych.commands.serve import tell
 from triptych.dashboard import serve as module
 from triptych.dashboard.serve import Plan, serve
 from triptych.dashboard.server import listen
@@ -21,9 +22,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What would have been run: server, pipeline, socket."""
     found: list[Any] = []
 
-    def note(*parts: Any) -> bool:
+    def note(*parts: Any) -> None:
         found.extend(parts)
-        return True
 
     monkeypatch.setattr(module, "load", lambda *_: colour_segmenter())
     monkeypatch.setattr(module, "run", note)
@@ -36,28 +36,34 @@ def plan(folder: Path, *sources: str, **options: Any) -> Plan:
 
 
 def test_sources_are_named(tmp_path: Path, served: list[Any]) -> None:
-    said: list[str] = []
+    said: list[Any] = []
     wanted = plan(tmp_path, "demo", "north=rtsp://127.0.0.1:1/a", "http://user:pw@127.0.0.1:1/b")
-    assert serve(wanted, said.append) == 0
+    serve(wanted, lambda *words: said.append(words))
     assert served[1].names == ("demo", "north", "127.0.0.1 b")
-    assert len(said) == 1
-    assert said[0].startswith("The page: http://127.0.0.1:")
+    ((url, token),) = said
+    assert url.startswith("http://127.0.0.1:")
+    assert token is None
 
 
-def test_a_token_is_made_up_once_where_it_is_needed(tmp_path: Path, served: list[Any]) -> None:
-    said: list[str] = []
-    serve(plan(tmp_path, "demo", host="0.0.0.0"), said.append)
-    assert said[1].startswith("Its token, shown only now: ")
-    assert len(said[1].split()[-1]) >= 32
+def test_a_token_is_made_up_once_where_it_is_needed(
+    tmp_path: Path, served: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(plan(tmp_path, "demo", host="0.0.0.0"), tell)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("The page: http://127.0.0.1:")
+    assert second.startswith("Its token, shown only now: ")
+    assert len(second.split()[-1]) >= 32
 
 
 def test_a_given_token_is_not_shown(
-    tmp_path: Path, served: list[Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    served: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("TRIPTYCH_TOKEN", "a token that nobody sees")
-    said: list[str] = []
-    serve(plan(tmp_path, "demo", host="0.0.0.0"), said.append)
-    assert len(said) == 1
+    serve(plan(tmp_path, "demo", host="0.0.0.0"), tell)
+    assert capsys.readouterr().out.count("\n") == 1
 
 
 def test_a_taken_port(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Literal
 
 import tyro
@@ -77,20 +78,15 @@ class Serve:
     """Arithmetic of the network."""
 
     def run(self) -> int:
-        """Serve until SIGTERM or Ctrl-C."""
+        """Serve until SIGTERM or Ctrl-C; ends the process."""
         from triptych.errors import TriptychError
 
         if not self.sources:
             raise TriptychError("no source given; try triptych serve demo")
-        try:
-            from triptych.dashboard.serve import Plan, serve
-        except ImportError as error:
-            raise TriptychError(
-                f"the live page needs {error.name}; pip install 'triptych[dashboard]'"
-            ) from error
+        dashboard = load_dashboard()
         from triptych.results import Readings
 
-        plan = Plan(
+        plan = dashboard.Plan(
             sources=self.sources,
             model=self.model,
             host=self.host,
@@ -110,4 +106,29 @@ class Serve:
             device=self.device,
             precision=self.precision,
         )
-        return serve(plan, announce=lambda text: print(one_line(text), flush=True))
+        dashboard.serve(plan, tell)
+        return dashboard.leave()
+
+
+def load_dashboard() -> ModuleType:
+    """The module :mod:`triptych.dashboard.serve`, which needs packages of its own.
+
+    Raises:
+        TriptychError: they are not installed.
+    """
+    from triptych.errors import TriptychError
+
+    try:
+        from triptych.dashboard import serve
+    except ImportError as error:
+        raise TriptychError(
+            f"the live page needs {error.name}; pip install 'triptych[dashboard]'"
+        ) from error
+    return serve
+
+
+def tell(url: str, token: str | None) -> None:
+    """Print where the page is, and a token that was made up."""
+    print(f"The page: {one_line(url)}", flush=True)
+    if token is not None:
+        print(f"Its token, shown only now: {token}", flush=True)

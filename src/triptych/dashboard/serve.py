@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import socket
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import torch
 
@@ -24,7 +25,7 @@ from triptych.dashboard.store import default_path
 from triptych.results import Readings
 from triptych.segmenter import load
 from triptych.stream.pipeline import Pipeline
-from triptych.stream.result import Settings
+from triptych.stream.result import Result, Settings
 from triptych.stream.sources import open_source
 
 log = logging.getLogger(__name__)
@@ -50,17 +51,19 @@ class Plan:
     readings: Readings = field(default_factory=Readings)
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
+    frames: float = math.inf
+    """Ends when so many are through, of all sources together."""
 
 
-def serve(plan: Plan, announce: Callable[[str], None]) -> int:
+def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
     """Run until SIGTERM or Ctrl-C.
+
+    Threads may be left when this returns: end the process with :func:`leave` then.
 
     Args:
         plan: see there.
-        announce: told where the page is, and a token that was made up.
-
-    Returns:
-        The exit code.
+        announce: told the address of the page, and a token that was made up; both can be used at
+            once, although the first answer takes a moment.
 
     Raises:
         TriptychError: a source, the model, the address or the token is no good.
@@ -83,50 +86,42 @@ def serve(plan: Plan, announce: Callable[[str], None]) -> int:
         )
         desk = Desk(pipeline, options)
         _add_sources(desk, plan)
-        server = make_server(make_app(desk, access))
+        server = make_server(make_app(desk, access), pipeline.stop)
         port = ours.getsockname()[1]
-        announce(f"The page: {_url(plan.host, port)}")
-        if made_up:
-            announce(f"Its token, shown only now: {access.token}")
-        return finish(run(server, pipeline, ours))
+        announce(_url(plan.host, port), access.token if made_up else None)
+        run(server, pipeline, ours, plan.frames)
     finally:
         ours.close()
 
 
-def run(server: Server, pipeline: Pipeline, at: socket.socket) -> bool:
-    """Run both until the server is told to end.
+def run(server: Server, pipeline: Pipeline, at: socket.socket, frames: float = math.inf) -> None:
+    """Run both until the server is told to end, or so many frames are through."""
 
-    Returns:
-        Whether all threads have ended.
-    """
+    def count(_: Result) -> None:
+        if sum(pipeline.health(name).results for name in pipeline.names) >= frames:
+            server.should_exit = True
+
+    if frames < math.inf:
+        pipeline.subscribe(count)
     pipeline.start()
     try:
         with server.ended_by_signals():
             server.run(sockets=[at])
     finally:
         ended = pipeline.close(0.5)
-    return ended
+        log.info("ended" if ended else "ended while a frame was still in the making")
 
 
-def finish(ended: bool) -> int:
-    """End the process, whatever threads are left.
+def leave() -> NoReturn:
+    """End the process with success, whatever threads are left, after :func:`run`.
 
     A forward pass, or FFmpeg waiting for a camera, cannot be broken off, and the interpreter
-    would abort if it ended beneath one. All else is closed by now.
-
-    Args:
-        ended: whether no thread is left.
-
-    Returns:
-        The exit code, if it returns.
+    would abort if it ended beneath one; taking down PyTorch in good order would take longer than
+    all the rest. Nothing is open by now that could be lost.
     """
-    if not ended:
-        log.info("ended while a frame was still in the making")
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
-    log.info("ended")
-    return 0
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _access(plan: Plan) -> tuple[Access, bool]:
