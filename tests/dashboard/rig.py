@@ -82,7 +82,7 @@ class Rig:
             self.pipeline.add(name, source, self.desk.store.layout(name))
         self.socket = listen(self.access.host, port)
         self.port: int = self.socket.getsockname()[1]
-        self.server = make_server(make_app(self.desk, self.access))
+        self.server = make_server(make_app(self.desk, self.access), self.pipeline.stop)
         self._thread = threading.Thread(
             target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True
         )

@@ -238,3 +238,14 @@ def test_two_hundred_idle_connections_do_not_stop_the_stream(rig: Rig) -> None:
             for one in idle:
                 one.close()
         wait_for(lambda: rig.ask("GET", "/healthz")[0] == 200)
+
+
+def test_at_the_end_those_who_compute_stop_before_the_pages_go(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[int] = []
+    monkeypatch.setattr(rig.server, "_stop", lambda: there.append(len(rig.desk.live.hub.pages)))
+    with page(rig) as ours:
+        json.loads(ours.recv(timeout=20))
+        rig.stop()
+    assert there == [1]

@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from starlette.applications import Starlette
@@ -29,7 +29,21 @@ class Server(uvicorn.Server):
 
     They would raise the signal once more when it is done, which kills the process before
     recordings and sources are closed.
+
+    Args:
+        config: uvicorn's.
+        stop: called when the end begins. Pages need a moment to go, and whoever computes for them
+            can end within it.
     """
+
+    def __init__(self, config: uvicorn.Config, stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stop = stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, within a second or so."""
+        self._stop()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -73,8 +87,8 @@ def listen(host: str, port: int) -> socket.socket:
     return ours
 
 
-def make_server(app: Starlette) -> Server:
-    """A server with all its limits."""
+def make_server(app: Starlette, stop: Callable[[], None]) -> Server:
+    """A server with all its limits; see :class:`Server` for ``stop``."""
     return Server(
         uvicorn.Config(
             app,
@@ -95,5 +109,6 @@ def make_server(app: Starlette) -> Server:
             access_log=False,
             log_config=None,
             lifespan="on",
-        )
+        ),
+        stop,
     )

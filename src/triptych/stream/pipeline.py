@@ -81,6 +81,17 @@ class Pipeline:
             self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
             self._thread.start()
 
+    def stop(self) -> None:
+        """Begin to end: the part of :meth:`close` that does not wait. No more results come."""
+        with self._lock:
+            self._closing = True
+            lanes, subscriptions = list(self._lanes.values()), list(self._subscriptions)
+        self._bell.set()
+        for lane in lanes:
+            lane.source.stop()
+        for subscription in subscriptions:
+            subscription.close(0.0)
+
     def close(self, timeout: float = 5.0) -> bool:
         """End all threads: sources, worker and subscriptions; safe to call again.
 
@@ -88,17 +99,14 @@ class Pipeline:
             Whether all of them have ended within ``timeout`` seconds.
         """
         deadline = time.monotonic() + timeout
+        self.stop()  # all, before waiting for any
         with self._lock:
-            self._closing = True
             lanes, subscriptions = list(self._lanes.values()), list(self._subscriptions)
             thread = self._thread
-        self._bell.set()
 
         def left() -> float:
             return max(deadline - time.monotonic(), 0.0)
 
-        for lane in lanes:
-            lane.source.stop()  # all, before waiting for any
         ended = [lane.source.close(left()) for lane in lanes]
         if thread is not None and thread is not threading.current_thread():
             thread.join(left())
