@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from tests.dashboard.rig import wait_for
 from tests.tiny_model import tiny_segformer
 
 from triptych.cli import main
-from triptych.commands import demo
 from triptych.commands.demo import has_display
 from triptych.dashboard import serve as dashboard
 
@@ -84,7 +84,7 @@ def test_a_browser_is_opened_where_it_can_be_seen(
     seen: list[str] = []
     monkeypatch.setattr(dashboard, "serve", lambda plan, show: show("http://here/", None))
     monkeypatch.setattr(dashboard, "leave", lambda: 0)
-    monkeypatch.setattr(demo.webbrowser, "open", seen.append)
+    monkeypatch.setattr(webbrowser, "open", seen.append)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("DISPLAY", display)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
