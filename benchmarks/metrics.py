@@ -50,6 +50,14 @@ def disc(random: np.random.Generator, shift: float = 0, at: Any = None) -> Any:
     return (rows - row) ** 2 + (columns - column) ** 2 < radius**2, (row, column, radius)
 
 
+def around(mask: Any) -> tuple[float, float, float, float]:
+    """The box of a mask, which every reading of instances gives with it."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return 0, 0, 0, 0
+    return float(columns[0]), float(rows[0]), columns[-1] + 1.0, rows[-1] + 1.0
+
+
 def instance_cases(count: int) -> list[tuple[list[Instance], list[TrueInstance]]]:
     cases = []
     for seed in range(count):
@@ -60,14 +68,14 @@ def instance_cases(count: int) -> list[tuple[list[Instance], list[TrueInstance]]
             mask, place = disc(random)
             class_id = int(random.integers(12))
             if mask.any():
-                truth.append(TrueInstance(mask, class_id))
+                truth.append(TrueInstance(mask, class_id, box=around(mask)))
                 places.append((place, class_id))
         for number in range(DETECTIONS):
             place, class_id = places[number % len(places)]
             mask, _ = disc(random, 0.2, place)
             score = float(random.random())
             name = CLASSES.names[class_id]
-            found.append(Instance(torch.from_numpy(mask), class_id, name, score, (0, 0, 1, 1)))
+            found.append(Instance(torch.from_numpy(mask), class_id, name, score, around(mask)))
         cases.append((found, truth))
     return cases
 

@@ -200,7 +200,7 @@ def _segments(panoptic: PanopticMap) -> list[dict[str, Any]]:
 
 def _instance(instance: Instance) -> dict[str, Any]:
     x0, y0, x1, y1 = instance.box
-    lengths = encode_mask(instance.mask.cpu())
+    lengths = encode_mask(instance.mask.cpu(), instance.box)
     return {
         "class_id": instance.class_id,
         "class": instance.name,

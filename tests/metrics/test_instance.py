@@ -24,7 +24,7 @@ Case = tuple[list[Instance], list[TrueInstance]]
 
 def instance(mask: np.ndarray, class_id: int, score: float) -> Instance:
     return Instance(
-        torch.from_numpy(mask), class_id, CLASSES.names[class_id], score, (0.0, 0.0, 1.0, 1.0)
+        torch.from_numpy(mask), class_id, CLASSES.names[class_id], score, (0.0, 0.0, 0.0, 0.0)
     )
 
 

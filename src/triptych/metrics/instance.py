@@ -21,7 +21,7 @@ from triptych.errors import TriptychError
 from triptych.masks import Classes
 from triptych.metrics.truth import TrueInstance
 from triptych.readouts.instance import Instance
-from triptych.render.coco import encode_mask
+from triptych.render.run_lengths import encode_masks
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ class MaskAP:
 
         Args:
             predicted: what ``MaskSet.instances(threshold=0.0)`` gives: the benchmark ranks by
-                score itself, and a threshold would only cut off recall.
+                score itself, and a threshold would only cut off recall. Pixels outside the box
+                of an instance are not looked at, unless the box is empty.
             truth: the objects; may be empty.
 
         Returns:
@@ -120,34 +121,33 @@ class MaskAP:
         predicted, truth = list(predicted), list(truth)
         height, width = self._size([*predicted, *truth])
         image = self._images = self._images + 1
-        encoded: dict[int, dict[str, Any]] = {}
-        detections = []
-        for instance in predicted:
-            # Instances of several classes read from one query share their mask.
-            if id(instance.mask) not in encoded:
-                encoded[id(instance.mask)] = encode_mask(instance.mask)
-            detections.append(
-                {
-                    "image_id": image,
-                    "category_id": instance.class_id,
-                    "score": instance.score,
-                    "segmentation": encoded[id(instance.mask)],
-                }
-            )
+        # Instances of several classes read from one query share their mask.
+        shared = {id(instance.mask): instance for instance in predicted}
+        masked: list[Instance | TrueInstance] = [*shared.values(), *truth]
+        masks = [np.asarray(instance.mask).astype(np.bool_, copy=False) for instance in masked]
+        codes = encode_masks(masks, [instance.box for instance in masked])
+        code_of = dict(zip(shared, codes, strict=False))
+        detections = [
+            {
+                "image_id": image,
+                "category_id": instance.class_id,
+                "score": instance.score,
+                "segmentation": code_of[id(instance.mask)],
+            }
+            for instance in predicted
+        ]
         annotations = []
-        for true in truth:
+        for true, code in zip(truth, codes[len(shared) :], strict=True):
             self._truths += 1
-            segmentation = encode_mask(true.mask)
-            area = rle.area(segmentation) if true.area is None else true.area
             annotations.append(
                 {
                     "id": self._truths,
                     "image_id": image,
                     "category_id": true.class_id,
                     "iscrowd": int(true.crowd),
-                    "area": float(area),
-                    "bbox": rle.to_bbox(segmentation).tolist(),
-                    "segmentation": segmentation,
+                    "area": float(rle.area(code) if true.area is None else true.area),
+                    "bbox": rle.to_bbox(code).tolist(),
+                    "segmentation": code,
                 }
             )
         size = {"id": image, "height": height, "width": width}

@@ -108,7 +108,9 @@ class CocoInstances(DiskSet):
         if not pixels:
             tell(Kind.EMPTY_OUTLINE, "its outline covers no pixel")
         crowd = bool(annotation.get("iscrowd", 0))
-        return TrueInstance(mask, class_id, crowd, _area(annotation, pixels, crowd, tell))
+        left, top, width, height = rle.to_bbox(code).tolist()
+        box = (left, top, left + width, top + height)
+        return TrueInstance(mask, class_id, crowd, _area(annotation, pixels, crowd, tell), box)
 
 
 def _area(annotation: Annotation, pixels: int, crowd: bool, tell: Any) -> float | None:
