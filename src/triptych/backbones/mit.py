@@ -76,6 +76,8 @@ class MixFFN(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward, each behind a norm and around a shortcut."""
 
+    recomputable = True  # see train/recompute.py
+
     def __init__(
         self, dim: int, heads: int, reduction: int, expansion: float, drop_path: float, eps: float
     ) -> None:

@@ -64,6 +64,8 @@ class Block(nn.Module):
         shift: how far the windows are shifted up and left; 0 for the regular grid.
     """
 
+    recomputable = True  # see train/recompute.py
+
     def __init__(
         self, dim: int, heads: int, window: int, shift: int, expansion: float, drop_path: float
     ) -> None:

@@ -22,6 +22,8 @@ from triptych.nn.position import sine_position
 class DeformableEncoderLayer(nn.Module):
     """Deformable self-attention and feed-forward over all maps' cells, norms after the sums."""
 
+    recomputable = True  # see train/recompute.py
+
     def __init__(self, dim: int, heads: int, feedforward: int, levels: int, points: int) -> None:
         super().__init__()
         self.attention = DeformableAttention(dim, heads, levels, points)

@@ -23,6 +23,8 @@ class DetrDecoderLayer(nn.Module):
         dropout: rate at which single values of what a sum adds are zeroed while training.
     """
 
+    recomputable = True  # see train/recompute.py
+
     def __init__(self, dim: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
         self.self_attention = Attention(dim, heads)

@@ -44,6 +44,8 @@ class ConvNorm(nn.Sequential):
 class EncoderLayer(nn.Module):
     """Self-attention and feed-forward over one map's positions, norms after the sums."""
 
+    recomputable = True  # see train/recompute.py
+
     def __init__(self, dim: int, heads: int, feedforward: int) -> None:
         super().__init__()
         self.attention = Attention(dim, heads)

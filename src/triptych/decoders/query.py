@@ -76,6 +76,8 @@ class MaskHead(nn.Module):
 class QueryDecoderLayer(nn.Module):
     """Masked cross-attention, self-attention, feed-forward; norms after the sums."""
 
+    recomputable = True  # see train/recompute.py
+
     def __init__(self, dim: int, heads: int, feedforward: int) -> None:
         super().__init__()
         self.cross_attention = Attention(dim, heads)

@@ -86,10 +86,10 @@ class Criterion(nn.Module):
         """
         segments = max(1.0, mean_over_processes(sum(len(t.all_class_ids) for t in targets)))
         totals: dict[str, Tensor] = {}
-        for layer in (*prediction.auxiliary, prediction):
+        layers = (*prediction.auxiliary, prediction)
+        for layer, matches in zip(layers, self.matcher.match_layers(layers, targets), strict=True):
             assert layer.class_logits is not None, "a pixel labeller has another criterion"
             masks, classes = layer.mask_logits.float(), layer.class_logits.float()
-            matches = self.matcher(layer, targets)
             losses = {"class": self._class_loss(masks, classes, targets, matches)}
             losses |= self._mask_losses(masks, targets, matches, segments)
             if self.weights["semantic"]:
@@ -110,7 +110,7 @@ class Criterion(nn.Module):
         truth = torch.full((batch, queries), columns - 1, device=class_logits.device)
         weight = torch.full((batch, queries), self.no_object, device=truth.device)
         for number, (target, (query, segment)) in enumerate(zip(targets, matches, strict=True)):
-            weight[number, self._undecided(mask_logits[number], target)] = 0
+            weight[number].masked_fill_(self._undecided(mask_logits[number], target), 0)
             truth[number, query] = target.all_class_ids[segment]
             weight[number, query] = 1
         loss = F.cross_entropy(class_logits.flatten(0, 1), truth.flatten(), reduction="none")

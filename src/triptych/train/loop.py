@@ -224,6 +224,7 @@ class Training:
             mean=self.recipe.input.mean,
             std=self.recipe.input.std,
             autocast=self.autocast,
+            checkpointing=settings.checkpointing,
             mean_over_processes=group.mean_number,
         ).to(group.device)
         wrapped: Any = module

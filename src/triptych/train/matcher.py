@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
@@ -14,6 +17,8 @@ from triptych.train.points import sample_logits, sample_nearest
 
 FORBIDDEN = 1e6
 """Cost of a pair that must not be matched: far above any sum of real costs."""
+
+TERMS = ("class", "mask", "dice")
 
 
 class Matcher(nn.Module):
@@ -50,7 +55,6 @@ class Matcher(nn.Module):
         self.points = points
         self.own_query = own_query
 
-    @torch.no_grad()
     def forward(
         self, prediction: Prediction, targets: list[Targets]
     ) -> list[tuple[Tensor, Tensor]]:
@@ -63,42 +67,65 @@ class Matcher(nn.Module):
         Raises:
             TriptychError: a cost is not finite; the message names the image and the term.
         """
+        return self.match_layers([prediction], targets)[0]
+
+    @torch.no_grad()
+    def match_layers(
+        self, layers: Sequence[Prediction], targets: list[Targets]
+    ) -> list[list[tuple[Tensor, Tensor]]]:
+        """Match each layer's prediction of a batch by itself; for each what :meth:`forward` gives.
+
+        The costs of all layers reach the processor together, so a GPU is waited for once a step.
+
+        Raises:
+            TriptychError: as :meth:`forward`.
+        """
+        costs = [cost for layer in layers for cost in self._costs(layer, targets)]
+        flat = torch.cat([cost.flatten() for cost in costs]).cpu()
+        parts = flat.split([cost.numel() for cost in costs])
+        tables = [part.view_as(cost).numpy() for part, cost in zip(parts, costs, strict=True)]
+        device = layers[0].mask_logits.device
+        matches = [
+            self._assign(number % len(targets), table, targets[number % len(targets)], device)
+            for number, table in enumerate(tables)
+        ]
+        return [matches[i : i + len(targets)] for i in range(0, len(matches), len(targets))]
+
+    def _costs(self, prediction: Prediction, targets: list[Targets]) -> list[Tensor]:
+        """For each image the weighted costs ``(3, N, T + C)``, in the order of :data:`TERMS`."""
         mask_logits = prediction.mask_logits.float()
         assert prediction.class_logits is not None, "a pixel labeller has nothing to match"
         probabilities = prediction.class_logits.float().softmax(-1)
         points = torch.rand(len(targets), self.points, 2, device=mask_logits.device)
         logits = sample_logits(mask_logits, points)
-        return [
-            self._match(number, probabilities[number], logits[number], points[number], target)
-            for number, target in enumerate(targets)
-        ]
+        costs = []
+        for number, target in enumerate(targets):
+            truth = sample_nearest(target.all_masks, points[number]).to(logits.dtype)
+            known = sample_nearest(target.known[None], points[number]).to(logits.dtype)
+            terms = (
+                -self.classification * probabilities[number][:, target.all_class_ids],
+                self.mask * pairwise_cross_entropy(logits[number], truth, known),
+                self.dice * pairwise_dice(logits[number], truth, known),
+            )
+            costs.append(torch.stack(terms))
+        return costs
 
-    def _match(
-        self, number: int, probabilities: Tensor, logits: Tensor, points: Tensor, target: Targets
+    def _assign(
+        self, number: int, costs: np.ndarray, target: Targets, device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        truth = sample_nearest(target.all_masks, points).to(logits.dtype)
-        known = sample_nearest(target.known[None], points).to(logits.dtype)
-        costs = {
-            "class": -self.classification * probabilities[:, target.all_class_ids],
-            "mask": self.mask * pairwise_cross_entropy(logits, truth, known),
-            "dice": self.dice * pairwise_dice(logits, truth, known),
-        }
-        for term, cost in costs.items():
-            if not torch.isfinite(cost).all():
+        for term, cost in zip(TERMS, costs, strict=True):
+            if not np.isfinite(cost).all():
                 raise TriptychError(
                     f"the {term} cost of image {number} of the batch is not finite; lower the "
                     "learning rate or train in fp32"
                 )
-        total = sum(costs.values()) + FORBIDDEN * ~self._allowed(target.all_class_ids, len(logits))
-        queries, segments = linear_sum_assignment(total.cpu().numpy())
+        allowed = self._allowed(target.all_class_ids.cpu(), costs.shape[1]).numpy()
+        total = costs.sum(0) + FORBIDDEN * ~allowed
+        queries, segments = linear_sum_assignment(total)
         # With more segments of a kind than free queries, a forbidden pair may be left over.
-        pairs = [
-            (query, segment)
-            for query, segment in zip(queries, segments, strict=True)
-            if total[query, segment] < FORBIDDEN / 2
-        ]
-        matched = torch.as_tensor(pairs, dtype=torch.long, device=logits.device).view(-1, 2)
-        return matched[:, 0], matched[:, 1]
+        kept = total[queries, segments] < FORBIDDEN / 2
+        matched = torch.from_numpy(np.stack((queries[kept], segments[kept]))).to(device)
+        return matched[0], matched[1]
 
     def _allowed(self, class_ids: Tensor, queries: int) -> Tensor:
         """``(N, T)``: whether a query may answer for a segment."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from triptych.errors import TriptychError
 from triptych.prediction import Prediction
+from triptych.train.recompute import recompute_activations
 
 T = TypeVar("T")
 
@@ -63,9 +64,15 @@ class LossModule(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         autocast: torch.dtype | None,
+        checkpointing: bool = False,
         mean_over_processes: Callable[[float], float] = float,
     ) -> None:
         super().__init__()
+        if checkpointing and not recompute_activations(model):
+            raise TriptychError(
+                f"optimisation.checkpointing: {type(model).__name__} has no transformer blocks; "
+                "leave it out"
+            )
         self.model = model
         self.criterion = criterion
         self.autocast = autocast
