@@ -18,8 +18,8 @@ PACKAGE = ROOT / "src" / "triptych"
 ORDER = """
 errors files options strict colours decode masks prediction keymap images
 nn backbones decoders models weights
-readouts render segmenter metrics
-inputs results predict samples convert bench
+readouts render engines segmenter metrics
+inputs results predict samples convert export bench
 stream dashboard demo
 data evaluation train
 listing cli commands __main__ __init__

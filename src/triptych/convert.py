@@ -41,21 +41,27 @@ def convert(
         TriptychError: the source cannot be loaded, ``out`` holds something already or cannot be
             written, or the format has no place for such a network.
     """
-    if not overwrite and os.path.lexists(out) and not _is_empty_folder(out):
-        raise TriptychError(f"{out}: is there already; choose another name, or --overwrite it")
-    segmenter = load(source, device="cpu")
-    with _folder_beside(out) as folder:
+    refuse_existing(out, overwrite)
+    segmenter = load(source, device="cpu", engine="eager")
+    with folder_beside(out) as folder:
         segmenter.save(folder, dtype, to)
         _compare(segmenter, folder, dtype)
     return segmenter
 
 
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
+def refuse_existing(out: Path, overwrite: bool) -> None:
+    """Refuse to write where something is already, but for an empty folder.
+
+    Raises:
+        TriptychError: something is there, and it is not to be overwritten.
+    """
+    empty = out.is_dir() and not any(out.iterdir())
+    if not overwrite and os.path.lexists(out) and not empty:
+        raise TriptychError(f"{out}: is there already; choose another name, or --overwrite it")
 
 
 @contextlib.contextmanager
-def _folder_beside(out: Path) -> Iterator[Path]:
+def folder_beside(out: Path) -> Iterator[Path]:
     """Give a new folder in the same place, which takes the name ``out`` if the block succeeds."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -126,6 +126,12 @@ class Preprocess:
             )
         return cls(**settings)
 
+    def to_size(self, width: int, height: int) -> Preprocess:
+        """The same, but with every image resized to one size, whatever its shape."""
+        return dataclasses.replace(
+            self, size=(height, width), shortest_edge=None, longest_edge=None
+        )
+
     def resized(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """The size ``(height, width)`` to which an image of ``image_size`` is resized.
 

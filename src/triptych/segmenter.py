@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,9 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
+from triptych.engines.base import PRECISIONS
+from triptych.engines.folder import Exported, read_exported
+from triptych.engines.registry import check_engine, make_engine
 from triptych.errors import TriptychError
 from triptych.images import Batch, ImageLike, Preprocess, load_image
 from triptych.masks import Classes, MaskSet
@@ -29,6 +31,8 @@ def load(
     *,
     revision: str | None = None,
     token: str | bool | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
 ) -> Segmenter:
     """Load a checkpoint.
 
@@ -46,23 +50,36 @@ def load(
         dtype: type of the weights; float32 by default, whatever the file has.
         revision: branch, tag or commit on the hub.
         token: for private models of the hub.
+        engine: what runs the network: "eager", "compile", "onnx" or "openvino"; see
+            docs/engines.md. By default the one that the checkpoint was exported for, or "eager".
+        precision: arithmetic of the network: "fp32", "bf16" or "fp16". By default the one that
+            the checkpoint was exported with, or that of the weights.
 
     Raises:
-        TriptychError: there is no such checkpoint, it is damaged, foreign or not supported, or
-            there is no such device.
+        TriptychError: there is no such checkpoint, it is damaged, foreign or not supported, there
+            is no such device, engine or precision, or the engine is not installed.
     """
+    arithmetic = find_precision(precision)
+    check_engine(engine or "eager")
     where = find_device(device)
     path = _find(name_or_path, revision, token)
     model, config = read_checkpoint(path, dtype)
+    exported = read_exported(path) if path.is_dir() else None
+    if exported and engine in (None, exported.engine):
+        engine = exported.engine
+        arithmetic = find_precision(precision or exported.precision)
     return Segmenter(
         model.to(where),
         config.preprocess,
         config.classes,
         config.panoptic,
         name=str(name_or_path),
+        autocast=arithmetic,
         family=config.family,
         arguments=config.arguments,
         notes=config.notes,
+        engine=engine or "eager",
+        exported=exported,
     )
 
 
@@ -95,6 +112,19 @@ def find_device(device: str | torch.device) -> torch.device:
     return where
 
 
+def find_precision(name: str | None) -> torch.dtype | None:
+    """The type of arithmetic called ``name``, for ``Segmenter.autocast``; None for fp32.
+
+    Raises:
+        TriptychError: there is none of this name.
+    """
+    for dtype, known in PRECISIONS.items():
+        if name in (None, known):
+            return dtype
+    known = ", ".join(dict.fromkeys(PRECISIONS.values()))
+    raise TriptychError(f"no precision is called {name!r}; choose from {known}")
+
+
 class Segmenter:
     """A network, how its input is prepared, and what its classes mean.
 
@@ -108,12 +138,18 @@ class Segmenter:
         classes: the ``K`` classes.
         panoptic: whether the network separates things from stuff, so that instances are things.
         name: for reports.
-        autocast: compute in this type where torch thinks it safe (``torch.bfloat16``), with
-            weights as they are.
+        autocast: compute in this type where the engine thinks it safe (``torch.bfloat16``),
+            with weights as they are.
         family: with ``arguments``, how :func:`triptych.models.registry.build` makes the network;
             only :meth:`save` needs them.
         arguments: see ``family``.
         notes: free remarks, saved along.
+        engine: what runs the network, a name in :data:`triptych.engines.registry.ENGINES`; it
+            becomes ``.engine``.
+        exported: graphs for that engine that were made before.
+
+    Raises:
+        TriptychError: the engine is not there, or cannot run where the network is.
     """
 
     def __init__(
@@ -128,8 +164,11 @@ class Segmenter:
         family: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         notes: Mapping[str, Any] | None = None,
+        engine: str = "eager",
+        exported: Exported | None = None,
     ) -> None:
         self.model = model.eval()
+        self.engine = make_engine(engine, self.model, exported)
         self.preprocess = preprocess
         if preprocess.pad:
             divisor = math.lcm(preprocess.size_divisor, int(getattr(model, "size_divisor", 1)))
@@ -204,9 +243,9 @@ class Segmenter:
         return [found[index] for index in range(len(images))]
 
     def _forward(self, batch: Batch) -> Iterator[MaskSet]:
+        pixels = batch.pixels.to(self.device, self.dtype)
         try:
-            with torch.inference_mode(), self._precision():
-                prediction = self.model(batch.pixels.to(self.device, self.dtype))
+            prediction = self.engine(pixels, self.autocast)
         except RuntimeError as error:
             # CUDA has a type of its own for this; the CPU only says so.
             if isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error):
@@ -228,11 +267,6 @@ class Segmenter:
                 competition=self.model.competition,  # type: ignore[arg-type]
                 things_only=self.panoptic,
             )
-
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        if self.autocast is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.autocast)
 
     def save(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,9 +68,7 @@ def load_network(
         segmenter = load(model or "street", device)
     segmenter.model.requires_grad_(False)
     if entry:
-        segmenter.preprocess = dataclasses.replace(
-            segmenter.preprocess, size=entry[::-1], shortest_edge=None, longest_edge=None
-        )
+        segmenter.preprocess = segmenter.preprocess.to_size(*entry)
     return segmenter
 
 

@@ -12,6 +12,7 @@ from triptych.commands.convert import Convert
 from triptych.commands.data import Data
 from triptych.commands.demo import Demo
 from triptych.commands.eval import Eval
+from triptych.commands.export import Export
 from triptych.commands.models import Models
 from triptych.commands.predict import Predict
 from triptych.commands.serve import Serve
@@ -35,6 +36,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "data": Data,
     "models": Models,
     "convert": Convert,
+    "export": Export,
     "bench": Bench,
 }
 """In the order of ``triptych --help``. Adding a command is one file and one line here."""

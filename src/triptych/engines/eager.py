@@ -1,0 +1,36 @@
+"""The engine that is always there: PyTorch runs the modules one by one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from triptych.engines.folder import Exported
+from triptych.prediction import Prediction
+
+
+@contextlib.contextmanager
+def inference(device: torch.device, precision: torch.dtype | None) -> Iterator[None]:
+    """How PyTorch computes answers: no gradients, and autocast unless ``precision`` is None."""
+    autocast = torch.autocast(device.type, precision, enabled=precision is not None)
+    with torch.inference_mode(), autocast:
+        yield
+
+
+class Eager:
+    """Runs the network as it is; see :class:`triptych.engines.base.Engine`."""
+
+    name = "eager"
+    runs_modules = True
+
+    def __init__(self, model: nn.Module, exported: Exported | None = None) -> None:
+        self.model = model
+
+    def __call__(self, pixels: Tensor, precision: torch.dtype | None = None) -> Prediction:
+        """See :class:`triptych.engines.base.Engine`."""
+        with inference(pixels.device, precision):
+            prediction: Prediction = self.model(pixels)
+        return prediction
