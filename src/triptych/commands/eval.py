@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from triptych.cli import one_line
 from triptych.commands.progress import shown
+from triptych.engines.registry import EngineName, PrecisionName
 
 if TYPE_CHECKING:
     from triptych.data.sets.base import LabelledSet
@@ -57,8 +58,12 @@ class Eval:
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
 
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the network."""
+    engine: EngineName | None = None
+    """What runs the network; see docs/engines.md. By default eager, or what the folder was
+    exported for."""
+
+    precision: PrecisionName | None = None
+    """Arithmetic of the network. By default fp32, or what the folder was exported with."""
 
     def run(self) -> int:
         """Measure, and print tables."""
@@ -107,13 +112,10 @@ class Eval:
                 yield example, found.answer(index, (height, width))
             return
 
-        import torch
-
         from triptych.evaluation.answers import match_classes, some
         from triptych.segmenter import load
 
-        segmenter = load(str(self.model), self.device)
-        segmenter.autocast = torch.bfloat16 if self.precision == "bf16" else None
+        segmenter = load(str(self.model), self.device, engine=self.engine, precision=self.precision)
         match = match_classes(segmenter.classes, data.classes)
         if match.unknown:
             print(one_line(f"the model cannot find, and gets 0 for: {some(match.unknown)}"))
@@ -133,6 +135,7 @@ class Eval:
             "data": data.title,
             "model": self.model,
             "predictions": None if self.predictions is None else str(self.predictions),
+            "engine": self.engine,
             "precision": self.precision,
             "panoptic_threshold": self.panoptic_threshold,
             "overlap": self.overlap,

@@ -10,6 +10,7 @@ import tyro
 
 from triptych.cli import one_line
 from triptych.commands.sizes import parse_size
+from triptych.engines.registry import PrecisionName
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Export:
     """WIDTHxHEIGHT of the network's input for all pictures, which are then resized to it whatever
     their shape. By default as the checkpoint prepares them."""
 
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: PrecisionName = "fp32"
     """Arithmetic when it is loaded. The weights in the folder stay in fp32."""
 
     overwrite: bool = False

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from triptych.cli import complain, one_line
 from triptych.commands.progress import shown
+from triptych.engines.registry import EngineName, PrecisionName
 
 if TYPE_CHECKING:
     from triptych.predict import Outcome
@@ -57,8 +58,12 @@ class Predict:
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
 
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the network."""
+    engine: EngineName | None = None
+    """What runs the network; see docs/engines.md. By default eager, or what the folder was
+    exported for."""
+
+    precision: PrecisionName | None = None
+    """Arithmetic of the network. By default fp32, or what the folder was exported with."""
 
     overwrite: bool = False
     """Do images again whose NAME.json is there already.
@@ -79,8 +84,6 @@ class Predict:
         if not sources:
             return 2
 
-        import torch
-
         from triptych.predict import predict
         from triptych.results import Readings
         from triptych.segmenter import load
@@ -88,8 +91,7 @@ class Predict:
         readings = Readings(
             self.instance_threshold, self.top, self.panoptic_threshold, self.overlap
         )
-        segmenter = load(self.model, self.device)
-        segmenter.autocast = torch.bfloat16 if self.precision == "bf16" else None
+        segmenter = load(self.model, self.device, engine=self.engine, precision=self.precision)
         began, counts = time.monotonic(), Counter[str]()
         outcomes = predict(
             segmenter,

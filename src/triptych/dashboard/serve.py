@@ -11,9 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NoReturn
-
-import torch
+from typing import NoReturn
 
 from triptych.dashboard.access import Access, is_loopback
 from triptych.dashboard.addresses import Policy
@@ -22,6 +20,7 @@ from triptych.dashboard.desk import Desk, Options
 from triptych.dashboard.naming import name_of, split_name
 from triptych.dashboard.server import Server, listen, make_server
 from triptych.dashboard.store import default_path
+from triptych.engines.registry import EngineName, PrecisionName
 from triptych.results import Readings
 from triptych.segmenter import load
 from triptych.stream.pipeline import Pipeline
@@ -50,7 +49,8 @@ class Plan:
     rate: float = 25.0
     readings: Readings = field(default_factory=Readings)
     device: str = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    engine: EngineName | None = None
+    precision: PrecisionName | None = None
     frames: float = math.inf
     """Ends when so many are through, of all sources together."""
 
@@ -75,8 +75,7 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
     access, made_up = _access(plan)
     ours = listen(plan.host, plan.port)
     try:
-        segmenter = load(plan.model, plan.device)
-        segmenter.autocast = torch.bfloat16 if plan.precision == "bf16" else None
+        segmenter = load(plan.model, plan.device, engine=plan.engine, precision=plan.precision)
         pipeline = Pipeline(segmenter, Settings(readings=plan.readings))
         options = Options(
             device=str(segmenter.device),

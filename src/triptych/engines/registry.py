@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 EngineName = Literal["eager", "compile", "onnx", "openvino"]
 
+PrecisionName = Literal["fp32", "bf16", "fp16"]
+
 ENGINES: dict[str, str] = {
     "eager": "triptych.engines.eager:Eager",
     "compile": "triptych.engines.compiled:Compiled",
