@@ -232,3 +232,46 @@ def test_the_page_fits_the_screen(
     assert page.evaluate("document.documentElement.scrollWidth") == size[0]
     shot = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("L"), dtype=float)
     assert (shot.mean() < 90) == (scheme == "dark")
+
+
+def test_sources_are_added_and_removed_with_the_keys_alone(
+    make_rig: Callable[..., Rig], open_page: Open
+) -> None:
+    rig = make_rig(allow_sources="any")
+    page = ready(rig, open_page)
+    page.keyboard.press("a")
+    page.locator("#sources-dialog").wait_for()
+    page.keyboard.type("ftp://127.0.0.1/clip")
+    page.keyboard.press("Enter")
+    error = page.locator("#source-error")
+    error.wait_for()
+    assert "ftp addresses are not read" in error.inner_text()
+    assert error.get_attribute("role") == "alert"
+    page.keyboard.press("Control+a")
+    page.keyboard.type("http://127.0.0.1:1/cam")
+    assert not error.is_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.type("back yard")
+    page.keyboard.press("Enter")
+    page.locator("#sources [aria-current=true]", has_text="back yard").wait_for()
+    assert rig.pipeline.names == ("street", "back yard")
+    assert not page.locator("#sources-dialog").is_visible()
+
+    page.keyboard.press("a")
+    remove = page.get_by_role("button", name="Remove back yard")
+    remove.focus()
+    page.keyboard.press("Enter")
+    assert remove.inner_text() == "with its counts?"
+    assert rig.pipeline.names == ("street", "back yard")
+    page.keyboard.press("Enter")
+    remove.wait_for(state="detached")
+    assert rig.pipeline.names == ("street",)
+    page.keyboard.press("Escape")
+    page.locator("#sources [aria-current=true]", has_text="street").wait_for()
+
+
+def test_where_sources_may_not_be_added_there_is_no_control(rig: Rig, open_page: Open) -> None:
+    page = ready(rig, open_page)
+    assert not page.locator("#sources-open").is_visible()
+    page.keyboard.press("a")
+    assert not page.locator("#sources-dialog").is_visible()

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from triptych.cli import one_line
+from triptych.engines.registry import EngineName, PrecisionName
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Serve:
     another. Needs a token."""
 
     allow_sources: Literal["none", "public", "any"] = "none"
-    """Sources that may be added over the API: none; public, addresses outside the local network;
+    """Sources that may be added on the page and over the API: none; public, addresses outside the local network;
     any, local files too."""
 
     recordings: Path = Path("recordings")
@@ -74,8 +75,12 @@ class Serve:
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
 
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the network."""
+    engine: EngineName | None = None
+    """What runs the network; see docs/engines.md. By default eager, or what the folder was
+    exported for."""
+
+    precision: PrecisionName | None = None
+    """Arithmetic of the network. By default fp32, or what the folder was exported with."""
 
     def run(self) -> int:
         """Serve until SIGTERM or Ctrl-C; ends the process."""
@@ -104,6 +109,7 @@ class Serve:
                 overlap=self.overlap,
             ),
             device=self.device,
+            engine=self.engine,
             precision=self.precision,
         )
         dashboard.serve(plan, tell)

@@ -13,6 +13,7 @@ import { Objects } from "./objects.js";
 import { Panel } from "./panel.js";
 import { ShapeList } from "./shapes.js";
 import { saveSnapshot } from "./snapshot.js";
+import { SourceDialog } from "./sources.js";
 import { state } from "./state.js";
 import { Thresholds, viewControls } from "./sliders.js";
 import { followTheme } from "./theme.js";
@@ -23,6 +24,7 @@ const drawer = new Drawer(saveLayout, drawing);
 const panels = ["semantic", "instances", "panoptic"].map((kind) => new Panel(kind, drawer));
 let held = false;
 let shownLayout = -1; // revision of the layout on the page
+let coming = null; // name of a source that was added here and has not been heard of yet
 
 $("panels").append(...panels.map((panel) => panel.element));
 followTheme();
@@ -33,6 +35,7 @@ new Charts(complain);
 new ShapeList(saveLayout);
 new Thresholds(complain);
 viewControls();
+const dialog = new SourceDialog((name) => (coming = name));
 
 const fallback = new Fallback(panels, {
   greet,
@@ -77,6 +80,10 @@ function greet(hello) {
 function figures(status) {
   state.status = status;
   const names = status.sources.map(({ name }) => name);
+  if (names.includes(coming)) {
+    choose(coming);
+    coming = null;
+  }
   if (!names.includes(state.source)) choose(names.includes(remembered()) ? remembered() : names[0] ?? null);
   tabs(status.sources);
   health();
@@ -240,6 +247,7 @@ $("add-zone").addEventListener("click", () => startDrawing("zone"));
 const KEYS = {
   " ": () => hold(!held),
   s: snapshot,
+  a: () => dialog.open(),
   l: () => startDrawing("line"),
   z: () => startDrawing("zone"),
   1: () => panels[0].toggleFull(),
@@ -253,7 +261,7 @@ const KEYS = {
 const place = () => state.status.sources.findIndex(({ name }) => name === state.source);
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   if (event.target.matches("input[type=text]")) return;
   const action = drawer.key(event) ? () => {} : KEYS[event.key];
   // The space bar presses the button that has the focus.
