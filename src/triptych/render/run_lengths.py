@@ -7,6 +7,7 @@ the boxes around them are read, into one buffer, in which the ends of all runs a
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ def encode_masks(
 def _window(mask: NDArray[np.bool_], box: Box | None) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of what has to be read; all 0 for an empty mask."""
     if box is not None and box[0] < box[2] and box[1] < box[3]:
-        return int(box[0]), int(box[1]), int(np.ceil(box[2])), int(np.ceil(box[3]))
+        return int(box[0]), int(box[1]), math.ceil(box[2]), math.ceil(box[3])
     columns = np.flatnonzero(mask.any(0))
     if not columns.size:
         return 0, 0, 0, 0
@@ -77,7 +78,7 @@ def _run_ends(
             part, columns = buffer[start:stop], x1 - x0
             part[columns:-columns].reshape(y1 - y0, columns)[:] = mask[y0:y1, x0:x1].view(np.uint8)
             part[:-columns] ^= part[columns:]  # a pixel differs from the one below it
-    found = np.flatnonzero(buffer)
+    found = np.flatnonzero(buffer.view(np.bool_))
     many = np.diff(np.searchsorted(found, edges))
     inside = (found - np.repeat(edges[:-1], many)).astype(np.min_scalar_type(int(edges[-1])))
     row, column = np.divmod(inside, np.repeat(widths, many).astype(inside.dtype))
