@@ -75,7 +75,9 @@ def test_a_network_says_the_same(name):
 def test_a_backbone_says_the_same_in_full_size(name):
     assert name in BACKBONES
     torch.manual_seed(0)
-    model = build("mask2former", classes=3, **(SMALL["mask2former"] | {"backbone": name})).eval()
+    model: Any = build(
+        "mask2former", classes=3, **(SMALL["mask2former"] | {"backbone": name})
+    ).eval()
     there = copy.deepcopy(model.backbone).to(DEVICE)
     pixels = torch.randn(1, 3, 128, 160)
     with torch.inference_mode():
