@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.decoders.anchors import Anchors
+from triptych.decoders.fading import Fading
 from triptych.decoders.pixel import PixelFeatures
 from triptych.keymap import Rename, Stack, under
 from triptych.nn.attention import PACKED_ATTENTION_RULES, Attention
@@ -118,6 +120,7 @@ class QueryDecoder(nn.Module):
         scales: number of memory maps.
         masked: False for plain cross-attention (an ablation: the paper's table 4).
         anchors: how many of the queries, the last ones, have an anchor; see :class:`Anchors`.
+        annealing: first and last training step between which masks fade away; see :class:`Fading`.
     """
 
     def __init__(
@@ -132,9 +135,11 @@ class QueryDecoder(nn.Module):
         scales: int = 3,
         masked: bool = True,
         anchors: int = 0,
+        annealing: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.masked = masked
+        self.fading: Fading | None = Fading(*annealing) if annealing and masked else None
         self.query_content = nn.Embedding(queries, dim)
         self.query_position = nn.Embedding(queries, dim)
         self.level = nn.Embedding(scales, dim)
@@ -151,6 +156,8 @@ class QueryDecoder(nn.Module):
         earlier masks are computed only at the resolution where the next layer needs them.
         """
         mask_features = features.mask_features
+        if self.training and self.fading is not None:
+            self.fading.count()
         batch = mask_features.shape[0]
         memory = [self._tokens(level, x) for level, x in enumerate(features.memory)]
         queries = self.query_content.weight.expand(batch, -1, -1)
@@ -189,6 +196,8 @@ class QueryDecoder(nn.Module):
         if mask_features is None:
             return None
         inside = self.head.masks(normed, mask_features).flatten(2) >= 0  # sigmoid >= 0.5
+        if self.fading is not None:
+            inside = inside | self.fading.free(inside.shape[:2], inside.device)[..., None]
         return inside | ~inside.any(dim=-1, keepdim=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -64,6 +64,7 @@ def mask2former(
     layers: int = 9,
     masked: bool = True,
     anchors: int = 0,
+    annealing: Sequence[int] | None = None,
 ) -> Mask2Former:
     """Assemble a Mask2Former with random weights; the defaults are the paper's.
 
@@ -83,6 +84,7 @@ def mask2former(
         layers: query decoder layers.
         masked: masked (True) or plain (False) cross-attention.
         anchors: how many of the queries, the last ones, keep to a place; 0 as published.
+        annealing: first and last training step between which the masks of attention fade away.
     """
     trunk = build_backbone(backbone, **(backbone_arguments or {}))
     channels: tuple[int, int, int, int] = trunk.channels  # type: ignore[assignment]
@@ -108,6 +110,7 @@ def mask2former(
         classes=classes,
         masked=masked,
         anchors=anchors,
+        annealing=annealing,
     )
     return Mask2Former(trunk, pixels, query_decoder)
 
@@ -163,10 +166,11 @@ def write_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
         TriptychError: transformers has no such network.
     """
     numbers = with_defaults(mask2former, arguments)
-    if numbers["pixel_decoder"] != "deformable" or not numbers["masked"]:
+    plain = not numbers["masked"] or numbers["annealing"]
+    if numbers["pixel_decoder"] != "deformable" or plain:
         raise TriptychError(
-            "transformers has no Mask2Former with an fpn pixel decoder or plain cross-attention; "
-            "use the format triptych"
+            "transformers has no Mask2Former with an fpn pixel decoder, annealed or plain "
+            "cross-attention; use the format triptych"
         )
     return {
         "model_type": "mask2former",

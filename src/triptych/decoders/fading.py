@@ -1,0 +1,46 @@
+"""Masks of cross-attention that fade away while a decoder is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from triptych.errors import TriptychError
+
+
+class Fading(nn.Module):
+    """Masks of attention that apply ever more rarely (Kerssies et al., EoMT, CVPR 2025).
+
+    In each layer a query is free to look everywhere with a chance that rises from 0 to 1. In use
+    masks apply to all queries or to none, whichever is nearer; a decoder trained to the end needs
+    none.
+
+    Args:
+        first: training step (forward pass) at which the chance begins to rise.
+        last: at which it is 1.
+
+    Raises:
+        TriptychError: they do not rise.
+    """
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__()
+        if not 0 <= first < last:
+            raise TriptychError(
+                f"annealing [{first}, {last}]: give two steps, the later one second"
+            )
+        self.first, self.last = first, last
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.seen: Tensor
+
+    def count(self) -> None:
+        """Another training step."""
+        self.seen += 1
+
+    def free(self, shape: Sequence[int], device: torch.device) -> Tensor:
+        """Which queries look everywhere: boolean, of any ``shape``."""
+        chance = ((self.seen - self.first) / (self.last - self.first)).clamp(0, 1)
+        drawn = torch.rand(tuple(shape), device=device) if self.training else 0.5
+        return (drawn < chance).expand(tuple(shape))
