@@ -14,7 +14,7 @@ from tests.dashboard.rig import TOKEN, Rig, wait_for
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from triptych.dashboard import hub
+from triptych.dashboard import hub, server
 from triptych.dashboard.access import Access
 from triptych.dashboard.app import STATIC
 
@@ -195,6 +195,48 @@ def test_a_page_that_never_reads_is_let_go(rig: Rig, monkeypatch: pytest.MonkeyP
         wait_for(lambda: not rig.desk.live.hub.pages)
     assert rig.desk.live.hub.let_go == 1
     assert rig.json("GET", "/api/status")["clients_let_go"] == 1
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+        b"POST /api/sources HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 99\r\n\r\n{",
+    ],
+    ids=["nothing", "half a head", "half a body"],
+)
+def test_a_request_that_is_not_whole_in_time_is_not_waited_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, begun: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "REQUEST", 0.6)
+    with socket.create_connection(("127.0.0.1", rig.port), timeout=20) as lazy:
+        for byte in begun:  # trickling gains no time
+            lazy.sendall(bytes([byte]))
+            time.sleep(0.2 / len(begun))
+        assert lazy.recv(1) == b""
+    wait_for(lambda: not rig.server.server_state.connections)
+    wait_for(lambda: not rig.server.server_state.tasks)
+    assert "Traceback" not in caplog.text
+
+
+def test_whole_requests_take_as_long_as_they_like(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "REQUEST", 0.3)
+    with page(rig) as ours, socket.create_connection(("127.0.0.1", rig.port), timeout=20) as film:
+        ours.send('{"watch": "street"}')
+        rig.run(1)
+        film.sendall(b"GET /api/sources/street/stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert frame_of(ours)
+        time.sleep(1)
+        ours.send('{"seen": 1}')
+        rig.run(1)
+        assert frame_of(ours)
+        received = b""
+        while received.count(b"Content-Type: image/jpeg") < 3:
+            received += film.recv(1 << 16)
 
 
 def test_a_slow_page_gets_the_newest_frame(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,9 @@ from triptych.commands.serve import tell
 from triptych.dashboard import serve as module
 from triptych.dashboard.serve import Plan, serve
 from triptych.dashboard.server import listen
+from triptych.dashboard.store import Store
 from triptych.errors import TriptychError
+from triptych.results import Readings
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def note(*parts: Any) -> None:
         found.extend(parts)
 
-    monkeypatch.setattr(module, "load", lambda *_: colour_segmenter())
+    monkeypatch.setattr(module, "load", lambda *_, **__: colour_segmenter())
     monkeypatch.setattr(module, "run", note)
     monkeypatch.delenv("TRIPTYCH_TOKEN", raising=False)
     return found
@@ -43,6 +45,12 @@ def test_sources_are_named(tmp_path: Path, served: list[Any]) -> None:
     ((url, token),) = said
     assert url.startswith("http://127.0.0.1:")
     assert token is None
+
+
+def test_thresholds_are_those_chosen_last_unless_given(tmp_path: Path, served: list[Any]) -> None:
+    Store(tmp_path / "state.json").keep_readings(Readings(overlap=0.3, instance_threshold=0.7))
+    serve(plan(tmp_path, "demo", thresholds={"overlap": 0.6}), tell)
+    assert served[1].readings == Readings(overlap=0.6, instance_threshold=0.7)
 
 
 def test_a_token_is_made_up_once_where_it_is_needed(

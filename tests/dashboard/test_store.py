@@ -1,4 +1,4 @@
-"""Lines and zones on disk."""
+"""Lines, zones and thresholds on disk."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from triptych.dashboard.store import Store, default_path
 from triptych.errors import TriptychError
+from triptych.results import Readings
 from triptych.stream.layout import Layout, Line, Zone
 
 LAYOUT = Layout(
@@ -28,6 +29,18 @@ def test_what_is_kept_is_there_again(tmp_path: Path) -> None:
     assert "south" not in path.read_text()
 
 
+def test_thresholds_are_kept_beside_the_lines(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    store = Store(path)
+    assert store.readings == Readings()
+    store.keep("north", LAYOUT)
+    store.keep_readings(Readings(overlap=0.25))
+    store.keep("south", LAYOUT)
+    again = Store(path)
+    assert again.readings == Readings(overlap=0.25)
+    assert again.layout("north") == again.layout("south") == LAYOUT
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -35,6 +48,11 @@ def test_what_is_kept_is_there_again(tmp_path: Path) -> None:
         ("[]", "no lines and zones"),
         ('{"format": "triptych-dashboard", "version": 2}', "no lines and zones"),
         ('{"format": "triptych-dashboard", "version": 1, "layouts": {"a": 1}}', "is damaged"),
+        (
+            '{"format": "triptych-dashboard", "version": 1, "layouts": {}, '
+            '"readings": {"overlap": "much"}}',
+            "is damaged",
+        ),
     ],
 )
 def test_a_foreign_or_damaged_file_is_left_alone(tmp_path: Path, text: str, words: str) -> None:
@@ -51,7 +69,10 @@ def test_what_cannot_be_stored_is_not_remembered(tmp_path: Path) -> None:
     store.path = tmp_path / "file" / "state.json"
     with pytest.raises(TriptychError, match="cannot write"):
         store.keep("north", LAYOUT)
+    with pytest.raises(TriptychError, match="cannot write"):
+        store.keep_readings(Readings(overlap=0.25))
     assert store.layout("north") == Layout()
+    assert store.readings == Readings()
 
 
 def test_the_usual_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

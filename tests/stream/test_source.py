@@ -262,14 +262,19 @@ def test_a_defect_in_a_reader_is_told_and_the_thread_lives(
     assert "of all things" in caplog.text
 
 
-def test_a_loop_goes_on_in_time() -> None:
+def test_a_loop_goes_on_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Source(lambda: live(*(picture(i, i / 10) for i in range(3))), name="clip", loop=True)
-    frames = []
+    frames, phases = [], []
+    enter = source._enter
+    monkeypatch.setattr(source, "_enter", lambda *what: (phases.append(what[0]), enter(*what)))
     for frame in source:
         frames.append(frame)
         if len(frames) == 8:
             source.close()
     assert [value(frame) for frame in frames] == [0, 1, 2, 0, 1, 2, 0, 1]
+    # Another round is no news.
+    assert phases.count(Phase.CONNECTING) == 1
+    assert source.status.connections == 3
     times = [frame.moment for frame in frames]
     assert times == sorted(times)
     assert times[6] == pytest.approx(0.4)

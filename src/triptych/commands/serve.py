@@ -43,8 +43,8 @@ class Serve:
     another. Needs a token."""
 
     allow_sources: Literal["none", "public", "any"] = "none"
-    """Sources that may be added on the page and over the API: none; public, addresses outside the local network;
-    any, local files too."""
+    """Sources that may be added on the page and over the API: none; public, addresses outside the
+    local network; any, local files too."""
 
     recordings: Path = Path("recordings")
     """Folder for recordings."""
@@ -53,8 +53,8 @@ class Serve:
     """Record nothing."""
 
     state: Path | None = None
-    """File that keeps lines and zones. By default triptych/dashboard.json where the user's
-    programs keep their state."""
+    """File that keeps lines, zones and thresholds. By default triptych/dashboard.json where the
+    user's programs keep their state."""
 
     realtime: bool = False
     """Read files and folders at the pace at which they were taken, skipping frames that come too
@@ -63,14 +63,16 @@ class Serve:
     rate: float = 25.0
     """Frames a second of a folder."""
 
-    instance_threshold: float = 0.5
-    """Lowest score of an instance, to begin with."""
+    instance_threshold: float | None = None
+    """Lowest score of an instance, to begin with. By default what was chosen last on the page, at
+    first 0.5."""
 
-    panoptic_threshold: float = 0.8
-    """Lowest score of a panoptic segment, to begin with."""
+    panoptic_threshold: float | None = None
+    """Lowest score of a panoptic segment, to begin with. By default the last one, at first 0.8."""
 
-    overlap: float = 0.8
-    """Share of its own mask that a panoptic segment must keep, to begin with."""
+    overlap: float | None = None
+    """Share of its own mask that a panoptic segment must keep, to begin with. By default the last
+    one, at first 0.8."""
 
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
@@ -89,8 +91,10 @@ class Serve:
         if not self.sources:
             raise TriptychError("no source given; try triptych serve demo")
         dashboard = load_dashboard()
-        from triptych.results import Readings
-
+        names = ("instance_threshold", "panoptic_threshold", "overlap")
+        thresholds = {
+            name: getattr(self, name) for name in names if getattr(self, name) is not None
+        }
         plan = dashboard.Plan(
             sources=self.sources,
             model=self.model,
@@ -103,11 +107,7 @@ class Serve:
             state=self.state,
             realtime=self.realtime or None,
             rate=self.rate,
-            readings=Readings(
-                instance_threshold=self.instance_threshold,
-                panoptic_threshold=self.panoptic_threshold,
-                overlap=self.overlap,
-            ),
+            thresholds=thresholds,
             device=self.device,
             engine=self.engine,
             precision=self.precision,

@@ -154,16 +154,9 @@ async def readings(request: Request, desk: Desk) -> Response:
 
 
 async def change_readings(request: Request, desk: Desk) -> Response:
-    """Change some of them."""
+    """Change some of them, for good."""
     body = await _json(request)
-    now = dataclasses.asdict(desk.pipeline.readings)
-    for name, value in body.items():
-        if name not in now:
-            raise TriptychError(f"no threshold {name!r}; there are {', '.join(now)}")
-        kind = int if name == "top" else (int, float)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise TriptychError(f"{name} is {value!r}; give a number")
-    desk.live.read_with(dataclasses.replace(desk.pipeline.readings, **body))
+    await desk.read_with(body)
     return await readings(request, desk)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from triptych.dashboard.figures import Figures
 from triptych.dashboard.live import Live
 from triptych.dashboard.recorder import Recorder
 from triptych.dashboard.store import Store, default_path
+from triptych.dashboard.thresholds import changed
 from triptych.dashboard.wire import web_colour
 from triptych.results import Readings
 from triptych.stream.layout import Layout
@@ -33,7 +36,7 @@ class Options:
     recordings: Path | None = None
     """Gets recordings; None forbids them."""
     state: Path = field(default_factory=default_path)
-    """Keeps lines and zones."""
+    """Keeps lines, zones and thresholds."""
 
 
 class Desk:
@@ -55,6 +58,7 @@ class Desk:
         self.recorder = Recorder(pipeline, options.recordings)
         self.figures = Figures(self.live, self.recorder)
         self._drawing = threading.Lock()
+        self._reading = asyncio.Lock()
 
     def greeting(self) -> dict[str, Any]:
         """What a page is told once: what stays as it is."""
@@ -87,6 +91,17 @@ class Desk:
             self.pipeline.draw(source, layout)
             revisions = self.figures.layout_revisions
             revisions[source] = revisions.get(source, 0) + 1
+
+    async def read_with(self, values: Mapping[str, object]) -> None:
+        """Change some of the thresholds, and store them; on the event loop.
+
+        Raises:
+            TriptychError: a value is no good, or they cannot be stored; nothing has changed.
+        """
+        async with self._reading:
+            new = changed(self.pipeline.readings, values)
+            await asyncio.to_thread(self.store.keep_readings, new)
+            self.live.read_with(new)
 
     def remove(self, source: str) -> None:
         """Let a source go.

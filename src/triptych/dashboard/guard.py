@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,6 +59,8 @@ class Guard:
                 return
             except TooLarge:
                 refusal = answer(413, f"a request may have {LARGEST_BODY} bytes")
+            except ClientDisconnect:
+                return  # amid its request: nobody is there to be answered
         await refusal(scope, receive, _dressed(send))
 
     def _refusal(self, scope: Scope) -> Response | None:

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -20,11 +20,12 @@ from triptych.dashboard.desk import Desk, Options
 from triptych.dashboard.naming import name_of, split_name
 from triptych.dashboard.server import Server, listen, make_server
 from triptych.dashboard.store import default_path
+from triptych.dashboard.thresholds import changed
 from triptych.engines.registry import EngineName, PrecisionName
 from triptych.results import Readings
 from triptych.segmenter import load
 from triptych.stream.pipeline import Pipeline
-from triptych.stream.result import Result, Settings
+from triptych.stream.result import Result
 from triptych.stream.sources import open_source
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,8 @@ class Plan:
     state: Path | None = None
     realtime: bool | None = None
     rate: float = 25.0
-    readings: Readings = field(default_factory=Readings)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Those that go before what was chosen last."""
     device: str = "auto"
     engine: EngineName | None = None
     precision: PrecisionName | None = None
@@ -72,11 +74,12 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    changed(Readings(), plan.thresholds)  # mistakes are told before anything is loaded
     access, made_up = _access(plan)
     ours = listen(plan.host, plan.port)
     try:
         segmenter = load(plan.model, plan.device, engine=plan.engine, precision=plan.precision)
-        pipeline = Pipeline(segmenter, Settings(readings=plan.readings))
+        pipeline = Pipeline(segmenter)
         options = Options(
             device=str(segmenter.device),
             allow_sources=plan.allow_sources,
@@ -84,6 +87,7 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
             state=plan.state or default_path(),
         )
         desk = Desk(pipeline, options)
+        pipeline.read_with(changed(desk.store.readings, plan.thresholds))
         _add_sources(desk, plan)
         server = make_server(make_app(desk, access), pipeline.stop)
         port = ours.getsockname()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -9,8 +10,10 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from triptych.errors import TriptychError
 
@@ -20,8 +23,45 @@ MOST_CONNECTIONS = 128
 LARGEST_MESSAGE = 4096
 """Bytes of a WebSocket message from a page; honest ones have below two hundred."""
 
+REQUEST = 10.0
+"""Seconds within which a request must be whole, from the connection or its first byte on."""
+
 GRACE = 0.5
 """Seconds for which answers that are under way may go on when the server ends."""
+
+
+class Protocol(H11Protocol):
+    """uvicorn's HTTP with a limit of time for requests: it has one only for the next of them."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Go on waiting, unless the request is whole now."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Wait no more."""
+        self._stop_waiting()
+        super().connection_lost(error)
+
+    def _watch(self) -> None:
+        whole = self.conn.their_state not in (h11.IDLE, h11.SEND_BODY)
+        # A WebSocket has another protocol by now, which looks after itself.
+        if whole or self.transport.is_closing() or self.transport.get_protocol() is not self:
+            self._stop_waiting()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class Server(uvicorn.Server):
@@ -93,7 +133,7 @@ def make_server(app: Starlette, stop: Callable[[], None]) -> Server:
         uvicorn.Config(
             app,
             # The plain Python protocols everywhere: their limits are the ones that are tested.
-            http="h11",
+            http=Protocol,
             ws="websockets-sansio",
             loop="asyncio",
             ws_max_size=LARGEST_MESSAGE,

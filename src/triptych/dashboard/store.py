@@ -1,14 +1,17 @@
-"""Lines and zones on disk, so that they are there again after a restart."""
+"""Lines, zones and thresholds on disk, so that they are there again after a restart."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import threading
 from pathlib import Path
 
+from triptych.dashboard.thresholds import changed
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
+from triptych.results import Readings
 from triptych.stream.layout import Layout
 
 FORMAT = "triptych-dashboard"
@@ -21,7 +24,7 @@ def default_path() -> Path:
 
 
 class Store:
-    """The layout of every source, in one JSON file. For use from any thread.
+    """The layout of every source and the thresholds, in one JSON file. For use from any thread.
 
     Args:
         path: read now, if it is there.
@@ -33,7 +36,12 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._layouts = _read(path)
+        self._layouts, self._readings = _read(path)
+
+    @property
+    def readings(self) -> Readings:
+        """The thresholds that were stored; the usual ones if none were."""
+        return self._readings
 
     def layout(self, source: str) -> Layout:
         """What was stored for a source; an empty layout if nothing was."""
@@ -46,19 +54,34 @@ class Store:
             TriptychError: the file cannot be written; it, and what is remembered, are as before.
         """
         with self._lock:
-            layouts = {**self._layouts, source: layout}
-            found = {name: one.to_dict() for name, one in layouts.items() if one != Layout()}
-            data = {"format": FORMAT, "version": 1, "layouts": found}
-            with atomic_write(self.path) as path:
-                path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-            self._layouts = layouts
+            self._write({**self._layouts, source: layout}, self._readings)
+
+    def keep_readings(self, readings: Readings) -> None:
+        """Store the thresholds.
+
+        Raises:
+            TriptychError: as :meth:`keep`.
+        """
+        with self._lock:
+            self._write(self._layouts, readings)
+
+    def _write(self, layouts: dict[str, Layout], readings: Readings) -> None:
+        data = {
+            "format": FORMAT,
+            "version": 1,
+            "layouts": {n: one.to_dict() for n, one in layouts.items() if one != Layout()},
+            "readings": dataclasses.asdict(readings),
+        }
+        with atomic_write(self.path) as path:
+            path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        self._layouts, self._readings = layouts, readings
 
 
-def _read(path: Path) -> dict[str, Layout]:
+def _read(path: Path) -> tuple[dict[str, Layout], Readings]:
     try:
         data = json.loads(path.read_bytes())
     except FileNotFoundError:
-        return {}
+        return {}, Readings()
     except (OSError, ValueError) as error:
         raise TriptychError(
             f"{path}: cannot be read ({error}); move it away to begin anew"
@@ -68,6 +91,7 @@ def _read(path: Path) -> dict[str, Layout]:
             f"{path}: holds no lines and zones of this program; choose another file"
         )
     try:
-        return {name: Layout.from_dict(one) for name, one in data["layouts"].items()}
+        layouts = {name: Layout.from_dict(one) for name, one in data["layouts"].items()}
+        return layouts, changed(Readings(), data.get("readings", {}))
     except (KeyError, AttributeError, TriptychError) as error:
         raise TriptychError(f"{path}: is damaged ({error}); move it away to begin anew") from error

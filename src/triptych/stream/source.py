@@ -243,14 +243,17 @@ class Source:
 
     def _run(self) -> None:
         wait = self._patience.wait
+        again = False  # the next round of a loop, which is no news to anybody
         while not self._closing:
-            self._enter(Phase.CONNECTING, self._message)  # what was wrong stays to be read
+            if not again:
+                self._enter(Phase.CONNECTING, self._message)  # what was wrong stays to be read
             began, seen = time.monotonic(), self._connections
             recording, problem = self._read()
             connected = self._connections > seen
             if self._closing:
                 break
-            if self._loop and connected and not problem:
+            again = self._loop and connected and not problem
+            if again:
                 self._offset = self._media_end
                 continue
             if self.mode is not Mode.LIVE or recording:
