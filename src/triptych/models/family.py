@@ -34,8 +34,6 @@ class Published:
     write: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Our builder's arguments to the entries of their ``config.json``, without those about
     labels. Raises TriptychError for networks that they cannot build."""
-    head: str
-    """Prefix of our names of the class head's tensors, which depend on the classes."""
     processor: Mapping[str, Any]
     """Their image processor, as ``preprocessor_config.json`` would describe one that has nothing
     but defaults: ``image_processor_type``, ``size`` and so on."""

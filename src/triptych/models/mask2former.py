@@ -201,7 +201,6 @@ FAMILY = Family(
         rules=MASK2FORMER_RULES,
         read=read_config,
         write=write_config,
-        head="query_decoder.head.classes.",
         processor={
             "image_processor_type": "Mask2FormerImageProcessor",
             "size": {"shortest_edge": 800, "longest_edge": 1333},

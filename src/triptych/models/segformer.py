@@ -161,7 +161,6 @@ FAMILY = Family(
         rules=SEGFORMER_RULES,
         read=read_config,
         write=write_config,
-        head="decoder.classifier.",
         processor={
             "image_processor_type": "SegformerImageProcessor",
             "size": {"height": 512, "width": 512},
