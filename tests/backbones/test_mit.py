@@ -62,3 +62,42 @@ def test_drop_path_grows_towards_the_end():
     trunk = MiT((8, 8, 8, 8), (1, 2, 1, 1), heads=(1, 1, 1, 1), drop_path=0.4)
     rates = [module.rate for module in trunk.modules() if isinstance(module, DropPath)]
     assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+
+def small(**options) -> MiT:
+    return MiT((8, 16, 20, 32), (1, 1, 1, 1), drop_path=0.0, **options).eval()
+
+
+def test_learnt_positions_are_added_as_they_are_at_their_own_size():
+    backbone, pixels = small(positions=(64, 96)), torch.randn(1, 3, 64, 96)
+    stage = backbone.stages[0]
+    assert [s.positions.grid for s in backbone.stages] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    x = torch.randn(1, 16, 24, 8)
+    added = stage.positions(x) - x
+    torch.testing.assert_close(added[0, 3, 5], stage.positions.weight[3 * 24 + 5])
+    before = backbone(pixels)
+    for part in backbone.stages:
+        torch.nn.init.zeros_(part.positions.weight)
+    without = small()
+    without.load_state_dict(backbone.state_dict(), strict=False)
+    torch.testing.assert_close(backbone(pixels), without(pixels))
+    assert (before[0] - without(pixels)[0]).abs().max() > 1e-4
+
+
+def test_learnt_positions_are_resized_to_other_maps():
+    positions = small(positions=(64, 96)).stages[0].positions
+    weight = torch.arange(16.0)[:, None, None].expand(16, 24, 8)  # the row
+    positions.weight.data = weight.reshape(-1, 8).clone()
+    added = positions(torch.zeros(1, 32, 48, 8))[0, 4:-4, :, 0]
+    expected = (torch.arange(32) + 0.5) / 2 - 0.5
+    torch.testing.assert_close(added, expected[4:-4, None].expand(-1, 48))
+
+
+def test_without_mixing_the_feed_forward_sees_one_place():
+    feedforward = small(mixing=False).stages[0].blocks[0].feedforward
+    x = torch.randn(1, 5, 6, 8)
+    moved = x.roll(2, 2)
+    torch.testing.assert_close(feedforward(moved), feedforward(x).roll(2, 2))
+    mixing = small().stages[0].blocks[0].feedforward
+    torch.nn.init.normal_(mixing.depthwise.weight)
+    assert (mixing(moved) - mixing(x).roll(2, 2)).abs().max() > 1e-4

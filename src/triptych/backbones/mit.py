@@ -16,6 +16,7 @@ from triptych.errors import TriptychError
 from triptych.keymap import Rename, Rule, Stack, under
 from triptych.nn.drop_path import DropPath, drop_path_rates
 from triptych.nn.initialise import initialise
+from triptych.nn.linear import Linear
 
 # Inside this file features lie as (B, h, w, C): what linear layers and norms want, while a
 # convolution sees the same memory as a channels-last map.
@@ -36,9 +37,9 @@ class ReducedAttention(nn.Module):
     def __init__(self, dim: int, heads: int, reduction: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(dim, dim)
-        self.key_value = nn.Linear(dim, 2 * dim)
-        self.out = nn.Linear(dim, dim)
+        self.query = Linear(dim, dim)
+        self.key_value = Linear(dim, 2 * dim)
+        self.out = Linear(dim, dim)
         self.reduce = nn.Conv2d(dim, dim, reduction, reduction) if reduction > 1 else None
         self.reduce_norm = nn.LayerNorm(dim) if reduction > 1 else None
 
@@ -62,15 +63,18 @@ class ReducedAttention(nn.Module):
 class MixFFN(nn.Module):
     """Feed-forward with a depthwise 3x3 convolution inside, which tells tokens where they lie."""
 
-    def __init__(self, dim: int, hidden: int) -> None:
+    def __init__(self, dim: int, hidden: int, mixing: bool = True) -> None:
         super().__init__()
-        self.expand = nn.Linear(dim, hidden)
-        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
-        self.project = nn.Linear(hidden, dim)
+        self.expand = Linear(dim, hidden)
+        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden) if mixing else None
+        self.project = Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, h, w, C)`` to the same shape."""
-        return self.project(F.gelu(convolve(self.depthwise, self.expand(x))))
+        x = self.expand(x)
+        if self.depthwise is not None:
+            x = convolve(self.depthwise, x)
+        return self.project(F.gelu(x))
 
 
 class Block(nn.Module):
@@ -79,13 +83,20 @@ class Block(nn.Module):
     recomputable = True  # see train/recompute.py
 
     def __init__(
-        self, dim: int, heads: int, reduction: int, expansion: float, drop_path: float, eps: float
+        self,
+        dim: int,
+        heads: int,
+        reduction: int,
+        expansion: float,
+        drop_path: float,
+        eps: float,
+        mixing: bool = True,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps)
         self.attention = ReducedAttention(dim, heads, reduction)
         self.norm2 = nn.LayerNorm(dim, eps)
-        self.feedforward = MixFFN(dim, int(dim * expansion))
+        self.feedforward = MixFFN(dim, int(dim * expansion), mixing)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,21 +105,53 @@ class Block(nn.Module):
         return x + self.drop_path(self.feedforward(self.norm2(x)))
 
 
+class Positions(nn.Embedding):
+    """A learnt vector for each place of a grid, resized bilinearly where the map is another.
+
+    As ViT (Dosovitskiy et al., ICLR 2021, section 3.2) and SETR have them.
+    """
+
+    def __init__(self, height: int, width: int, dim: int) -> None:
+        super().__init__(height * width, dim)
+        self.grid = (height, width)
+        nn.init.trunc_normal_(self.weight, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add them to ``(B, h, w, C)``."""
+        size = (x.shape[1], x.shape[2])
+        grid = self.weight.unflatten(0, self.grid)
+        if size != self.grid:
+            resized = F.interpolate(grid.permute(2, 0, 1)[None], size, mode="bilinear")
+            grid = resized[0].permute(1, 2, 0)
+        return x + grid
+
+
 class Stage(nn.Module):
     """Overlapping patch embedding, blocks, norm."""
 
     def __init__(
-        self, inputs: int, dim: int, kernel: int, stride: int, blocks: list[Block], eps: float
+        self,
+        inputs: int,
+        dim: int,
+        kernel: int,
+        stride: int,
+        blocks: list[Block],
+        eps: float,
+        positions: Positions | None = None,
     ) -> None:
         super().__init__()
         self.embed = nn.Conv2d(inputs, dim, kernel, stride, padding=kernel // 2)
         self.embed_norm = nn.LayerNorm(dim)
+        self.positions = positions
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(dim, eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, h, w, C)`` to ``(B, h / stride, w / stride, dim)``, rounded up."""
-        return self.norm(self.blocks(self.embed_norm(convolve(self.embed, x))))
+        x = self.embed_norm(convolve(self.embed, x))
+        if self.positions is not None:
+            x = self.positions(x)
+        return self.norm(self.blocks(x))
 
 
 class MiT(nn.Module):
@@ -125,6 +168,10 @@ class MiT(nn.Module):
         drop_path: drop path rate of the last block.
         eps: of the norms before, between and after blocks; the authors' code has 1e-6 (1e-5 in
             patch embeddings and reductions), transformers has 1e-5 everywhere.
+        positions: height and width of an input for which each stage learns the positions of its
+            tokens (an ablation: PVT, which SegFormer comes from); None has none.
+        mixing: False leaves the convolution out of the feed-forward (an ablation: the paper's
+            table 1c).
 
     Raises:
         TriptychError: a width is no multiple of its heads.
@@ -142,22 +189,30 @@ class MiT(nn.Module):
         expansions: Sequence[float] = (4, 4, 4, 4),
         drop_path: float = 0.1,
         eps: float = 1e-6,
+        positions: Sequence[int] | None = None,
+        mixing: bool = True,
     ) -> None:
         super().__init__()
         if any(dim % count for dim, count in zip(channels, heads, strict=True)):
             raise TriptychError(f"channels {list(channels)} do not divide by heads {list(heads)}")
         self.channels = tuple(channels)
         rates = drop_path_rates(drop_path, depths)
+        total = [math.prod(strides[: index + 1]) for index in range(len(strides))]
         self.stages = nn.ModuleList()
         for index, dim in enumerate(channels):
             blocks = [
-                Block(dim, heads[index], reductions[index], expansions[index], rate, eps)
+                Block(dim, heads[index], reductions[index], expansions[index], rate, eps, mixing)
                 for rate in rates[index]
             ]
             inputs = 3 if index == 0 else channels[index - 1]
-            self.stages.append(Stage(inputs, dim, kernels[index], strides[index], blocks, eps))
+            places = None
+            if positions is not None:
+                height, width = (math.ceil(edge / total[index]) for edge in positions)
+                places = Positions(height, width, dim)
+            self.stages.append(
+                Stage(inputs, dim, kernels[index], strides[index], blocks, eps, places)
+            )
         # At multiples of this every map divides evenly and the reductions leave no row out.
-        total = [math.prod(strides[: index + 1]) for index in range(len(strides))]
         self.size_divisor = math.lcm(*(s * r for s, r in zip(total, reductions, strict=True)))
         self.apply(initialise)
 

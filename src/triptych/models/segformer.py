@@ -61,6 +61,8 @@ def segformer(
     drop_path: float = 0.1,
     dropout: float = 0.1,
     eps: float = 1e-6,
+    positions: Sequence[int] | None = None,
+    mixing: bool = True,
 ) -> SegFormer:
     """Assemble a SegFormer with random weights.
 
@@ -89,6 +91,8 @@ def segformer(
         expansions=expansions,
         drop_path=drop_path,
         eps=eps,
+        positions=positions,
+        mixing=mixing,
     )
     decoder = MLPDecoder(backbone.channels, decoder_dim or sized[2], classes, dropout=dropout)
     return SegFormer(backbone, decoder)
@@ -136,8 +140,17 @@ def read_config(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries of a ``config.json`` of transformers for the builder's arguments."""
+    """Entries of a ``config.json`` of transformers for the builder's arguments.
+
+    Raises:
+        TriptychError: transformers has no such network.
+    """
     numbers = with_defaults(segformer, arguments)
+    if numbers["positions"] or not numbers["mixing"]:
+        raise TriptychError(
+            "transformers has no SegFormer with learnt positions or a feed-forward without "
+            "convolution; use the format triptych"
+        )
     channels, depths, dim = SIZES[numbers["size"]]
     return {
         "model_type": "segformer",
