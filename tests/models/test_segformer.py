@@ -7,7 +7,7 @@ import torch
 
 from triptych.backbones.mit import Block
 from triptych.errors import TriptychError
-from triptych.models.segformer import SIZES, SegFormer, segformer
+from triptych.models.segformer import SIZES, SegFormer, segformer, write_config
 from triptych.prediction import Prediction
 
 
@@ -83,3 +83,9 @@ def test_training_is_random_and_evaluation_is_not():
         assert torch.equal(model(pixels).mask_logits, model(pixels).mask_logits)
         alone = model(pixels[1:]).mask_logits
         torch.testing.assert_close(model(pixels).mask_logits[1:], alone)
+
+
+@pytest.mark.parametrize("ablation", [{"positions": [64, 64]}, {"mixing": False}])
+def test_ablations_are_not_written_as_what_transformers_has(ablation):
+    with pytest.raises(TriptychError, match="use the format triptych"):
+        write_config({"classes": 3, **ablation})
