@@ -14,6 +14,7 @@ from triptych.readouts.instance import trace_instances
 from triptych.readouts.panoptic import trace_panoptic
 from triptych.readouts.scores import best_pairs
 from triptych.readouts.semantic import read_semantic
+from triptych.readouts.shape import cut_out
 
 
 @dataclass(frozen=True)
@@ -75,19 +76,13 @@ def _semantic_fates(mask_set: MaskSet) -> list[Fate]:
     labels, _, is_object = best_pairs(mask_set)
     fates = []
     with reading(mask_set) as grid:
-        for query, (label, real) in enumerate(
-            zip(labels.tolist(), is_object.tolist(), strict=True)
-        ):
-            if not real:
-                fates.append(Fate.NO_OBJECT)
-            elif (region := grid.around(query)) is None:
-                fates.append(Fate.NO_PIXEL)
-            else:
-                rows, columns, logits = region
-                inside = logits > 0
-                wins = inside & (ids[rows, columns] == label)
-                if not inside.any():
-                    fates.append(Fate.NO_PIXEL)
-                else:
-                    fates.append(Fate.KEPT if wins.any() else Fate.OUTVOTED)
+        shapes = cut_out(grid, range(len(mask_set)))
+    for query, (label, real) in enumerate(zip(labels.tolist(), is_object.tolist(), strict=True)):
+        if not real:
+            fates.append(Fate.NO_OBJECT)
+        elif (shape := shapes.get(query)) is None:
+            fates.append(Fate.NO_PIXEL)
+        else:
+            wins = (ids[shape.mask] == label).any()
+            fates.append(Fate.KEPT if wins else Fate.OUTVOTED)
     return fates

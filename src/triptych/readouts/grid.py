@@ -2,123 +2,95 @@
 
 The reference meaning of a reading upsamples the mask logits to the network input, crops the
 padding and resizes to the image. Both resizes are linear and treat rows and columns separately,
-so together they make every pixel a weighted mean of a small window of coarse cells. Readings use
-this twice. A bilinear value never leaves the range of its window, so most windows settle all
-their pixels without a look at any of them. And the rest, the pixels along the borders, are
-weighted bags of rows of a table, which is what ``embedding_bag`` computes fast.
+so together they make every pixel a weighted mean of a few coarse cells; it never leaves their
+range. Readings use this tile by tile: the least and the largest of a tile's cells bound a query
+on all of its pixels. Most tiles lie inside one object and are settled by that. In each of the
+others few queries matter, and only those are computed at its pixels, by two small products.
 """
 
 from __future__ import annotations
 
+import bisect
 import contextlib
-import functools
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.masks import MaskSet
+from triptych.readouts.axis import Axis, Blocks
 
 STRIP_NUMBERS = 1 << 18
-"""Coarse numbers, or pixel values, worked on at a time on the CPU: 1 MiB stays in its cache."""
+"""Pixel values worked on at a time on the CPU: 1 MiB stays in its cache."""
 
 STRIP_NUMBERS_ACCELERATOR = 1 << 26
 """The same on an accelerator, where only memory bounds it."""
 
+BOUNDS_NUMBERS = 4
+"""Coarse numbers or bounds worked on at a time, for each of those pixel values."""
+
 
 @dataclass(frozen=True, eq=False)
-class Axis:
-    """One axis of the resize: pixel ``j`` is a weighted sum of ``n`` cells from ``start[j]`` on."""
+class Part:
+    """Some tiles, and the queries that matter on each of them."""
 
-    start: Tensor
-    """``(pixels,)`` int64, never decreasing."""
-    taps: Tensor
-    """``(pixels, n)`` float32; ``n`` is 2 for one bilinear step, 3 or 4 for two."""
-
-    @classmethod
-    @functools.lru_cache(maxsize=32)  # small, and the same for every image of a stream
-    def of(cls, cells: int, padded: int, valid: int, pixels: int, device: torch.device) -> Axis:
-        """Resize ``cells`` to ``padded``, crop to ``valid``, resize to ``pixels``."""
-        # Resizing the unit vectors gives exactly the weights that the two operations use.
-        basis = torch.eye(cells, device=device)[None]
-        if padded != cells:
-            basis = F.interpolate(basis, size=padded, mode="linear", align_corners=False)
-        basis = basis[:, :, :valid]
-        if pixels != valid:
-            basis = F.interpolate(basis, size=pixels, mode="linear", align_corners=False)
-        weights = basis[0].T
-        used = (weights != 0).to(torch.uint8)
-        first, last = used.argmax(1), cells - 1 - used.flip(1).argmax(1)
-        width = int((last - first).max()) + 1
-        start = first.clamp(max=cells - width)
-        return cls(start, weights.gather(1, _runs(start, width)))
-
-    def __len__(self) -> int:
-        return len(self.start)
-
-    @property
-    def window(self) -> int:
-        """``n``, the cells in a window."""
-        return self.taps.shape[1]
-
-    def cells(self) -> Tensor:
-        """``(pixels, n)``: the cells that the taps weigh."""
-        return _runs(self.start, self.window)
-
-    def cut(self, pixels: slice) -> tuple[Axis, slice]:
-        """The part for some pixels, and the cells it starts from."""
-        start = self.start[pixels]
-        cells = slice(int(start[0]), int(start[-1]) + self.window)
-        return Axis(start - cells.start, self.taps[pixels]), cells
-
-    def reach(self, first: int, last: int) -> slice:
-        """The pixels whose windows touch the cells ``first`` to ``last`` (inclusive)."""
-        ends = torch.tensor([first - self.window, last], device=self.start.device)
-        return slice(*torch.searchsorted(self.start, ends, right=True).tolist())
-
-    def resize(self, table: Tensor) -> Tensor:
-        """``(cells, D)`` to ``(pixels, D)``."""
-        return F.embedding_bag(self.cells(), table, per_sample_weights=self.taps, mode="sum")
+    index: Tensor
+    """``(t,)`` int64: their places in the list of tiles that was asked for."""
+    tiles: Tensor
+    """``(t,)`` int64."""
+    queries: Tensor
+    """``(t, M)`` int64, ascending; those of a tile that has fewer end with zeros."""
+    present: Tensor
+    """``(t, M)`` bool: False for these zeros."""
+    logits: Tensor
+    """``(t, M, p * q)``, at the pixels of each tile."""
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
     """Logits of ``A`` queries on coarse cells, and the image pixels above them.
 
-    A *window* is the rectangle of cells that some pixels are computed from; windows are numbered
-    by their first cell, so an array of them has the shape ``(..., h', w')`` with ``h' <= h``.
+    The image is cut into ``ty`` by ``tx`` tiles of ``p`` by ``q`` pixels, which are numbered
+    row by row, ``T`` in all; the last ones may reach beyond it.
     """
 
     masks: Tensor
     """``(A, h, w)`` float32."""
     rows: Axis
     columns: Axis
+    bounds: tuple[Tensor, Tensor]
+    """The least and the largest logit on each tile of each query, both ``(T, A)``."""
 
     @classmethod
     def of(cls, mask_set: MaskSet) -> Grid:
-        """All queries over the whole image.
+        """All queries over the whole image; made once for a mask set that is read three times.
 
         Raises:
             TriptychError: a mask logit is not finite.
         """
-        masks, geometry = mask_set.mask_logits.float(), mask_set.geometry
-        low, high = masks.aminmax()
-        if not torch.isfinite(high - low):
-            raise TriptychError(
-                "mask_logits hold NaN or infinity; the network or its weights are broken"
+        known = _GRIDS.get(mask_set)
+        if known is None:
+            # Contiguous: cells are gathered by their place in memory.
+            masks, geometry = mask_set.mask_logits.float().contiguous(), mask_set.geometry
+            sizes = zip(
+                masks.shape[1:],
+                geometry.input_size,
+                geometry.valid_size,
+                geometry.image_size,
+                strict=True,
             )
-        sizes = zip(
-            masks.shape[1:],
-            geometry.input_size,
-            geometry.valid_size,
-            geometry.image_size,
-            strict=True,
-        )
-        rows, columns = (Axis.of(*size, device=masks.device) for size in sizes)
-        return cls(masks, rows, columns)
+            rows, columns = (Axis.of(*size, device=masks.device) for size in sizes)
+            low, high = bounds = _bounds(masks, rows.blocks, columns.blocks)
+            if not torch.isfinite(high - low).all():
+                raise TriptychError(
+                    "mask_logits hold NaN or infinity; the network or its weights are broken"
+                )
+            known = _GRIDS[mask_set] = cls(masks, rows, columns, bounds)
+        return known
 
     @property
     def size(self) -> tuple[int, int]:
@@ -130,100 +102,183 @@ class Grid:
         """Where the logits are."""
         return self.masks.device
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """``(ty, tx, p, q)``."""
+        (down, high, _), (across, wide, _) = (
+            axis.blocks.taps.shape for axis in (self.rows, self.columns)
+        )
+        return down, across, high, wide
+
     def only(self, queries: Tensor) -> Grid:
         """The same pixels with some of the queries."""
-        return Grid(self.masks[queries], self.rows, self.columns)
+        low, high = self.bounds
+        bounds = low[:, queries], high[:, queries]
+        return Grid(self.masks[queries], self.rows, self.columns, bounds)
 
-    def strips(self) -> Iterator[tuple[slice, Grid]]:
-        """Cut the image into strips of rows that are small enough to work on in one go."""
-        height = len(self.rows)
-        queries, cells, across = self.masks.shape
-        per_row = queries * max(across * cells / height, 1)
-        step = max(self._numbers // int(per_row), 4 * -(-height // cells))
-        for top in range(0, height, step):
-            pixels = slice(top, min(top + step, height))
-            rows, cells_used = self.rows.cut(pixels)
-            # Contiguous, because torch has a fast way to transpose only such ones.
-            yield pixels, Grid(self.masks[:, cells_used].contiguous(), rows, self.columns)
+    def areas(self) -> Tensor:
+        """Pixels of each tile that lie in the image, ``(T,)`` int64."""
+        rows, columns = (axis.blocks.valid.sum(1) for axis in (self.rows, self.columns))
+        return (rows[:, None] * columns).flatten()
+
+    def valid(self, tiles: Tensor) -> Tensor:
+        """``(t, p * q)`` bool: which pixels of some tiles lie in the image."""
+        y, x = self.places(tiles)
+        rows, columns = self.rows.blocks.valid[y], self.columns.blocks.valid[x]
+        return (rows[:, :, None] & columns[:, None]).flatten(1)
+
+    def bands(self, columns: int, among: Tensor | None = None) -> list[Tensor]:
+        """Cut the tiles, or those ``among`` them, so that ``columns`` numbers of each are few."""
+        if among is None:
+            among = torch.arange(self.shape[0] * self.shape[1], device=self.device)
+        bands = among.split(max(BOUNDS_NUMBERS * self._numbers // columns, 1))
+        return [band for band in bands if len(band)]
+
+    def parts(self, tiles: Tensor, matters: Tensor, others: Tensor | None = None) -> Iterator[Part]:
+        """Compute the pixels of some tiles.
+
+        Args:
+            tiles: ``(t,)``.
+            matters: ``(t, A)`` bool, the queries to compute on each.
+            others: ``(t,)``, values a pixel that the caller is going to make of them.
+        """
+        queries = matters.sum(1)
+        needed, order = (queries if others is None else queries + others).sort()
+        needs, pixels, start = needed.tolist(), self.shape[2] * self.shape[3], 0
+        while start < len(needs):
+            # Tiles that need about as much go together.
+            most = max(needs[start] + needs[start] // 3, 1)
+            room = max(self._numbers // (most * pixels), 1)
+            stop = min(bisect.bisect_right(needs, most), start + room)
+            chosen = order[start:stop]
+            numbers, present = first_true(matters[chosen], max(int(queries[chosen].max()), 1))
+            logits = self.upsample(tiles[chosen], numbers)
+            yield Part(chosen, tiles[chosen], numbers, present, logits)
+            start = stop
+
+    def upsample(self, tiles: Tensor, queries: Tensor) -> Tensor:
+        """``(t, M, p * q)``: logits of ``queries (t, M)`` at the pixels of each tile."""
+        _, height, width = self.masks.shape
+        y, x = self.places(tiles)
+        rows, columns = self.rows.blocks, self.columns.blocks
+        inside = (rows.cells()[y] * width)[:, :, None] + columns.cells()[x][:, None]
+        cells = self.masks.take((queries * height * width)[:, :, None, None] + inside[:, None])
+        (count, most, high, wide) = cells.shape
+        across = cells.view(count, most * high, wide) @ columns.taps[x].transpose(1, 2)
+        return (
+            rows.taps[y][:, None] @ across.view(count, most, high, columns.taps.shape[1])
+        ).flatten(2)
+
+    def pixels(self, tiles: Tensor, chosen: Tensor) -> Tensor:
+        """Places in the flattened image of the pixels ``chosen (t, p * q)`` of some tiles."""
+        _, _, high, wide = self.shape
+        tile, within = (chosen & self.valid(tiles)).nonzero(as_tuple=True)
+        y, x = self.places(tiles[tile])
+        down = y * high + within.div(wide, rounding_mode="floor")
+        return down * len(self.columns) + x * wide + within % wide
+
+    def places(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and column of some tiles, both ``(t,)``."""
+        across = self.shape[1]
+        return tiles.div(across, rounding_mode="floor"), tiles % across
+
+    @property
+    def tiles_at_once(self) -> int:
+        """How many tiles of one query to upsample in one go."""
+        return max(self._numbers // (self.shape[2] * self.shape[3]), 1)
+
+    def at(self, pixels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Compute all queries at single pixels.
+
+        Args:
+            pixels: ``(U,)`` int64, places in the flattened image.
+
+        Yields:
+            Some of the pixels, ``(u,)``, and the logits there, ``(A, u)``.
+        """
+        table, wide = self.masks.flatten(1), self.masks.shape[2]
+        taps = self.rows.taps.shape[1] * self.columns.taps.shape[1]
+        for batch in pixels.split(max(self._numbers // (len(table) * taps), 1)):
+            y, x = batch.div(len(self.columns), rounding_mode="floor"), batch % len(self.columns)
+            cells = (self.rows.cells()[y] * wide)[:, :, None] + self.columns.cells()[x][:, None]
+            weights = self.rows.taps[y][:, :, None] * self.columns.taps[x][:, None]
+            values = table.index_select(1, cells.flatten()).view(len(table), len(batch), taps)
+            yield batch, (values * weights.flatten(1)).sum(2)
 
     @property
     def _numbers(self) -> int:
-        return STRIP_NUMBERS if self.device.type == "cpu" else STRIP_NUMBERS_ACCELERATOR
-
-    def windows(self, values: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """The largest (``torch.maximum``) or smallest of ``values (..., h, w)`` in every window."""
-        for dim, axis in ((-1, self.columns), (-2, self.rows)):
-            count = values.shape[dim] - axis.window + 1
-            shifted = [values.narrow(dim, at, count) for at in range(axis.window)]
-            values = shifted[0]
-            for other in shifted[1:]:
-                values = pick(values, other)
-        return values
-
-    def spread(self, windows: Tensor) -> Tensor:
-        """``(H, W)``: give the pixels of every window its one value of ``windows (h', w')``."""
-        across = windows.index_select(1, self.columns.start)
-        return across.index_select(0, self.rows.start)
-
-    def areas(self) -> Tensor:
-        """Pixels of each window, ``(h', w')`` int64."""
-        counts = [
-            axis.start.bincount(minlength=cells - axis.window + 1)
-            for axis, cells in zip((self.rows, self.columns), self.masks.shape[1:], strict=True)
-        ]
-        return counts[0][:, None] * counts[1]
-
-    def pixels(self, windows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Look closely at the windows marked in a bool ``(h', w')``.
-
-        Yields:
-            The places ``(U,)`` of pixels in the flattened image, a batch at a time, and the
-            logits of all queries there, ``(U, A)``.
-        """
-        width = len(self.columns)
-        places = self.spread(windows.to(torch.uint8)).flatten().nonzero()[:, 0]
-        if not len(places):
-            return
-        table = self.masks.flatten(1).T.contiguous()
-        # The cells and weights of a two-dimensional window, flattened: those of its first row,
-        # then those of the next.
-        across = self.masks.shape[2]
-        high, wide = self.rows.window, self.columns.window
-        offsets = _runs(torch.arange(high, device=self.device) * across, wide).flatten()
-        row_taps = self.rows.taps.repeat_interleave(wide, 1)
-        column_taps = self.columns.taps.repeat(1, high)
-        row_start = self.rows.start * across
-        for batch in places.split(max(self._numbers // len(self.masks), 1)):
-            y, x = batch // width, batch % width
-            first = row_start.index_select(0, y) + self.columns.start.index_select(0, x)
-            taps = row_taps.index_select(0, y) * column_taps.index_select(0, x)
-            cells = first[:, None] + offsets
-            yield batch, F.embedding_bag(cells, table, per_sample_weights=taps, mode="sum")
-
-    def around(self, query: int) -> tuple[slice, slice, Tensor] | None:
-        """The upsampled logits of a query where they can be positive.
-
-        Returns:
-            Rows and columns of a rectangle that holds every positive logit, and the logits there;
-            None if no cell of the query is positive.
-        """
-        positive = self.masks[query] > 0
-        spans = []
-        for axis, along in ((self.rows, positive.any(1)), (self.columns, positive.any(0))):
-            cells = along.nonzero()
-            span = axis.reach(int(cells[0]), int(cells[-1])) if len(cells) else slice(0, 0)
-            if span.start == span.stop:
-                return None
-            spans.append(span)
-        rows, row_cells = self.rows.cut(spans[0])
-        columns, column_cells = self.columns.cut(spans[1])
-        across = columns.resize(self.masks[query, row_cells, column_cells].T.contiguous())
-        return spans[0], spans[1], rows.resize(across.T.contiguous())
+        return _numbers(self.device)
 
 
-def _runs(start: Tensor, length: int) -> Tensor:
-    """``(len(start), length)``: ``start``, ``start + 1``, ..."""
-    return start[:, None] + torch.arange(length, device=start.device)
+class Canvas:
+    """An image that is made of tiles."""
+
+    def __init__(self, grid: Grid, dtype: torch.dtype) -> None:
+        down, across, high, wide = grid.shape
+        self._grid = grid
+        self._whole = blank((down * high, across * wide), dtype, grid.device)
+        self._tiles = self._whole.view(down, high, across, wide).transpose(1, 2)
+
+    def fill(self, values: Tensor) -> None:
+        """Give each tile its one value of ``values (T,)``."""
+        self._tiles.copy_(values.view(*self._tiles.shape[:2], 1, 1))
+
+    def put(self, tiles: Tensor, values: Tensor) -> None:
+        """Give the pixels of ``tiles (t,)`` theirs, ``values (t, p * q)``."""
+        values = values.view(-1, *self._tiles.shape[2:])
+        self._tiles[self._grid.places(tiles)] = values.to(self._tiles.dtype)
+
+    def image(self) -> Tensor:
+        """``(H, W)``."""
+        height, width = self._grid.size
+        return self._whole[:height, :width].contiguous()
+
+
+def blank(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros that take memory, on the CPU, only where something is written."""
+    if device.type != "cpu":
+        return torch.zeros(size, dtype=dtype, device=device)
+    # Fresh pages come zeroed from the system: numpy knows, torch writes them all.
+    return torch.from_numpy(np.zeros(size, torch.empty(0, dtype=dtype).numpy().dtype))
+
+
+def first_true(table: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The columns that are True in each row of a bool ``(n, A)``, at most ``width`` of them.
+
+    Returns:
+        Their numbers, ``(n, width)`` int64, ascending, then zeros; and which are none of these
+        zeros, ``(n, width)`` bool.
+    """
+    places = (table.cumsum(1) - 1).masked_fill_(~table, width)
+    numbers = torch.arange(table.shape[1], device=table.device).expand_as(places)
+    found = places.new_zeros(len(table), width + 1).scatter_(1, places, numbers)[:, :width]
+    count = table.sum(1, keepdim=True)
+    return found, torch.arange(width, device=table.device) < count
+
+
+def _bounds(masks: Tensor, rows: Blocks, columns: Blocks) -> tuple[Tensor, Tensor]:
+    """See :attr:`Grid.bounds`; a NaN stays one."""
+    found = []
+    for pick in (torch.amin, torch.amax):
+        down = _over(masks.transpose(0, 1), rows, pick)
+        # The columns in front, so that whole rows of numbers are compared with each other.
+        across = _over(down.flatten(0, 1).T.contiguous(), columns, pick)
+        found.append(across.unflatten(1, down.shape[:2]).transpose(0, 1).flatten(0, 1))
+    return found[0], found[1]
+
+
+def _over(values: Tensor, blocks: Blocks, pick: Callable[..., Tensor]) -> Tensor:
+    """``pick`` among the cells of each block: ``(cells, ...)`` to ``(t, ...)``."""
+    width = blocks.taps.shape[2]
+    return torch.stack([pick(values[at : at + width], 0) for at in blocks.start.tolist()])
+
+
+def _numbers(device: torch.device) -> int:
+    return STRIP_NUMBERS if device.type == "cpu" else STRIP_NUMBERS_ACCELERATOR
+
+
+_GRIDS: weakref.WeakKeyDictionary[MaskSet, Grid] = weakref.WeakKeyDictionary()
+"""Of the mask sets that are still in use and were read."""
 
 
 @contextlib.contextmanager

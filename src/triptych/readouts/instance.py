@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -14,10 +13,10 @@ from triptych.errors import TriptychError
 from triptych.masks import MaskSet
 from triptych.readouts.components import Component, class_components
 from triptych.readouts.fate import Fate
-from triptych.readouts.grid import Grid, reading
+from triptych.readouts.grid import Grid, blank, reading
 from triptych.readouts.scores import best_pairs, check_share, pair_scores
-
-Box = tuple[float, float, float, float]
+from triptych.readouts.shape import Box as Box
+from triptych.readouts.shape import cut_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,44 +100,31 @@ def _from_queries(
     best = labels.tolist()
     fates = [Fate.BEYOND_TOP if real else Fate.NO_OBJECT for real in is_object.tolist()]
     ranked, order = scores.flatten().sort(descending=True, stable=True)
-    cut_out = functools.cache(functools.partial(_cut_out, grid))
+    pairs = [
+        (score, *divmod(pair, len(classes)))
+        for score, pair in zip(ranked[:top].tolist(), order[:top].tolist(), strict=True)
+    ]
+    wanted = [not mask_set.things_only or thing for thing in classes.is_thing]
+    # The mean inside is at most 1, so a score below the threshold stays there.
+    asked = {query for score, query, label in pairs if wanted[label] and score >= threshold}
+    shapes = cut_out(grid, sorted(asked))
     found: list[Instance] = []
-    for score, pair in zip(ranked[:top].tolist(), order[:top].tolist(), strict=True):
-        query, label = divmod(pair, len(classes))
-        if mask_set.things_only and not classes.is_thing[label]:
+    for score, query, label in pairs:
+        if not wanted[label]:
             fate = Fate.STUFF
         elif score < threshold:
-            fate = Fate.LOW_SCORE  # the mean below is at most 1
-        elif (cut := cut_out(query)) is None:
+            fate = Fate.LOW_SCORE
+        elif (shape := shapes.get(query)) is None:
             fate = Fate.NO_PIXEL
         else:
-            mask, box, mean = cut
-            final = score if mask_set.class_logits is None else score * mean
+            final = score if mask_set.class_logits is None else score * shape.mean
             fate = Fate.KEPT if final >= threshold else Fate.LOW_SCORE
             if fate is Fate.KEPT:
-                found.append(Instance(mask, label, classes.names[label], final, box))
+                found.append(Instance(shape.mask, label, classes.names[label], final, shape.box))
         if fate is Fate.KEPT or (fates[query] is Fate.BEYOND_TOP and label == best[query]):
             fates[query] = fate
     found.sort(key=lambda instance: -instance.score)
     return Instances(tuple(found), "queries"), fates
-
-
-def _cut_out(grid: Grid, query: int) -> tuple[Tensor, Box, float] | None:
-    """Mask ``(H, W)``, box and mean ``sigmoid(m)`` inside, or None if no logit is positive."""
-    region = grid.around(query)
-    if region is None:
-        return None
-    rows, columns, logits = region
-    ys = (logits.amax(1) > 0).nonzero()[:, 0].tolist()
-    xs = (logits.amax(0) > 0).nonzero()[:, 0].tolist()
-    if not ys:
-        return None
-    inside = logits > 0
-    mean = float((logits.sigmoid_() * inside).sum() / inside.sum())
-    mask = torch.zeros(grid.size, dtype=torch.bool, device=grid.device)
-    mask[rows, columns] = inside
-    top, left = rows.start, columns.start
-    return mask, _box(top + ys[0], top + ys[-1] + 1, left + xs[0], left + xs[-1] + 1), mean
 
 
 def _from_components(
@@ -158,7 +144,7 @@ def _from_components(
     found = []
     for part in passed[:top]:
         fates[part.class_id] = Fate.KEPT
-        mask = torch.zeros(grid.size, dtype=torch.bool, device=grid.device)
+        mask = blank(grid.size, torch.bool, grid.device)
         mask[part.window] = part.mask
         (rows, columns), name = part.window, classes.names[part.class_id]
         box = _box(rows.start, rows.stop, columns.start, columns.stop)

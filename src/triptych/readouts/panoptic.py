@@ -10,7 +10,7 @@ from torch import Tensor
 from triptych.masks import Classes, MaskSet
 from triptych.readouts.components import class_components
 from triptych.readouts.fate import Fate
-from triptych.readouts.grid import Grid, reading
+from triptych.readouts.grid import Canvas, Grid, blank, reading
 from triptych.readouts.scores import best_pairs, check_share
 
 
@@ -74,13 +74,12 @@ def trace_panoptic(
         labels, scores, is_object = best_pairs(mask_set)
         kept = (is_object & (scores > threshold)).nonzero()[:, 0]
         fates = [Fate.LOW_SCORE if real else Fate.NO_OBJECT for real in is_object.tolist()]
-        winner, own_area = _compete(grid, kept, scores[kept])
-        won_area = winner.flatten().bincount(minlength=len(kept) + 1)[1:]
+        contest = _compete(grid.only(kept), scores[kept])
 
         segments: list[Segment] = []
         segment_of = torch.zeros(len(kept) + 1, dtype=torch.int32)
         merged: dict[int, int] = {}
-        table = zip(kept.tolist(), won_area.tolist(), own_area.tolist(), strict=True)
+        table = zip(kept.tolist(), contest.won.tolist(), contest.own.tolist(), strict=True)
         for place, (query, won, own) in enumerate(table, start=1):
             if won == 0:
                 fates[query] = Fate.NO_PIXEL
@@ -101,52 +100,72 @@ def trace_panoptic(
                 at = merged[label] = len(segments)
                 segments.append(_segment(mask_set.classes, at + 1, label, score, won))
             segment_of[place] = at + 1
-        ids = segment_of.to(winner.device).index_select(0, winner.flatten()).view(grid.size)
-        return PanopticMap(ids, tuple(segments), mask_set.classes), fates
+        segment_of = segment_of.to(grid.device)
+        canvas = Canvas(grid, torch.int32)
+        canvas.fill(segment_of[contest.winner])
+        for tiles, winners in contest.shared:
+            canvas.put(tiles, segment_of[winners.long()])
+        return PanopticMap(canvas.image(), tuple(segments), mask_set.classes), fates
 
 
 def _segment(classes: Classes, number: int, label: int, score: float, area: int) -> Segment:
     return Segment(number, label, classes.names[label], classes.is_thing[label], score, area)
 
 
-def _compete(grid: Grid, kept: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Let the kept queries compete for the pixels.
+@dataclass(frozen=True, eq=False)
+class _Contest:
+    """Who won which pixels. Winners are 0 for void, or 1 + the place of the query."""
 
-    Returns:
-        ``(H, W)`` int64, 0 for void or 1 + the winner's place in ``kept``; and the number of
-        pixels at which each one's own ``sigmoid(m)`` is at least one half, ``(len(kept),)``.
-    """
-    winner = torch.zeros(grid.size, dtype=torch.long, device=grid.device)
-    own_area = torch.zeros(len(kept), dtype=torch.long, device=grid.device)
-    if not len(kept):
-        return winner, own_area
-    for rows, strip in grid.only(kept).strips():
-        low, high = (strip.windows(strip.masks, f) for f in (torch.minimum, torch.maximum))
-        factor = scores[:, None, None]
-        floor, leader = (factor * low.sigmoid()).max(0)
-        contender = factor * high.sigmoid() >= floor
+    winner: Tensor
+    """``(T,)`` int64, of each tile; 0 where several share it."""
+    shared: list[tuple[Tensor, Tensor]]
+    """Tiles that several share, ``(t,)``, and the winner of each pixel, ``(t, p * q)`` int32."""
+    won: Tensor
+    """``(A,)`` int64: pixels that each query won."""
+    own: Tensor
+    """``(A,)`` int64: pixels at which each query's own ``sigmoid(m)`` is at least one half."""
+
+
+def _compete(grid: Grid, scores: Tensor) -> _Contest:
+    """Let the queries compete for the pixels; ``scores (A,)``."""
+    count, areas = len(scores), grid.areas()
+    winner, won, own = torch.zeros_like(areas), areas.new_zeros(count + 1), areas.new_zeros(count)
+    shared: list[tuple[Tensor, Tensor]] = []
+    if not count:
+        return _Contest(winner, shared, won[1:], own)
+    least, most = grid.bounds
+    for band in grid.bands(4 * count):
+        low, high = least[band], most[band]
+        floor, leader = (low.sigmoid() * scores).max(1, keepdim=True)
+        contender = high.sigmoid() * scores >= floor
         # sigmoid(m) >= 1/2 is m >= 0, without the rounding of the sigmoid.
         inside, edge = low >= 0, (low < 0) & (high >= 0)
-        # A window needs no closer look if no mask ends in it, and either nobody disputes the
-        # leader or no contender covers it: then it is void.
-        disputed = (contender.sum(0) > 1) & (contender & inside).any(0)
-        unsure = disputed | edge.any(0)
-        own_area += (inside * (strip.areas() * ~unsure)).sum((1, 2))
-        covered = inside.gather(0, leader[None])[0]
-        strip_winner = strip.spread((leader + 1) * covered).flatten()
-        for places, logits in strip.pixels(unsure):
-            positive = logits >= 0
-            own_area += positive.sum(0)
-            best = (logits.sigmoid_() * scores).max(1).indices[:, None]
-            strip_winner[places] = ((best + 1) * positive.gather(1, best))[:, 0]
-        winner[rows] = strip_winner.view(-1, winner.shape[1])
-    return winner, own_area
+        # A tile needs no closer look if no mask ends in it, and either nobody disputes the leader
+        # or no contender covers it: then it is void.
+        disputed = (contender.sum(1) > 1) & (contender & inside).any(1)
+        unsure = disputed | edge.any(1)
+        winner[band] = ((leader + 1) * inside.gather(1, leader))[:, 0] * ~unsure
+        won.index_add_(0, winner[band], areas[band])
+        own += (inside * areas[band][:, None]).sum(0)
+        some = unsure.nonzero()[:, 0]
+        edge = edge[some]
+        for part in grid.parts(band[some], edge | contender[some]):
+            valid = grid.valid(part.tiles)
+            positive = (part.logits >= 0) & part.present[:, :, None]
+            counts = (positive & valid[:, None]).sum(2) * edge[part.index].gather(1, part.queries)
+            own.index_add_(0, part.queries.flatten(), counts.flatten())
+            values = part.logits.sigmoid_() * (scores[part.queries] * part.present)[:, :, None]
+            best = values.max(1, keepdim=True).indices
+            label = (part.queries.gather(1, best[:, 0]) + 1) * positive.gather(1, best)[:, 0]
+            won += (label * valid).flatten().bincount(minlength=count + 1)
+            shared.append((part.tiles, label.int()))
+    return _Contest(winner, shared, won[1:], own)
 
 
 def _from_components(
     mask_set: MaskSet, grid: Grid, threshold: float
 ) -> tuple[PanopticMap, list[Fate]]:
-    ids = torch.zeros(grid.size, dtype=torch.int32, device=grid.device)
+    ids = blank(grid.size, torch.int32, grid.device)
     fates = [Fate.NO_PIXEL] * len(mask_set)
     segments: list[Segment] = []
     for part in class_components(grid, split=mask_set.classes.is_thing):

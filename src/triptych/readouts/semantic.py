@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,12 +11,15 @@ from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.masks import Classes, MaskSet
-from triptych.readouts.grid import Grid, reading
+from triptych.readouts.grid import Canvas, Grid, first_true, reading
 from triptych.readouts.labeller import label_pixels
 from triptych.readouts.scores import pair_scores
 
 ROUNDING = 1e-5
 """More than float32 sums over hundreds of queries can be off by."""
+
+NEGLIGIBLE = 3e-3
+"""A query that shifts classes by less in a tile is only looked at where that could decide."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,24 +55,46 @@ def read_semantic(mask_set: MaskSet) -> SemanticMap:
 
 def _largest_total(grid: Grid, scores: Tensor) -> Tensor:
     """``(H, W)`` int64: ``argmax_k`` of the sums over queries of ``scores (N, K) * sigmoid(m)``."""
-    ids = torch.empty(grid.size, dtype=torch.long, device=grid.device)
-    weights = scores.T.contiguous()
-    # Only as far as a query weighs the classes differently can it shift one against another.
-    sway = (weights.amax(0) - weights.amin(0))[None]
-    for rows, strip in grid.strips():
-        values = strip.masks.sigmoid()
-        totals = (weights @ values.flatten(1)).unflatten(1, values.shape[1:])
-        best, label = totals.max(0)
-        lead = best - totals.scatter(0, label[None], -1).amax(0)
-        # Interpolated totals are not totals of interpolated logits, but both stay in the range of
-        # the window's cells. So a class that leads at every cell by more than all queries' ranges
-        # can shift, leads at every pixel of the window. (No two classes can so lead at different
-        # cells: going from one cell to the other, the lead of one would shift by more than that.)
-        ranges = strip.windows(values, torch.maximum) - strip.windows(values, torch.minimum)
-        shift = (sway @ ranges.flatten(1)).view(ranges.shape[1:]) + ROUNDING
-        sure = strip.windows(lead, torch.minimum) > shift
-        strip_ids = strip.spread(label[: sure.shape[0], : sure.shape[1]]).flatten()
-        for places, logits in strip.pixels(~sure):
-            strip_ids[places] = (weights @ logits.sigmoid_().T).max(0).indices
-        ids[rows] = strip_ids.view(-1, ids.shape[1])
+    least, most = grid.bounds
+    label = torch.empty(len(least), dtype=torch.long, device=grid.device)
+    contested = torch.empty(len(least), dtype=torch.bool, device=grid.device)
+    for band in grid.bands(sum(scores.shape)):
+        floor, label[band] = (least[band].sigmoid_() @ scores).max(1)
+        can_win = most[band].sigmoid_() @ scores + ROUNDING >= floor[:, None]
+        contested[band] = can_win.sum(1) > 1
+    canvas = Canvas(grid, torch.long)
+    canvas.fill(label)
+    doubtful = [label[:0]]
+    for tiles in grid.bands(sum(scores.shape), contested.nonzero()[:, 0]):
+        doubtful += _contest(grid, scores, tiles, canvas)
+    ids = canvas.image()
+    for places, logits in grid.at(torch.cat(doubtful)):
+        ids.view(-1)[places] = (scores.T @ logits.sigmoid_()).max(0).indices
     return ids
+
+
+def _contest(grid: Grid, scores: Tensor, tiles: Tensor, canvas: Canvas) -> Iterator[Tensor]:
+    """Put the labels of all pixels of some tiles.
+
+    Yields:
+        Places in the flattened image of those at which queries that were left out could matter.
+    """
+    low, high = (bound[tiles].sigmoid_() for bound in grid.bounds)
+    can_win = high @ scores + ROUNDING >= (low @ scores).amax(1, keepdim=True)
+    # Only as far as a query weighs the classes differently can it shift one against another, and
+    # only as far as it varies over the tile can it do so more at one pixel than at the next.
+    sway = (scores.amax(1) - scores.amin(1)) * (high - low) / 2
+    matters = sway > NEGLIGIBLE
+    slack = sway.masked_fill_(matters, 0).sum(1, keepdim=True) + ROUNDING
+    fixed = (low.add_(high) / 2).masked_fill_(matters, 0) @ scores
+    rivals = can_win.sum(1)
+    weights = scores.T.contiguous()
+    for part in grid.parts(tiles, matters, others=rivals):
+        labels, real = first_true(can_win[part.index], int(rivals[part.index].max()))
+        share = weights[labels[:, :, None], part.queries[:, None]] * part.present[:, None]
+        base = fixed[part.index].gather(1, labels).masked_fill_(~real, -math.inf)
+        totals = torch.baddbmm(base[:, :, None], share, part.logits.sigmoid_())
+        best, winner = totals.max(1, keepdim=True)
+        lead = best - totals.scatter_(1, winner, -math.inf).amax(1, keepdim=True)
+        canvas.put(part.tiles, labels.gather(1, winner[:, 0]))
+        yield grid.pixels(part.tiles, lead[:, 0] <= slack[part.index])
