@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import weakref
-from collections.abc import Iterator, Mapping
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,7 +12,6 @@ from triptych.keymap import (
     Rename,
     Stack,
     adopt_published,
-    load_published,
     to_ours,
     to_theirs,
     under,
@@ -119,7 +114,7 @@ def head_file() -> dict[str, Tensor]:
 
 def test_loading_fills_the_whole_module():
     head, tensors = Head(), head_file()
-    assert load_published(head, tensors, HEAD_RULES) == []
+    adopt_published(head, tensors, HEAD_RULES)
     assert torch.equal(head.query_key.bias, torch.cat([tensors["q.bias"], tensors["k.bias"]]))
     assert torch.equal(head.classes.weight, tensors["cls.weight"])
 
@@ -147,7 +142,7 @@ def test_a_file_that_does_not_fit_changes_nothing(change, message):
     before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     change(tensors)
     with pytest.raises(TriptychError, match=message) as caught:
-        load_published(head, tensors, HEAD_RULES)
+        adopt_published(head, tensors, HEAD_RULES)
     assert "\n" not in str(caught.value)
     assert all(torch.equal(tensor, before[name]) for name, tensor in head.state_dict().items())
 
@@ -171,48 +166,4 @@ def test_adopting_takes_the_tensors_themselves_where_nothing_changes():
 def test_a_foreign_file_is_not_listed_to_the_last_key():
     tensors = {f"layer.{index}": torch.zeros(1) for index in range(100)}
     with pytest.raises(TriptychError, match=r"100 unknown keys: layer.0, .* and 92 more"):
-        load_published(Head(), tensors, HEAD_RULES)
-
-
-def test_only_the_head_may_have_another_size(caplog):
-    head, tensors = Head(), head_file()
-    tensors |= {"cls.weight": torch.zeros(9, 3), "cls.bias": torch.zeros(9)}
-    before = head.classes.weight.clone()
-    with caplog.at_level(logging.WARNING):
-        skipped = load_published(head, tensors, HEAD_RULES, head="classes.")
-    assert skipped == ["classes.weight", "classes.bias"]
-    assert "classes.weight" in caplog.text
-    assert torch.equal(head.classes.weight, before)
-    assert torch.equal(head.query_key.weight[:4], tensors["q.weight"])
-    tensors["q.weight"] = torch.zeros(6, 3)
-    with pytest.raises(TriptychError, match=r"q.weight"):
-        load_published(head, tensors, HEAD_RULES, head="classes.")
-
-
-def test_a_lazily_read_file_is_never_in_memory_as_a_whole():
-    tensors = head_file()
-    alive: set[int] = set()
-    most = 0
-
-    class Lazy(Mapping[str, Tensor]):
-        reads = 0
-
-        def __getitem__(self, name: str) -> Tensor:
-            nonlocal most
-            tensor = tensors[name].clone()
-            self.reads += 1
-            alive.add(self.reads)
-            weakref.finalize(tensor, alive.discard, self.reads)
-            most = max(most, len(alive))
-            return tensor
-
-        def __iter__(self) -> Iterator[str]:
-            return iter(tensors)
-
-        def __len__(self) -> int:
-            return len(tensors)
-
-    head = Head()
-    load_published(head, Lazy(), HEAD_RULES)
-    assert torch.equal(head.classes.weight, tensors["cls.weight"])
-    assert 0 < most <= 3  # a stack's two parts, and the one being handed over
+        adopt_published(Head(), tensors, HEAD_RULES)

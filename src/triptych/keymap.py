@@ -8,7 +8,6 @@ rename keys once more while it loads, and that is no concern of ours.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
-
-log = logging.getLogger(__name__)
 
 _FIELD = re.compile(r"\{(\w+)\}")
 _SHOWN = 8
@@ -104,35 +101,6 @@ def to_theirs(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:
     return dict(_convert(state, plan))
 
 
-def load_published(
-    module: nn.Module, published: Mapping[str, Tensor], rules: Rules, *, head: str | None = None
-) -> list[str]:
-    """Copy published tensors into ``module``, all of them and nothing left over.
-
-    Names and shapes are checked before the first value is written, and one tensor is converted at
-    a time, so a lazily read file needs no second copy of the weights in memory.
-
-    Args:
-        head: prefix of our names that may differ in shape (a class head for other classes): these
-            keep their present values, which is logged.
-
-    Returns:
-        The names of ours that were skipped.
-
-    Raises:
-        TriptychError: unknown or missing keys (published names), or shapes that differ.
-    """
-    state = module.state_dict()
-    plan, skipped = _fit(module, published, rules, head)
-    with torch.no_grad():
-        for name, tensor in _convert(published, plan):
-            if name not in skipped:
-                state[name].copy_(tensor)
-    if skipped:
-        log.warning("class head of another size, left as it was: %s", ", ".join(skipped))
-    return skipped
-
-
 def adopt_published(
     module: nn.Module,
     published: Mapping[str, Tensor],
@@ -141,9 +109,10 @@ def adopt_published(
 ) -> None:
     """Make published tensors the parameters and buffers of ``module``, in the place of its own.
 
-    As :func:`load_published`, but what already is one tensor of the right type is not copied: where
-    it lies in a file that is mapped into memory, it stays there. ``module`` may have been built
-    without memory for its parameters (:mod:`triptych.weights.skeleton`).
+    All of them are used and nothing is left over; names and shapes are checked first. What already
+    is one tensor of the right type is not copied: where it lies in a file that is mapped into
+    memory, it stays there. ``module`` may have been built without memory for its parameters
+    (:mod:`triptych.weights.skeleton`).
 
     Args:
         dtype: of everything with a floating point.
@@ -151,7 +120,7 @@ def adopt_published(
     Raises:
         TriptychError: unknown or missing keys (published names), or shapes that differ.
     """
-    plan, _ = _fit(module, published, rules, None)
+    plan = _fit(module, published, rules)
     state = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in _convert(published, plan)
@@ -160,9 +129,9 @@ def adopt_published(
 
 
 def _fit(
-    module: nn.Module, published: Mapping[str, Tensor], rules: Rules, head: str | None
-) -> tuple[dict[tuple[str, ...], tuple[str, ...]], list[str]]:
-    """What to do so that ``published`` fills ``module``, and the names of ours to skip.
+    module: nn.Module, published: Mapping[str, Tensor], rules: Rules
+) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """What to do so that ``published`` fills ``module``.
 
     Raises:
         TriptychError: it does not fit.
@@ -179,7 +148,6 @@ def _fit(
     kind = type(module).__name__
     _complain(f"this checkpoint does not fit the {kind}", {"unknown": surplus, "missing": missing})
 
-    skipped = []
     shapes = []
     for sources, targets in plan.items():
         shape = list(published[sources[0]].shape)
@@ -187,15 +155,11 @@ def _fit(
             shape[0] = sum(published[name].shape[0] for name in sources) // len(targets)
         for name in targets:
             wanted = list(state[name].shape)
-            if wanted == shape:
-                continue
-            if head is not None and name.startswith(head):
-                skipped.append(name)
-            else:
+            if wanted != shape:
                 shapes.append(f"{', '.join(sources)} gives {shape}, not {wanted}")
     if shapes:
         raise TriptychError(f"this checkpoint does not fit the {kind}: {_some(shapes)}")
-    return plan, skipped
+    return plan
 
 
 def _plan(

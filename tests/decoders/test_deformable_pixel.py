@@ -12,7 +12,7 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixe
 
 from triptych.decoders.deformable_pixel import DEFORMABLE_PIXEL_RULES, DeformablePixelDecoder
 from triptych.decoders.pixel import PixelFeatures
-from triptych.keymap import load_published
+from triptych.keymap import adopt_published
 
 CHANNELS = (5, 7, 9, 11)
 Sizes = list[tuple[int, int]]
@@ -41,7 +41,7 @@ def pair(
     ours = DeformablePixelDecoder(
         CHANNELS, dim, heads=heads, feedforward=feedforward, encoder_layers=layers
     )
-    load_published(ours, theirs.state_dict(), DEFORMABLE_PIXEL_RULES)
+    adopt_published(ours, theirs.state_dict(), DEFORMABLE_PIXEL_RULES)
     return ours.eval(), theirs
 
 
@@ -93,7 +93,7 @@ def test_gradients_equal_transformers():
         torch.stack([x.square().mean() for x in features]).sum().backward()
     wanted = {name: p.grad for name, p in theirs.named_parameters()}
     copy = DeformablePixelDecoder(CHANNELS, 64, heads=4, feedforward=16, encoder_layers=2)
-    load_published(copy, wanted, DEFORMABLE_PIXEL_RULES)  # gradients, under our names
+    adopt_published(copy, wanted, DEFORMABLE_PIXEL_RULES)  # gradients, under our names
     for name, parameter in ours.named_parameters():
         grad = copy.get_parameter(name)
         assert parameter.grad is not None, name

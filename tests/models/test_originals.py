@@ -11,7 +11,7 @@ from tests.weights import authors_arithmetic, authors_names
 from tests.weights.authors_names import Shapes
 
 from triptych.errors import TriptychError
-from triptych.keymap import load_published, to_ours
+from triptych.keymap import adopt_published, to_ours
 from triptych.models.family import Original
 from triptych.models.registry import build, family
 from triptych.weights.skeleton import skeleton
@@ -180,7 +180,7 @@ def test_segformer_computes_what_the_authors_compute():
     rules = original("segformer").rules
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     ours = build("segformer", **original("segformer").arguments(shapes)).eval()
-    load_published(ours, tensors, rules)
+    adopt_published(ours, tensors, rules)
     pixels = torch.randn(PIXELS)
     with torch.inference_mode():
         close(ours(pixels).mask_logits, authors_arithmetic.segformer(tensors, pixels))
@@ -197,7 +197,7 @@ def test_mask2former_computes_what_the_authors_compute(kind):
     shapes |= authors_names.mask2former(channels, **SMALL)
     tensors = authors_names.filled(shapes)
     ours = build("mask2former", **original("mask2former").arguments(shapes)).eval()
-    load_published(ours, tensors, original("mask2former").rules)
+    adopt_published(ours, tensors, original("mask2former").rules)
     pixels = torch.randn(PIXELS)
     with torch.inference_mode():
         prediction = ours(pixels)
@@ -216,7 +216,7 @@ def test_maskformer_computes_what_the_authors_compute(kind):
     shapes |= authors_names.maskformer(channels, 16, 5, 6, 2, 40, pyramid=32, masks=24)
     tensors = authors_names.filled(shapes)
     ours = build("maskformer", **original("maskformer").arguments(shapes)).eval()
-    load_published(ours, tensors, original("maskformer").rules)
+    adopt_published(ours, tensors, original("maskformer").rules)
     pixels = torch.randn(PIXELS)
     with torch.inference_mode():
         prediction = ours(pixels)

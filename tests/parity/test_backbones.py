@@ -13,7 +13,7 @@ from transformers import ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
 from triptych.backbones import resnet, swin
 from triptych.backbones.resnet import RESNET_RULES, ResNet
 from triptych.backbones.swin import SWIN_RULES, Swin
-from triptych.keymap import load_published, to_ours, to_theirs
+from triptych.keymap import adopt_published, to_ours, to_theirs
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
@@ -44,7 +44,7 @@ def test_swin_maps(published, close, depths, heads, window, patch, expansion, ba
     )
     theirs = SwinBackbone(config)
     ours = Swin(12, depths, heads, window=window, patch=patch, expansion=expansion).eval()
-    load_published(ours, published(theirs), SWIN_RULES)
+    adopt_published(ours, published(theirs), SWIN_RULES)
     pixels = torch.randn(batch, 3, height, width)
     with torch.inference_mode():
         maps = ours(pixels)
@@ -69,7 +69,7 @@ def test_resnet_maps(published, close, depths, stem, channels, batch, height, wi
     )
     theirs = ResNetBackbone(config)
     ours = ResNet(depths, channels=channels, stem=stem).eval()
-    load_published(ours, published(theirs), RESNET_RULES)
+    adopt_published(ours, published(theirs), RESNET_RULES)
     pixels = torch.randn(batch, 3, height, width)
     with torch.inference_mode():
         maps = ours(pixels)
@@ -115,7 +115,7 @@ def test_every_swin_fits_its_config(name):
 def test_swin_tiny_in_full_size(published, close):
     theirs = SwinBackbone(swin_config("swin_tiny"))
     ours = swin.swin_tiny().eval()
-    load_published(ours, published(theirs), SWIN_RULES)
+    adopt_published(ours, published(theirs), SWIN_RULES)
     pixels = torch.randn(1, 3, 96, 125)
     with torch.inference_mode():
         for mine, other in zip(ours(pixels), theirs(pixels).feature_maps, strict=True):

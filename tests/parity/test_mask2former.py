@@ -22,7 +22,7 @@ from triptych.backbones.resnet import ResNet
 from triptych.backbones.swin import Swin
 from triptych.decoders.deformable_pixel import DeformablePixelDecoder
 from triptych.decoders.query import QueryDecoder
-from triptych.keymap import load_published, to_ours, to_theirs
+from triptych.keymap import adopt_published, to_ours, to_theirs
 from triptych.models.mask2former import MASK2FORMER_RULES, Mask2Former, mask2former
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -143,7 +143,7 @@ def test_every_output_over_the_option_grid(
     )
     theirs = Mask2FormerForUniversalSegmentation(wanted)
     ours = ours_like(wanted)
-    load_published(ours, published(theirs), MASK2FORMER_RULES)
+    adopt_published(ours, published(theirs), MASK2FORMER_RULES)
     compare(close, ours, theirs, torch.randn(batch, 3, height, width))
 
 
@@ -151,7 +151,7 @@ def test_with_a_resnet_below(published, close):
     wanted = config(resnet_config())
     theirs = Mask2FormerForUniversalSegmentation(wanted)
     ours = ours_like(wanted)
-    load_published(ours, published(theirs), MASK2FORMER_RULES)
+    adopt_published(ours, published(theirs), MASK2FORMER_RULES)
     compare(close, ours, theirs, torch.randn(2, 3, 97, 128))
 
 
@@ -161,7 +161,7 @@ def test_the_full_size_swin_tiny(published, close):
         Mask2FormerConfig(backbone_config=SwinConfig(out_features=STAGES), num_labels=133)
     )
     ours = mask2former(classes=133, backbone="swin_tiny")
-    load_published(ours, published(theirs), MASK2FORMER_RULES)
+    adopt_published(ours, published(theirs), MASK2FORMER_RULES)
     compare(close, ours, theirs, torch.randn(1, 3, 96, 128))
 
 

@@ -19,7 +19,7 @@ from transformers import (
     SwinConfig,
 )
 
-from triptych.keymap import load_published, to_ours, to_theirs
+from triptych.keymap import adopt_published, to_ours, to_theirs
 from triptych.models.maskformer import (
     FAMILY,
     MASKFORMER_RULES,
@@ -178,7 +178,7 @@ def test_every_output_over_the_option_grid(
         )
     )
     ours = ours_like(theirs)
-    load_published(ours, published(theirs), MASKFORMER_RULES)
+    adopt_published(ours, published(theirs), MASKFORMER_RULES)
     compare(close, ours, theirs, torch.randn(batch, 3, height, width))
 
 
@@ -197,7 +197,7 @@ def test_full_size_as_published(published, close, backbone, name):
         MaskFormerConfig(backbone_config=backbone, num_labels=150)
     )
     ours = ours_like(theirs)
-    load_published(ours, published(theirs), MASKFORMER_RULES)
+    adopt_published(ours, published(theirs), MASKFORMER_RULES)
     assert (
         read_config(theirs.config.to_dict())
         == {"classes": 150}
@@ -245,7 +245,7 @@ def test_transformers_loads_what_we_write(tmp_path: Path, published, close, back
     saved = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert read_config(saved) == numbers
     again = maskformer(**numbers)
-    load_published(again, load_file(tmp_path / "model.safetensors"), MASKFORMER_RULES)
+    adopt_published(again, load_file(tmp_path / "model.safetensors"), MASKFORMER_RULES)
     for name, tensor in ours.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
 

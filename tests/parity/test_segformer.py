@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from triptych.keymap import load_published, to_ours, to_theirs
+from triptych.keymap import adopt_published, to_ours, to_theirs
 from triptych.models.segformer import SEGFORMER_RULES, SIZES, SegFormer, segformer
 
 
@@ -59,7 +59,7 @@ sides = st.integers(64, 101)
 def test_logits_over_the_option_grid(published, close, config, batch, height, width):
     theirs = SegformerForSemanticSegmentation(config)
     ours = ours_like(config)
-    load_published(ours, published(theirs), SEGFORMER_RULES)
+    adopt_published(ours, published(theirs), SEGFORMER_RULES)
     pixels = torch.randn(batch, 3, height, width)
     with torch.inference_mode():
         close(ours(pixels).mask_logits, theirs(pixels).logits)
@@ -72,7 +72,7 @@ def test_the_full_size_b0_as_published_and_the_effect_of_eps(published, close):
     pixels = torch.randn(1, 3, 128, 160)
     for eps in (1e-5, 1e-6):  # transformers' and the authors' own: the numbers are the same
         ours = segformer(classes=150, size="b0", eps=eps).eval()
-        load_published(ours, tensors, SEGFORMER_RULES)
+        adopt_published(ours, tensors, SEGFORMER_RULES)
         with torch.inference_mode():
             close(ours(pixels).mask_logits, theirs(pixels).logits)
 
