@@ -245,13 +245,20 @@ class TestRefusal:
             outcome = str(error)
         assert outcome == 3 or (isinstance(outcome, str) and "\n" not in outcome)
 
-    @pytest.mark.parametrize("edge", [11600, 30000])
-    def test_a_decompression_bomb_is_refused_before_decoding(self, edge, tmp_path, recwarn):
-        # Above ours but below Pillow's limit (which only warns), and above both.
+    @pytest.mark.parametrize(
+        ("edge", "told"),
+        [
+            (11600, "134,217,728 pixels, the limit of an image in one piece; read it in windows"),
+            (30000, "134,217,728 pixels, the limit of an image in one piece; read it in windows"),
+            (40000, "1,073,741,824 pixels, the limit; shrink it or cut it up first"),
+        ],
+    )
+    def test_a_decompression_bomb_is_refused_before_decoding(self, edge, told, tmp_path, recwarn):
+        # Above ours but below Pillow's limit (which only warns), above both, too much for windows.
         path = tmp_path / "bomb.png"
         path.write_bytes(png_header(edge, edge))
         message = self.refused(path)
-        assert "bomb.png: has more than 134,217,728 pixels" in message
+        assert f"bomb.png: has more than {told}" in message
         assert not recwarn.list
 
     def test_sizes_that_only_pillow_grumbles_about_are_read_in_silence(self, tmp_path, monkeypatch):
@@ -261,6 +268,11 @@ class TestRefusal:
         with pytest.warns(Image.DecompressionBombWarning), Image.open(path):
             pass
         assert load_image(path).shape == (20, 20, 3)  # warnings are errors here
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        with pytest.raises(Image.DecompressionBombError), Image.open(path):
+            pass
+        assert load_image(path).shape == (20, 20, 3)
+        assert Image.MAX_IMAGE_PIXELS == 100
         assert MAX_PIXELS > 10_000 * 10_000
 
     def test_a_format_that_runs_a_program_is_refused(self, tmp_path):

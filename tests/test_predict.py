@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
@@ -17,11 +17,13 @@ from PIL import Image
 from tests.tiny_model import ColourModel, colour_segmenter, tiny_segformer
 
 import triptych.images
+import triptych.predict
 from triptych.errors import TriptychError
-from triptych.inputs import find_images
+from triptych.inputs import Source, find_images
 from triptych.predict import Outcome, predict
 from triptych.results import Readings
 from triptych.segmenter import Segmenter, load
+from triptych.windows.layout import Windows
 
 ENDS = (".semantic.png", ".panoptic.png", ".overlay.png", ".json")
 
@@ -258,3 +260,27 @@ def test_kill_9_loses_nothing_that_was_finished(tmp_path):
     kept = {name + end for name in finished for end in ENDS}
     assert {name: times(out)[name] for name in kept} == {name: before[name] for name in kept}
     assert files(out) == {f"{index:03}{end}" for index in range(80) for end in ENDS}
+
+
+def test_large_images_are_read_in_windows(tmp_path, monkeypatch):
+    path = tmp_path / "large.png"
+    pixels = np.zeros((90, 120, 3), np.uint8)
+    pixels[10:50, 5:110, 0] = 255
+    Image.fromarray(pixels).save(path)
+    segmenter = colour_segmenter()
+    source = Source(path, PurePath("large"))
+    monkeypatch.setattr(triptych.predict, "MAX_PIXELS", 5000)
+    (whole,) = predict(segmenter, [source], tmp_path / "out", Readings())
+    assert whole.state == "failed"
+    assert "read it in windows (--window 1024)" in whole.note
+    for _ in range(2):
+        outcomes = predict(
+            segmenter, [source], tmp_path / "out", Readings(), windows=Windows(48, 16)
+        )
+        states = [outcome.state for outcome in outcomes]
+    assert states == ["skipped"]
+    assert {shape[2:] for shape in segmenter.model.batches} == {(48, 48)}
+    found = json.loads((tmp_path / "out" / "large.json").read_text())
+    assert found["settings"]["windows"] == {"size": 48, "overlap": 16}
+    (red,) = [i for i in found["instances"] if i["class"] == "red"]
+    assert red["bbox"] == pytest.approx([5, 10, 105, 40], abs=3)

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "triptych"
 ORDER = """
 errors files options strict colours decode masks prediction keymap images
 nn backbones decoders models weights
-readouts render engines segmenter metrics
+readouts render windows engines segmenter metrics
 inputs results predict samples convert export bench
 stream dashboard demo
 data evaluation train

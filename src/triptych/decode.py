@@ -22,6 +22,10 @@ MAX_PIXELS = 2**27
 """Largest image that is read, in pixels (134 million, about 11,585 x 11,585). A file of a few
 kilobytes can claim any size, so larger ones are refused before anything is decoded."""
 
+MAX_PIXELS_IN_WINDOWS = 2**30
+"""The same where the image is going to be read in windows: whoever asks for them expects it to be
+large."""
+
 FORMATS: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jfif"),
     "MPO": (".mpo",),  # what many phones write under the name .jpg
@@ -53,7 +57,7 @@ _UPRIGHT = {
 """EXIF orientation (TIFF 6.0, tag 274) to the turn that undoes it."""
 
 
-def load_image(source: ImageLike) -> Tensor:
+def load_image(source: ImageLike, limit: int = MAX_PIXELS) -> Tensor:
     """Read one picture as upright RGB: a uint8 tensor ``(H, W, 3)`` on the CPU.
 
     - EXIF rotation is applied, transparency is laid on white, grey is repeated to three
@@ -64,14 +68,14 @@ def load_image(source: ImageLike) -> Tensor:
       memory with the result.
 
     Raises:
-        TriptychError: the file is missing, unreadable, empty, truncated, no image, or larger
-            than :data:`MAX_PIXELS`; or the array has another shape or type.
+        TriptychError: the file is missing, unreadable, empty, truncated, no image, or has more
+            than ``limit`` pixels; or the array has another shape or type.
     """
     if isinstance(source, str | Path):
-        return _rgb(_pixels_of_file(Path(source)), str(source))
+        return _rgb(_pixels_of_file(Path(source), limit), str(source))
     if isinstance(source, Image.Image):
         name = str(getattr(source, "filename", "") or "the image")
-        return _rgb(_pixels(source, name), name)
+        return _rgb(_pixels(source, name, limit), name)
     if isinstance(source, Tensor):
         if source.ndim == 3 and source.shape[-1] not in (1, 3, 4):
             source = source.movedim(0, -1)
@@ -84,7 +88,7 @@ def load_image(source: ImageLike) -> Tensor:
     )
 
 
-def _pixels_of_file(path: Path) -> np.ndarray:
+def _pixels_of_file(path: Path, limit: int) -> np.ndarray:
     if str(path).startswith(("http:/", "https:/")):
         raise TriptychError(f"{path}: web addresses are not read; download the image first")
     try:
@@ -102,7 +106,7 @@ def _pixels_of_file(path: Path) -> np.ndarray:
                 raise TriptychError(
                     f"{path}: {picture.format} files are not read; save it as PNG or JPEG"
                 )
-            return _pixels(picture, str(path))
+            return _pixels(picture, str(path), limit)
     except OSError as error:
         raise TriptychError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -110,14 +114,16 @@ def _pixels_of_file(path: Path) -> np.ndarray:
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Image.Image]:
     """Read the header of an image file; nothing is decoded yet."""
-    # Pillow warns on stderr about sizes below our own limit. Filters are global to the process,
+    # Pillow has a limit of its own, below which it warns on stderr. Both are global to the process,
     # so only one thread at a time may swap them; reading a header takes microseconds.
     try:
-        with _warning_filters, warnings.catch_warnings():
+        with _pillow_settings, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = Image.open(path)
-    except Image.DecompressionBombError as error:
-        raise _too_large(str(path)) from error
+            before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                picture = Image.open(path)
+            finally:
+                Image.MAX_IMAGE_PIXELS = before
     except UnidentifiedImageError as error:
         raise TriptychError(
             f"{path}: is not an image, or its beginning is damaged; known are "
@@ -131,12 +137,18 @@ def _open(path: Path) -> Iterator[Image.Image]:
         yield picture
 
 
-_warning_filters = threading.Lock()
+_pillow_settings = threading.Lock()
 
 
-def _too_large(name: str) -> TriptychError:
+def _too_large(name: str, pixels: int) -> TriptychError:
+    if pixels <= MAX_PIXELS_IN_WINDOWS:
+        return TriptychError(
+            f"{name}: has more than {MAX_PIXELS:,} pixels, the limit of an image in one piece; "
+            "read it in windows (--window 1024)"
+        )
     return TriptychError(
-        f"{name}: has more than {MAX_PIXELS:,} pixels, the limit; shrink it or cut it up first"
+        f"{name}: has more than {MAX_PIXELS_IN_WINDOWS:,} pixels, the limit; shrink it or cut it "
+        "up first"
     )
 
 
@@ -145,10 +157,10 @@ def _brief(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _pixels(picture: Image.Image, name: str) -> np.ndarray:
+def _pixels(picture: Image.Image, name: str, limit: int) -> np.ndarray:
     """Decode to an upright array: uint8 or uint16, ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
-    if picture.width * picture.height > MAX_PIXELS:
-        raise _too_large(name)
+    if picture.width * picture.height > limit:
+        raise _too_large(name, picture.width * picture.height)
     try:
         picture.load()
         turn = _UPRIGHT.get(_orientation(picture))
@@ -174,7 +186,7 @@ def _pixels(picture: Image.Image, name: str) -> np.ndarray:
 def _orientation(picture: Image.Image) -> int:
     """EXIF orientation, 1 (upright) where the file says nothing sensible."""
     try:
-        with _warning_filters, warnings.catch_warnings():
+        with _pillow_settings, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return int(picture.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # damaged metadata surfaces as anything; the pixels are still good

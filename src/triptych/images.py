@@ -144,7 +144,7 @@ class Preprocess:
         if height * width > MAX_PIXELS:
             raise TriptychError(
                 f"an image of {image_size[1]} x {image_size[0]} pixels would grow to "
-                f"{width} x {height} as network input; cut it up first, or set longest_edge"
+                f"{width} x {height} as network input; read it in windows, or set longest_edge"
             )
         return height, width
 

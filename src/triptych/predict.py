@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
+from triptych.decode import MAX_PIXELS, MAX_PIXELS_IN_WINDOWS
 from triptych.errors import TriptychError
 from triptych.images import load_image
 from triptych.inputs import Source
 from triptych.masks import MaskSet
 from triptych.results import Readings, Results, Standing, remove_leftovers
 from triptych.segmenter import Segmenter
+from triptych.windows.layout import Windows
+from triptych.windows.mask_sets import WindowedMasks
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,12 @@ def predict(
     readings: Readings,
     *,
     batch_size: int = 1,
+    windows: Windows | None = None,
     overwrite: bool = False,
 ) -> Iterator[Outcome]:
     """Segment images and write their results below ``out``, telling of each when it is through.
+
+    With ``windows`` each image is cut into these, and they make the batches.
 
     Images whose results are there already are skipped, unless ``overwrite``; see
     :class:`triptych.results.Results` for what is written and when it counts as finished.
@@ -48,11 +54,17 @@ def predict(
     """
     if batch_size < 1:
         raise TriptychError(f"batch_size is {batch_size}; it must be at least 1")
+
+    def segment(images: Sequence[Tensor]) -> Sequence[Masks]:
+        if windows is None:
+            return segmenter.segment(images)
+        return [segmenter.segment_windows(image, windows, batch_size) for image in images]
+
     _check_writable(out)
     remove_leftovers(out / source.name for source in sources)
     waiting: list[tuple[Source, Results, Tensor]] = []
     for source in sources:
-        results = Results(out / source.name, source.path, segmenter.name, readings)
+        results = Results(out / source.name, source.path, segmenter.name, readings, windows)
         standing = Standing.ABSENT if overwrite else results.standing()
         if standing is Standing.FOREIGN:
             yield Outcome(
@@ -67,22 +79,28 @@ def predict(
             yield Outcome(source, "skipped", note)
             continue
         try:
-            image = load_image(source.path)
-            segmenter.preprocess.resized((image.shape[0], image.shape[1]))
+            image = load_image(source.path, MAX_PIXELS_IN_WINDOWS if windows else MAX_PIXELS)
+            if windows is None:
+                segmenter.preprocess.resized((image.shape[0], image.shape[1]))
         except TriptychError as error:
             yield Outcome(source, "failed", _about(source, error))
             continue
         waiting.append((source, results, image))
-        if len(waiting) == batch_size:
-            yield from _finish(segmenter, waiting, out)
+        if len(waiting) == (1 if windows else batch_size):
+            yield from _finish(segment, waiting, out)
             waiting = []
-    yield from _finish(segmenter, waiting, out)
+    yield from _finish(segment, waiting, out)
+
+
+Masks = MaskSet | WindowedMasks
 
 
 def _finish(
-    segmenter: Segmenter, batch: Sequence[tuple[Source, Results, Tensor]], out: Path
+    segment: Callable[[Sequence[Tensor]], Sequence[Masks]],
+    batch: Sequence[tuple[Source, Results, Tensor]],
+    out: Path,
 ) -> Iterator[Outcome]:
-    found = _segment(segmenter, [image for _, _, image in batch])
+    found = _segment(segment, [image for _, _, image in batch])
     for (source, results, image), masks in zip(batch, found, strict=True):
         try:
             if isinstance(masks, TriptychError):
@@ -95,14 +113,16 @@ def _finish(
             yield Outcome(source, "done")
 
 
-def _segment(segmenter: Segmenter, images: Sequence[Tensor]) -> Sequence[MaskSet | TriptychError]:
+def _segment(
+    segment: Callable[[Sequence[Tensor]], Sequence[Masks]], images: Sequence[Tensor]
+) -> Sequence[Masks | TriptychError]:
     """The masks of each image, or what went wrong with it alone."""
     try:
-        return segmenter.segment(images)
+        return segment(images)
     except TriptychError as error:
         if len(images) == 1:
             return [error]
-        return [_segment(segmenter, [image])[0] for image in images]
+        return [_segment(segment, [image])[0] for image in images]
 
 
 def _about(source: Source, error: TriptychError) -> str:

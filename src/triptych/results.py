@@ -26,6 +26,8 @@ from triptych.readouts.instance import Instance
 from triptych.readouts.panoptic import PanopticMap
 from triptych.render.coco import encode_ids, encode_mask
 from triptych.render.panels import panels
+from triptych.windows.layout import Windows
+from triptych.windows.mask_sets import WindowedMasks
 
 FORMAT = "triptych-prediction"
 VERSION = 1
@@ -83,6 +85,8 @@ class Results:
     image: Path
     model: str
     readings: Readings
+    windows: Windows | None = None
+    """How the image was cut, if it was."""
 
     def path(self, end: str) -> Path:
         """The file with one of the ends :data:`triptych.inputs.RESULTS`."""
@@ -95,7 +99,8 @@ class Results:
             "version": VERSION,
             "image": Path(os.path.relpath(self.image, self.base.parent)).as_posix(),
             "model": self.model,
-            "settings": dataclasses.asdict(self.readings),
+            "settings": dataclasses.asdict(self.readings)
+            | ({"windows": dataclasses.asdict(self.windows)} if self.windows else {}),
         }
 
     def standing(self) -> Standing:
@@ -111,7 +116,7 @@ class Results:
             return Standing.FOREIGN
         return Standing.CHANGED if is_newer or header != self._header() else Standing.SAME
 
-    def write(self, image: Tensor, masks: MaskSet) -> None:
+    def write(self, image: Tensor, masks: MaskSet | WindowedMasks) -> None:
         """Make the readings and write the files; those of an earlier run are replaced.
 
         Args:

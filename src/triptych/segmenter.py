@@ -11,6 +11,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
+from triptych.decode import MAX_PIXELS_IN_WINDOWS
 from triptych.engines.base import PRECISIONS
 from triptych.engines.folder import Exported, read_exported
 from triptych.engines.registry import check_engine, make_engine
@@ -22,6 +23,8 @@ from triptych.weights.folder import ModelConfig, write_folder
 from triptych.weights.hub import fetch
 from triptych.weights.load import read_checkpoint
 from triptych.weights.transformers import write_transformers
+from triptych.windows.layout import Windows
+from triptych.windows.mask_sets import WindowedMasks, packed
 
 
 def load(
@@ -192,14 +195,28 @@ class Segmenter:
         return next(self.model.parameters()).dtype
 
     @overload
-    def __call__(self, images: ImageLike, *, batch_size: int = 1) -> MaskSet: ...
+    def __call__(
+        self, images: ImageLike, *, batch_size: int = 1, windows: None = None
+    ) -> MaskSet: ...
     @overload
     def __call__(
-        self, images: list[Any] | tuple[Any, ...], *, batch_size: int = 1
+        self, images: list[Any] | tuple[Any, ...], *, batch_size: int = 1, windows: None = None
     ) -> list[MaskSet]: ...
+    @overload
     def __call__(
-        self, images: ImageLike | list[Any] | tuple[Any, ...], *, batch_size: int = 1
-    ) -> MaskSet | list[MaskSet]:
+        self, images: ImageLike, *, batch_size: int = 1, windows: Windows
+    ) -> WindowedMasks: ...
+    @overload
+    def __call__(
+        self, images: list[Any] | tuple[Any, ...], *, batch_size: int = 1, windows: Windows
+    ) -> list[WindowedMasks]: ...
+    def __call__(
+        self,
+        images: ImageLike | list[Any] | tuple[Any, ...],
+        *,
+        batch_size: int = 1,
+        windows: Windows | None = None,
+    ) -> MaskSet | WindowedMasks | list[MaskSet] | list[WindowedMasks]:
         """Find the masks of one picture, or of each picture in a list.
 
         Args:
@@ -207,15 +224,22 @@ class Segmenter:
                 of such.
             batch_size: the most pictures that are decoded and go through the network at a time.
                 More than one pays on a GPU; a CPU is as quick, or quicker, one by one.
+            windows: cut every picture into these, which go through the network like pictures;
+                for large ones.
 
         Raises:
             TriptychError: a picture cannot be read, the memory does not suffice, or
                 ``batch_size`` is below 1.
         """
-        if not isinstance(images, list | tuple):
-            return self.segment([load_image(images)])[0]
         if batch_size < 1:
             raise TriptychError(f"batch_size is {batch_size}; it must be at least 1")
+        if windows is not None:
+            if isinstance(images, list | tuple):
+                return [self(image, batch_size=batch_size, windows=windows) for image in images]
+            pixels = load_image(images, MAX_PIXELS_IN_WINDOWS)
+            return self.segment_windows(pixels, windows, batch_size)
+        if not isinstance(images, list | tuple):
+            return self.segment([load_image(images)])[0]
         found: list[MaskSet] = []
         for start in range(0, len(images), batch_size):
             found += self.segment([load_image(i) for i in images[start : start + batch_size]])
@@ -241,6 +265,22 @@ class Segmenter:
             batch = self.preprocess([images[index] for index in members])
             found.update(zip(members, self._forward(batch), strict=True))
         return [found[index] for index in range(len(images))]
+
+    def segment_windows(
+        self, image: Tensor, windows: Windows, batch_size: int = 1
+    ) -> WindowedMasks:
+        """Find the masks of a decoded image, uint8 ``(H, W, 3)``, window by window.
+
+        Raises:
+            TriptychError: as :meth:`segment`.
+        """
+        size = (int(image.shape[0]), int(image.shape[1]))
+        places = windows.over(size)
+        parts: list[MaskSet] = []
+        for start in range(0, len(places), batch_size):
+            found = self.segment([image[at.area] for at in places[start : start + batch_size]])
+            parts += found if len(places) == 1 else map(packed, found)
+        return WindowedMasks(tuple(places), tuple(parts), size)
 
     def _forward(self, batch: Batch) -> Iterator[MaskSet]:
         pixels = batch.pixels.to(self.device, self.dtype)

@@ -14,6 +14,7 @@ import tyro
 from triptych.cli import complain, one_line
 from triptych.commands.progress import shown
 from triptych.engines.registry import EngineName, PrecisionName
+from triptych.errors import TriptychError
 
 if TYPE_CHECKING:
     from triptych.predict import Outcome
@@ -55,6 +56,13 @@ class Predict:
     batch_size: int = 1
     """Images that go through the network together, if they are of one size."""
 
+    window: int | None = None
+    """Cut large images into windows of this edge, in pixels, that go through the network like
+    images; see docs/large-images.md. 1024 is a good start."""
+
+    window_overlap: int | None = None
+    """Pixels that neighbouring windows share; by default a quarter of their edge."""
+
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
 
@@ -87,7 +95,14 @@ class Predict:
         from triptych.predict import predict
         from triptych.results import Readings
         from triptych.segmenter import load
+        from triptych.windows.layout import Windows
 
+        windows = None
+        if self.window is not None:
+            overlap = self.window // 4 if self.window_overlap is None else self.window_overlap
+            windows = Windows(self.window, overlap)
+        elif self.window_overlap is not None:
+            raise TriptychError("--window-overlap needs --window; give the edge of a window, too")
         readings = Readings(
             self.instance_threshold, self.top, self.panoptic_threshold, self.overlap
         )
@@ -99,6 +114,7 @@ class Predict:
             self.out,
             readings,
             batch_size=self.batch_size,
+            windows=windows,
             overwrite=self.overwrite,
         )
         try:

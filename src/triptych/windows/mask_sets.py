@@ -1,0 +1,104 @@
+"""What a network says about a large image: a mask set for each of its windows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from triptych.decode import MAX_PIXELS_IN_WINDOWS
+from triptych.masks import Classes, MaskSet
+from triptych.readouts.instance import Instances
+from triptych.readouts.panoptic import PanopticMap
+from triptych.readouts.semantic import SemanticMap
+from triptych.windows.layout import Window
+from triptych.windows.objects import Piece, joined
+from triptych.windows.segments import assembled
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from triptych.images import ImageLike
+
+LARGEST_HALF = 65504.0
+"""Logits are cut at this, the largest number in half precision."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WindowedMasks:
+    """Windows of one image, read together with the methods of :class:`triptych.masks.MaskSet`.
+
+    Each pixel of the semantic and panoptic map comes from the window in which it lies deepest. An
+    object that several windows show is one instance, and one segment: its parts are recognised by
+    the pixels that both windows show, where they must be of one class with an IoU above one half.
+    """
+
+    windows: tuple[Window, ...]
+    """Row by row."""
+    parts: tuple[MaskSet, ...]
+    """Of each window."""
+    image_size: tuple[int, int]
+    """``(H, W)``."""
+
+    @property
+    def classes(self) -> Classes:
+        """Those of the network."""
+        return self.parts[0].classes
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        return f"WindowedMasks({len(self.parts)} windows, image {width}x{height})"
+
+    def semantic(self) -> SemanticMap:
+        """One class for every pixel; see :func:`triptych.readouts.semantic.read_semantic`."""
+        ids = torch.empty(
+            self.image_size, dtype=torch.long, device=self.parts[0].mask_logits.device
+        )
+        for window, masks in self._read():
+            ids[window.core] = masks.semantic().ids[window.inner]
+        return SemanticMap(ids, self.classes)
+
+    def instances(self, threshold: float = 0.5, top: int = 100) -> Instances:
+        """Objects, best first; see :func:`triptych.readouts.instance.read_instances`.
+
+        ``threshold`` and ``top`` hold in each window. The score of an object that several windows
+        show is the mean of theirs, by area, and its mask their union. Masks are as large as the
+        image, but on the CPU take memory only in the rows where they lie.
+        """
+        pieces, source = [], ""
+        for number, (window, masks) in enumerate(self._read()):
+            found = masks.instances(threshold, top)
+            source = found.source
+            pieces += [Piece.of(number, window, instance) for instance in found]
+        return Instances(tuple(joined(self.windows, pieces, self.image_size)), source)
+
+    def panoptic(self, threshold: float = 0.8, overlap: float = 0.8) -> PanopticMap:
+        """Every pixel in one segment; see :func:`triptych.readouts.panoptic.read_panoptic`.
+
+        ``threshold`` and ``overlap`` hold in each window. The score of a thing that several
+        windows show is the mean of theirs, by area; of stuff, the highest.
+        """
+        maps = ((window, masks.panoptic(threshold, overlap)) for window, masks in self._read())
+        return assembled(maps, self.image_size, self.classes)
+
+    def overlay(self, image: ImageLike) -> Image.Image:
+        """The readings side by side over the image; see :meth:`MaskSet.overlay`."""
+        from triptych.images import load_image
+        from triptych.render.panels import panels
+
+        pixels = load_image(image, MAX_PIXELS_IN_WINDOWS)
+        return panels(pixels, self.semantic(), self.instances(), self.panoptic())
+
+    def _read(self) -> Iterator[tuple[Window, MaskSet]]:
+        """Each window with a mask set of its own, so that nothing computed for it is kept."""
+        for window, masks in zip(self.windows, self.parts, strict=True):
+            yield window, dataclasses.replace(masks)
+
+
+def packed(masks: MaskSet) -> MaskSet:
+    """The same with its masks in half precision, for there are many of them."""
+    logits = masks.mask_logits.clamp(-LARGEST_HALF, LARGEST_HALF)
+    return dataclasses.replace(masks, mask_logits=logits.half())

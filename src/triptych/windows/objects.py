@@ -1,0 +1,95 @@
+"""The instances of a large image from those of its windows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from triptych.readouts.grid import blank
+from triptych.readouts.instance import Instance
+from triptych.windows.join import Match, join, pooled
+from triptych.windows.layout import Area, Window, shared, within
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """What one window shows of an object."""
+
+    window: int
+    area: Area
+    """The smallest rectangle round it, in the image."""
+    mask: Tensor
+    """As large as ``area``, bool."""
+    class_id: int
+    name: str
+    score: float
+
+    @classmethod
+    def of(cls, window: int, at: Window, instance: Instance) -> Piece:
+        """Cut out of its window, so that it keeps no more of it than it needs."""
+        left, top, right, bottom = (int(edge) for edge in instance.box)
+        down, across = (part.start for part in at.area)
+        return cls(
+            window,
+            (slice(top + down, bottom + down), slice(left + across, right + across)),
+            instance.mask[top:bottom, left:right].clone(),
+            instance.class_id,
+            instance.name,
+            instance.score,
+        )
+
+
+def joined(
+    windows: Sequence[Window], pieces: Sequence[Piece], size: tuple[int, int]
+) -> list[Instance]:
+    """The objects in an image of ``size (H, W)``, best first; their masks are unions."""
+    groups = join([piece.window for piece in pieces], _matches(windows, pieces))
+    found = [_instance([pieces[index] for index in group], size) for group in groups]
+    return sorted(found, key=lambda instance: -instance.score)
+
+
+def _matches(windows: Sequence[Window], pieces: Sequence[Piece]) -> Iterator[Match]:
+    by_window: list[list[int]] = [[] for _ in windows]
+    for index, piece in enumerate(pieces):
+        by_window[piece.window].append(index)
+    for (one, mine), (other, theirs) in itertools.combinations(enumerate(by_window), 2):
+        zone = shared(windows[one].area, windows[other].area)
+        if zone is None:
+            continue
+        for a, b in itertools.product(mine, theirs):
+            if pieces[a].class_id == pieces[b].class_id:
+                iou = _iou(pieces[a], pieces[b], zone)
+                if iou:
+                    yield Match(iou, a, b)
+
+
+def _iou(one: Piece, other: Piece, zone: Area) -> float:
+    """Intersection over union of two pieces in a rectangle of the image."""
+    in_one, in_other = shared(one.area, zone), shared(other.area, zone)
+    both = in_one and in_other and shared(in_one, in_other)
+    if not (in_one and in_other and both):
+        return 0.0
+    common = one.mask[within(both, one.area)] & other.mask[within(both, other.area)]
+    total = (
+        one.mask[within(in_one, one.area)].sum() + other.mask[within(in_other, other.area)].sum()
+    )
+    return float(common.sum() / (total - common.sum())) if total else 0.0
+
+
+def _instance(pieces: Sequence[Piece], size: tuple[int, int]) -> Instance:
+    mask = blank(size, torch.bool, pieces[0].mask.device)
+    for piece in pieces:
+        mask[piece.area] |= piece.mask
+    areas = [(*piece.area,) for piece in pieces]
+    box = (
+        float(min(columns.start for _, columns in areas)),
+        float(min(rows.start for rows, _ in areas)),
+        float(max(columns.stop for _, columns in areas)),
+        float(max(rows.stop for rows, _ in areas)),
+    )
+    score = pooled([p.score for p in pieces], [int(p.mask.sum()) for p in pieces])
+    return Instance(mask, pieces[0].class_id, pieces[0].name, score, box)
