@@ -1,0 +1,176 @@
+"""What the experiments share: options, runs that can be interrupted, results, intervals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import t as student
+
+from triptych.errors import TriptychError
+from triptych.files import atomic_write
+from triptych.train.loop import train_recipe
+
+HERE = Path(__file__).resolve().parent
+RECIPES, RESULTS = HERE / "recipes", HERE / "results"
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Variants times seeds, and the file that keeps what each gave.
+
+    A run that is in the file is not done again; one that was cut off goes on from its checkpoint.
+    """
+
+    name: str
+    out: Path
+    """Folder of the training runs."""
+    results: Path
+    """JSON file."""
+    seeds: int
+    overrides: tuple[str, ...] = ()
+    """Of all the recipes, such as ``optimisation.steps=100``."""
+
+    @classmethod
+    def from_command(cls, name: str, about: str, arguments: Sequence[str] | None) -> Study:
+        """Read the options that all experiments have."""
+        parser = argparse.ArgumentParser(prog=f"python -m experiments.{name}", description=about)
+        parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to SEEDS - 1")
+        parser.add_argument("--out", type=Path, default=Path("runs") / "experiments" / name)
+        parser.add_argument("--results", type=Path, default=RESULTS / f"{name}.json")
+        parser.add_argument(
+            "--override",
+            action="append",
+            default=[],
+            help="one value of all recipes, such as optimisation.steps=2000 or "
+            "optimisation.device=cuda; wants --out and --results of its own",
+        )
+        given = parser.parse_args(arguments)
+        if given.seeds < 1:
+            parser.error("--seeds must be at least 1")
+        return cls(name, given.out, given.results, given.seeds, tuple(given.override))
+
+    def known(self) -> list[Figures]:
+        """What is in the file.
+
+        Raises:
+            TriptychError: it was made with other overrides.
+        """
+        if not self.results.is_file():
+            return []
+        kept: dict[str, Any] = json.loads(self.results.read_text(encoding="utf-8"))
+        if kept["overrides"] != list(self.overrides):
+            raise TriptychError(
+                f"{self.results} was made with the overrides {kept['overrides']}; name another "
+                "file with --results, and another folder with --out"
+            )
+        runs: list[Figures] = kept["runs"]
+        return runs
+
+    def measure(self, variants: Sequence[str], run: Callable[[str, int], Figures]) -> list[Figures]:
+        """Do what is missing, seed by seed, so that an early end leaves whole comparisons.
+
+        Args:
+            variants: their names.
+            run: trains and measures one of them with a seed.
+
+        Returns:
+            The figures of all runs, with ``variant`` and ``seed``.
+        """
+        runs = self.known()
+        done = {(one["variant"], one["seed"]) for one in runs}
+        for seed in range(self.seeds):
+            for variant in variants:
+                if (variant, seed) in done:
+                    continue
+                print(f"{self.name}: {variant}, seed {seed}", flush=True)
+                runs.append({"variant": variant, "seed": seed, **run(variant, seed)})
+                self._keep(runs)
+        return [one for one in runs if one["seed"] < self.seeds and one["variant"] in variants]
+
+    def _keep(self, runs: list[Figures]) -> None:
+        kept = {"experiment": self.name, "overrides": list(self.overrides), "runs": runs}
+        self.results.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(self.results) as path:
+            path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+    def train(
+        self, recipe: str, variant: str, seed: int, overrides: Sequence[str] = ()
+    ) -> tuple[Path, float]:
+        """Train a recipe of :data:`RECIPES`, or go on with it.
+
+        Returns:
+            The folder of the run, and the seconds that the steps took (evaluation left out).
+        """
+        out = self.out / f"{variant.replace(' ', '-')}-{seed}"
+        every = [*self.overrides, *overrides, f"optimisation.seed={seed}"]
+        if not (out / "model").is_dir():
+            train_recipe(RECIPES / recipe, out, every, resume=True)
+        return out, sum(record["seconds"] for record in log_of(out, "step"))
+
+
+def log_of(run: Path, event: str) -> list[Figures]:
+    """The records of one kind in the log of a training run."""
+    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [record for record in map(json.loads, lines) if record["event"] == event]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean, and half the width of its 95 % interval (Student's t over the seeds).
+
+    With one value the width is nan.
+    """
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return mean, math.nan
+    spread = statistics.stdev(values) / math.sqrt(len(values))
+    return mean, float(student.ppf(0.975, len(values) - 1)) * spread
+
+
+def told(values: Sequence[float], scale: float = 100, digits: int = 1) -> str:
+    """``mean ± half-width`` in points."""
+    mean, half = interval([scale * value for value in values])
+    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def figures_of(runs: Sequence[Figures], variant: str, figure: str) -> list[float]:
+    """One figure of a variant, by seed; an undefined one counts as 0."""
+    ordered = sorted((one for one in runs if one["variant"] == variant), key=lambda r: r["seed"])
+    return [one[figure] or 0.0 for one in ordered]
+
+
+def differences(runs: Sequence[Figures], variant: str, reference: str, figure: str) -> list[float]:
+    """A variant less the reference, seed by seed: both saw the same pictures in the same order."""
+    pairs = (figures_of(runs, name, figure) for name in (variant, reference))
+    return [a - b for a, b in zip(*pairs, strict=True)]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def defined(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """For JSON, which has no nan."""
+    return {k: None if math.isnan(v) else round(v, 6) for k, v in figures.items()}
+
+
+def clock(work: Callable[[], Any], repeats: int) -> float:
+    """Median seconds of some work, after one round that is not counted."""
+    work()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
