@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
+from triptych.nn.kept import Kept
 
 # (repeats, kernel, stride, expansion, output width) of the seven stages, before scaling.
 STAGES = (
@@ -90,8 +91,7 @@ class ConvNorm(nn.Sequential):
         if relu:
             layers.append(nn.ReLU6(inplace=True))
         super().__init__(*layers)
-        self._folded: tuple[Tensor, Tensor] | None = None
-        self._folded_from: list[tuple[int, int]] = []
+        self._folded: Kept[tuple[Tensor, Tensor]] = Kept()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C', ceil(H / stride), ceil(W / stride))``."""
@@ -113,14 +113,12 @@ class ConvNorm(nn.Sequential):
         parts = (
             convolution.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var
         )  # fmt: skip
-        # Tensors made in inference mode count no changes; they cannot be trained either.
-        now = [(part.data_ptr(), 0 if part.is_inference() else part._version) for part in parts]
-        if self._folded is None or now != self._folded_from:
-            scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-            weight = convolution.weight * scale[:, None, None, None]
-            self._folded = weight, norm.bias - norm.running_mean * scale
-            self._folded_from = now
-        return self._folded
+
+        def fold() -> tuple[Tensor, Tensor]:
+            scale = parts[1] * torch.rsqrt(parts[4] + norm.eps)
+            return parts[0] * scale[:, None, None, None], parts[2] - parts[3] * scale
+
+        return self._folded.get(parts, fold)
 
 
 class InvertedBottleneck(nn.Module):
