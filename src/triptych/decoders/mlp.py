@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from triptych.keymap import Drop, Rename
 from triptych.nn.initialise import initialise
+from triptych.nn.linear import PointConv
 
 
 class MLPDecoder(nn.Module):
@@ -34,7 +35,7 @@ class MLPDecoder(nn.Module):
         self.fuse = nn.Conv2d(len(channels) * dim, dim, 1, bias=False)
         self.norm = nn.BatchNorm2d(dim)
         self.dropout = nn.Dropout2d(dropout)
-        self.classifier = nn.Conv2d(dim, classes, 1)
+        self.classifier = PointConv(dim, classes)
         self.apply(initialise)
         nn.init.normal_(self.classifier.weight, std=0.01)
 

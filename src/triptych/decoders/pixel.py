@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.nn.attention import Attention
+from triptych.nn.linear import Linear, PointConv
 from triptych.nn.position import fourier_position, sine_position
+from triptych.nn.winograd import Conv3x3
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,15 @@ class ConvNorm(nn.Sequential):
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, groups: int = 1, activate: bool = True
     ) -> None:
-        convolution = nn.Conv2d(
-            inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False
-        )
+        convolution: nn.Conv2d
+        if kernel == groups == 1:
+            convolution = PointConv(inputs, outputs, bias=False)
+        elif kernel == 3 and groups == 1:
+            convolution = Conv3x3(inputs, outputs)
+        else:
+            convolution = nn.Conv2d(
+                inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False
+            )
         nn.init.kaiming_uniform_(convolution.weight, a=1)
         layers: list[nn.Module] = [
             convolution,
@@ -50,15 +58,15 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.attention = Attention(dim, heads)
         self.norm1 = nn.LayerNorm(dim)
-        self.linear1 = nn.Linear(dim, feedforward)
-        self.linear2 = nn.Linear(feedforward, dim)
+        self.linear1 = Linear(dim, feedforward)
+        self.linear2 = Linear(feedforward, dim)
         self.norm2 = nn.LayerNorm(dim)
 
     def forward(self, tokens: Tensor, position: Tensor) -> Tensor:
         """Mix ``(B, S, C)`` tokens, with ``(S, C)`` positions added to queries and keys."""
         placed = tokens + position
         tokens = self.norm1(tokens + self.attention(placed, placed, tokens))
-        return self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
+        return self.norm2(tokens + self.linear2(self.linear1(tokens, "relu")))
 
 
 class FPNPixelDecoder(nn.Module):
@@ -96,7 +104,7 @@ class FPNPixelDecoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.position_bands = position_bands
-        self.reduce = nn.Conv2d(channels[3], dim, 1)
+        self.reduce = PointConv(channels[3], dim)
         self.encoder = nn.ModuleList(
             EncoderLayer(dim, heads, feedforward) for _ in range(encoder_layers)
         )
@@ -105,10 +113,10 @@ class FPNPixelDecoder(nn.Module):
             ConvNorm(width, dim, 1, activate=False) for width in reversed(channels[:3])
         )
         self.smooth = nn.ModuleList(self._smooth(dim, separable) for _ in range(4))
-        self.mask_features = nn.Conv2d(dim, dim, 1)
+        self.mask_features = PointConv(dim, dim)
         # Coarse to fine.
         self.place = nn.ModuleList(
-            nn.Conv2d(4 * position_bands, dim, 1, bias=False)
+            PointConv(4 * position_bands, dim, bias=False)
             for _ in range(4 if position_bands else 0)
         )
 
@@ -134,7 +142,7 @@ class FPNPixelDecoder(nn.Module):
         memory = [x]
         for level, finer in enumerate(reversed(maps[:3]), start=1):
             up = F.interpolate(x, size=finer.shape[-2:], mode="bilinear", align_corners=False)
-            x = self._placed(level, self.smooth[level](self.lateral[level - 1](finer) + up))
+            x = self._placed(level, self.smooth[level](self.lateral[level - 1](finer).add_(up)))
             memory.append(x)
         return PixelFeatures(self.mask_features(memory.pop()), tuple(memory))
 

@@ -14,6 +14,7 @@ from triptych.decoders.fading import Fading
 from triptych.decoders.pixel import PixelFeatures
 from triptych.keymap import Rename, Stack, under
 from triptych.nn.attention import PACKED_ATTENTION_RULES, Attention
+from triptych.nn.linear import Linear
 from triptych.nn.position import sine_position
 from triptych.prediction import Prediction
 
@@ -25,7 +26,7 @@ class MLP(nn.Sequential):
         widths = [inputs] + [hidden] * (layers - 1) + [outputs]
         modules: list[nn.Module] = []
         for before, after in itertools.pairwise(widths):
-            modules += [nn.Linear(before, after), nn.ReLU()]
+            modules += [Linear(before, after), nn.ReLU()]
         super().__init__(*modules[:-1])
 
 
@@ -56,7 +57,7 @@ class MaskHead(nn.Module):
         anchors: Anchors | None = None,
     ) -> None:
         super().__init__()
-        self.classes = nn.Linear(dim, classes + 1)
+        self.classes = Linear(dim, classes + 1)
         self.embedding = MLP(dim, dim, mask_dim or dim, layers=3)
         self.anchors: Anchors | None = anchors
 
@@ -86,8 +87,8 @@ class QueryDecoderLayer(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.self_attention = Attention(dim, heads)
         self.norm2 = nn.LayerNorm(dim)
-        self.linear1 = nn.Linear(dim, feedforward)
-        self.linear2 = nn.Linear(feedforward, dim)
+        self.linear1 = Linear(dim, feedforward)
+        self.linear2 = Linear(feedforward, dim)
         self.norm3 = nn.LayerNorm(dim)
         for linear in (self.linear1, self.linear2):
             nn.init.xavier_uniform_(linear.weight)
@@ -100,7 +101,7 @@ class QueryDecoderLayer(nn.Module):
         queries = self.norm1(queries + looked)
         placed = queries + position
         queries = self.norm2(queries + self.self_attention(placed, placed, queries))
-        return self.norm3(queries + self.linear2(F.relu(self.linear1(queries))))
+        return self.norm3(queries + self.linear2(self.linear1(queries, "relu")))
 
 
 class QueryDecoder(nn.Module):
