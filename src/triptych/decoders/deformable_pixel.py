@@ -16,7 +16,9 @@ from triptych.nn.deformable import (
     grid_reference,
 )
 from triptych.nn.deformable_bags import Shapes
+from triptych.nn.linear import Linear, PointConv
 from triptych.nn.position import sine_position
+from triptych.nn.rows import ROWS, pieces, piecewise
 
 
 class DeformableEncoderLayer(nn.Module):
@@ -28,8 +30,8 @@ class DeformableEncoderLayer(nn.Module):
         super().__init__()
         self.attention = DeformableAttention(dim, heads, levels, points)
         self.norm1 = nn.LayerNorm(dim)
-        self.linear1 = nn.Linear(dim, feedforward)
-        self.linear2 = nn.Linear(feedforward, dim)
+        self.linear1 = Linear(dim, feedforward)
+        self.linear2 = Linear(feedforward, dim)
         self.norm2 = nn.LayerNorm(dim)
         for linear in (self.linear1, self.linear2):
             nn.init.xavier_uniform_(linear.weight)
@@ -38,9 +40,21 @@ class DeformableEncoderLayer(nn.Module):
         self, tokens: Tensor, position: Tensor, reference: Tensor, shapes: Shapes
     ) -> Tensor:
         """Mix ``(B, S, C)`` tokens; ``position (S, C)`` is added to what chooses the points."""
-        mixed = self.attention(tokens + position, reference, tokens, shapes)
+        if not piecewise(tokens):
+            mixed = self.attention(tokens + position, reference, tokens, shapes)
+            return self._feed_forward(tokens, mixed)
+        # All that follows the values goes token by token.
+        out = torch.empty_like(tokens)
+        for image, table in enumerate(self.attention.tables(tokens, shapes)):
+            for some in pieces(tokens.shape[1], ROWS):
+                own = tokens[image, some]
+                mixed = self.attention.read(own + position[some], reference[some], table, shapes)
+                out[image, some] = self._feed_forward(own, mixed)
+        return out
+
+    def _feed_forward(self, tokens: Tensor, mixed: Tensor) -> Tensor:
         tokens = self.norm1(tokens + mixed)
-        return self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
+        return self.norm2(tokens + self.linear2(self.linear1(tokens, "relu")))
 
 
 class DeformablePixelDecoder(nn.Module):
@@ -80,14 +94,14 @@ class DeformablePixelDecoder(nn.Module):
         )
         self.lateral = ConvNorm(channels[0], dim, 1, activate=False)
         self.smooth = ConvNorm(dim, dim, 3)
-        self.mask_features = nn.Conv2d(dim, dim, 1)
+        self.mask_features = PointConv(dim, dim)
         nn.init.kaiming_uniform_(self.mask_features.weight, a=1)
 
     def forward(self, maps: tuple[Tensor, ...]) -> PixelFeatures:
         """Decode maps ``(B, C_i, H/s, W/s)`` at strides 4, 8, 16 and 32."""
         coarse = [project(x) for project, x in zip(self.project, reversed(maps[1:]), strict=True)]
         shapes = tuple((x.shape[-2], x.shape[-1]) for x in coarse)
-        tokens = torch.cat([x.flatten(2) for x in coarse], dim=2).transpose(1, 2)
+        tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in coarse], dim=1)
         position = torch.cat(
             [
                 sine_position(*shape, self.dim, tokens.device, tokens.dtype).flatten(1).T + level
@@ -100,12 +114,12 @@ class DeformablePixelDecoder(nn.Module):
         cells = tokens.transpose(1, 2).split([height * width for height, width in shapes], dim=2)
         memory = [x.unflatten(2, shape) for x, shape in zip(cells, shapes, strict=True)]
         up = F.interpolate(memory[-1], maps[0].shape[-2:], mode="bilinear", align_corners=False)
-        finest = self.smooth(self.lateral(maps[0]) + up)
+        finest = self.smooth(self.lateral(maps[0]).add_(up))
         return PixelFeatures(self.mask_features(finest), tuple(memory))
 
 
 def _projection(inputs: int, outputs: int) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, 1)
+    convolution = PointConv(inputs, outputs)
     nn.init.xavier_uniform_(convolution.weight)
     return nn.Sequential(convolution, nn.GroupNorm(math.gcd(32, outputs), outputs))
 

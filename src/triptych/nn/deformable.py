@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from triptych.keymap import Rename
 from triptych.nn.constants import constant
-from triptych.nn.deformable_bags import Shapes, sample_by_bags
+from triptych.nn.deformable_bags import Shapes, read_table, sample_by_bags, table_of
+from triptych.nn.linear import Linear
+from triptych.nn.rows import piecewise
 
 
 class DeformableAttention(nn.Module):
@@ -35,10 +37,10 @@ class DeformableAttention(nn.Module):
         if dim % heads:
             raise ValueError(f"{heads} heads do not divide {dim} channels")
         self.heads, self.levels, self.points = heads, levels, points
-        self.offsets = nn.Linear(dim, heads * levels * points * 2)
-        self.scores = nn.Linear(dim, heads * levels * points)
-        self.value = nn.Linear(dim, dim)
-        self.out = nn.Linear(dim, dim)
+        self.offsets = Linear(dim, heads * levels * points * 2)
+        self.scores = Linear(dim, heads * levels * points)
+        self.value = Linear(dim, dim)
+        self.out = Linear(dim, dim)
         self._start()
 
     @torch.no_grad()
@@ -66,12 +68,42 @@ class DeformableAttention(nn.Module):
             memory: the maps' cells, row by row and map after map.
             shapes: the maps' heights and widths.
         """
+        value = self.value(memory).unflatten(-1, (self.heads, -1))
+        points, weights = self.aim(queries, reference)
+        return self.out(sample(value, shapes, points, weights))
+
+    def tables(self, memory: Tensor, shapes: Shapes) -> Tensor:
+        """What :meth:`read` reads: a table for each image of the ``(B, S, C)`` memory."""
+        return table_of(self.value(memory).unflatten(-1, (self.heads, -1)), shapes)
+
+    def read(self, queries: Tensor, reference: Tensor, table: Tensor, shapes: Shapes) -> Tensor:
+        """Attend from some ``(Q, C)`` queries of one image, on a CPU and without gradients.
+
+        Args:
+            queries: what chooses points and weights, position included.
+            reference: ``(Q, L, 2)``, where each query stands in each map.
+            table: of :meth:`tables`, for this image.
+            shapes: the maps' heights and widths.
+        """
+        return self.out(read_table(table, shapes, *self.aim(queries, reference)))
+
+    def aim(self, queries: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """Points ``(..., heads, L, P, 2)`` and weights ``(..., heads, L, P)`` of the queries."""
         offsets = self.offsets(queries).unflatten(-1, (self.heads, self.levels, self.points, 2))
         scores = self.scores(queries).unflatten(-1, (self.heads, -1))
-        weights = scores.softmax(-1).unflatten(-1, (self.levels, self.points))
-        value = self.value(memory).unflatten(-1, (self.heads, -1))
-        points = reference[..., None, :, None, :] + offsets
-        return self.out(sample(value, shapes, points, weights))
+        weights = _softmax(scores).unflatten(-1, (self.levels, self.points))
+        # Repeated for each point first: sums along a last axis of 2 take 5 times as long.
+        reference = reference[..., None, :, None, :].repeat_interleave(self.points, dim=-2)
+        # In half precision a coordinate would miss by a quarter of a cell.
+        return reference.to(torch.promote_types(offsets.dtype, torch.float32)) + offsets, weights
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    if not piecewise(scores):
+        return scores.softmax(-1)
+    # Along a dozen numbers, 4 times as quick as torch's.
+    shares = (scores - scores.amax(-1, keepdim=True)).exp_()
+    return shares.div_(shares.sum(-1, keepdim=True))
 
 
 @constant

@@ -1,22 +1,25 @@
 """Deformable sampling on a CPU: weighted sums over bags of table rows.
 
-One image's values of all cells and heads are a table of ``S * heads`` rows of ``D`` numbers. What
-a query's head reads is then a bag of ``L * P * 4`` rows (each point's four corners), summed by one
-``embedding_bag``: rows are read as they lie, where ``grid_sample`` picks single numbers out of
-``D`` planes. Queries go in chunks, whose index arithmetic stays in the cache.
+One image's values are a table of rows of ``D`` numbers, a block of rows for each head. What a
+query's head reads are the four corners of ``n = L * P`` points; the rows for one corner are a bag,
+summed by ``embedding_bag``: rows are read as they lie, where ``grid_sample`` picks single numbers
+out of ``D`` planes. Each map stands in a frame of zeros, so that a point beyond the border needs
+no case of its own. Queries go in chunks, whose index arithmetic stays in the cache.
 
-Letters as in :mod:`triptych.nn.deformable`; R bags (queries times heads), n = L * P points a bag.
+Letters as in :mod:`triptych.nn.deformable`; T rows of a head's block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from triptych.nn.constants import constant
+from triptych.nn.rows import pieces
 
 Shapes = tuple[tuple[int, int], ...]
 
@@ -26,10 +29,36 @@ CHUNK = 512
 
 def sample_by_bags(value: Tensor, shapes: Shapes, points: Tensor, weights: Tensor) -> Tensor:
     """:func:`triptych.nn.deformable.sample`, quick on a CPU; differentiable once."""
-    if min(map(min, shapes)) < 2:
-        value, shapes = _widen(value, shapes)
     result: Tensor = _Bags.apply(value, shapes, points, weights)
     return result
+
+
+def table_of(value: Tensor, shapes: Shapes) -> Tensor:
+    """Values ``(B, S, heads, D)`` as tables ``(B, heads, T, D)``."""
+    batch, _, heads, dim = value.shape
+    table = value.new_zeros(batch, heads, _block(shapes), dim)
+    cells = value.transpose(1, 2)
+    start = 0
+    for inner, (height, width) in zip(_inner(table, shapes), shapes, strict=True):
+        inner.copy_(cells[:, :, start : start + height * width].unflatten(2, (height, width)))
+        start += height * width
+    return table
+
+
+def read_table(table: Tensor, shapes: Shapes, points: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums ``(Q, heads * D)`` of one image's table ``(heads, T, D)``.
+
+    Args:
+        table: of :func:`table_of`.
+        shapes: the maps' heights and widths.
+        points: ``(Q, heads, L, P, 2)``, in pixels of the maps.
+        weights: ``(Q, heads, L, P)``.
+    """
+    out = table.new_empty(len(points), table.shape[0] * table.shape[2])
+    for chunk in pieces(len(points), CHUNK):
+        taps = _Taps(shapes, points[chunk], weights[chunk])
+        out[chunk] = _sum(taps.rows(), table, taps.weights()).view(-1, out.shape[1])
+    return out
 
 
 class _Bags(torch.autograd.Function):
@@ -43,177 +72,175 @@ class _Bags(torch.autograd.Function):
     def forward(ctx: Any, value: Tensor, shapes: Shapes, points: Tensor, weights: Tensor) -> Tensor:
         ctx.save_for_backward(value, points, weights)
         ctx.shapes = shapes
-        batch, _, heads, dim = value.shape
-        grid = _Grid(shapes, heads, points)
-        out = value.new_empty(batch, points.shape[1], heads * dim)
-        for image in range(batch):
-            table = value[image].flatten(0, 1)
-            for chunk in _chunks(points):
-                taps = grid.taps(points[image, chunk], weights[image, chunk])
-                mixed = _sum(taps.rows(), table, taps.weights())
-                out[image, chunk] = mixed.view(-1, heads * dim)
-        return out
+        images = zip(table_of(value, shapes), points, weights, strict=True)
+        return torch.stack([read_table(table, shapes, *given) for table, *given in images])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         value, points, weights = ctx.saved_tensors
-        batch, _, heads, dim = value.shape
-        bags, n = points.shape[1] * heads, weights[0, 0, 0].numel()
-        grid = _Grid(ctx.shapes, heads, points)
-        given = grad.reshape(batch, bags, dim).contiguous()
-        by_value = value.new_zeros(value.shape)
-        by_points = points.new_empty(batch, bags, n, 2)
-        by_weights = weights.new_empty(batch, bags, n)
-        first = torch.empty(bags, n, dtype=torch.int32)
-        corners = value.new_empty(4, bags, n)
-        for image in range(batch):
-            table = value[image].flatten(0, 1).detach()
-            for chunk in _chunks(points):
-                some = slice(chunk.start * heads, chunk.stop * heads)
-                taps = grid.taps(points[image, chunk], weights[image, chunk])
+        queries, heads = points.shape[1:3]
+        given = grad.reshape(len(grad), queries * heads, -1).contiguous()
+        by_value = torch.empty_like(value)
+        by_points = torch.empty_like(points, memory_format=torch.contiguous_format)
+        by_weights = torch.empty_like(weights, memory_format=torch.contiguous_format)
+        taps_a_query = weights[0, 0].numel()
+        first = torch.empty(queries, taps_a_query, dtype=torch.int32)
+        corners = value.new_empty(4, queries, taps_a_query)
+        tables = table_of(value.detach(), ctx.shapes)
+        for image, table in enumerate(tables):
+            for chunk in pieces(queries, CHUNK):
+                taps = _Taps(ctx.shapes, points[image, chunk], weights[image, chunk])
                 summed = taps.weights().requires_grad_()
                 with torch.enable_grad():
                     out = _sum(taps.rows(), table, summed)
-                (by_tap,) = torch.autograd.grad(out, summed, given[image, some])
-                by_x, by_y, by_weight = taps.derivatives(by_tap)
-                by_points[image, some, :, 0] = by_x
-                by_points[image, some, :, 1] = by_y
-                by_weights[image, some] = by_weight
-                first[some] = taps.first
-                corners[:, some] = summed.detach().transpose(0, 1)
-            _scatter(by_value[image], ctx.shapes, first, corners, given[image])
-        return by_value, None, by_points.view_as(points), by_weights.view_as(weights)
+                bags = slice(chunk.start * heads, chunk.stop * heads)
+                (by_tap,) = torch.autograd.grad(out, summed, given[image, bags])
+                by_point, by_weight = taps.derivatives(by_tap)
+                by_points[image, chunk] = by_point.view_as(by_points[image, chunk])
+                by_weights[image, chunk] = by_weight.view_as(by_weights[image, chunk])
+                first[chunk] = taps.first + taps.corners[0]
+                corners[:, chunk] = summed.detach()
+            by_value[image] = _scatter(table, ctx.shapes, first, corners, given[image])
+        return by_value, None, by_points, by_weights
 
 
 def _sum(rows: Tensor, table: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums ``(R, D)`` of table rows, both arguments ``(R, 4, n)``."""
-    weights = weights.flatten(1).to(table.dtype)
-    return F.embedding_bag(rows.flatten(1), table, mode="sum", per_sample_weights=weights)
+    """Weighted sums ``(Q * heads, D)`` of a table's rows; both others ``(4, Q, heads * n)``."""
+    heads, _, dim = table.shape
+    bags = (-1, rows.shape[2] // heads)
+    # A bag for each corner, added up after: to lay the corners side by side costs more.
+    sums = F.embedding_bag(
+        rows.view(bags),
+        table.flatten(0, 1),
+        mode="sum",
+        per_sample_weights=weights.to(table.dtype).view(bags),
+    )
+    return sums.view(4, -1, dim).sum(0)
 
 
-def _scatter(into: Tensor, shapes: Shapes, first: Tensor, corners: Tensor, given: Tensor) -> None:
-    """Add to the values' gradient ``(S, heads, D)`` what the bags' ``given (R, D)`` hands back.
+def _scatter(
+    table: Tensor, shapes: Shapes, first: Tensor, corners: Tensor, given: Tensor
+) -> Tensor:
+    """The values' gradient ``(S, heads, D)``, from what the bags' ``given (Q * heads, D)`` returns.
 
-    ``first (R, n)`` are the points' upper left rows, ``corners (4, R, n)`` their corners' weights.
-    Sorted by row, the points that read a row are themselves a bag. The four corners share one
-    order, because each lies a fixed step away: their sums are added shifted.
+    ``first (Q, heads * n)`` are the table rows of the points' upper left corners, ``corners
+    (4, Q, heads * n)`` the weights. Sorted by row, the points that read a row are themselves a bag.
+    The four corners share one order, because each lies a fixed step away in its map.
     """
-    cells, heads, dim = into.shape
+    heads, block, _ = table.shape
     row, order = first.flatten().sort()
-    offsets = torch.searchsorted(row, torch.arange(cells * heads, dtype=torch.int32))
-    bag = order.div(first.shape[1], rounding_mode="floor")
-    sizes = [height * width for height, width in shapes]
-    for corner in range(4):
+    offsets = torch.searchsorted(row, torch.arange(heads * block, dtype=torch.int32))
+    bag = order.div(first.shape[1] // heads, rounding_mode="floor")
+    grad = torch.zeros_like(table)
+    for corner, weights in enumerate(corners):
         down, right = divmod(corner, 2)
         sums = F.embedding_bag(
-            bag, given, offsets, mode="sum", per_sample_weights=corners[corner].take(order)
-        )
-        for target, part, (height, width) in zip(
-            into.split(sizes), sums.view_as(into).split(sizes), shapes, strict=True
-        ):
-            part = part.view(height, width, heads, dim)[: height - down, : width - right]
-            target.view(height, width, heads, dim)[down:, right:] += part
+            bag, given, offsets, mode="sum", per_sample_weights=weights.take(order)
+        ).view_as(table)
+        for target, part in zip(_frames(grad, shapes), _frames(sums, shapes), strict=True):
+            step = down * target.shape[2] + right
+            into = target.flatten(1, 2)[:, step:]
+            into += part.flatten(1, 2)[:, : into.shape[1]]
+    return torch.cat([inner.flatten(1, 2) for inner in _inner(grad, shapes)], 1).transpose(0, 1)
 
 
 class _Taps:
     """The four corners (upper left, upper right, lower left, lower right) of a chunk's points.
 
-    ``first (R, n)`` is the upper left corner's table row, ``x`` and ``y`` the distance from it.
+    Everything is ``(Q, heads * n)``: where a map begins and how long its rows are is repeated for
+    every point in constants, because broadcasting along a dozen numbers is slow.
     """
 
-    def __init__(self, first: Tensor, steps: Tensor, x: Tensor, y: Tensor, weight: Tensor) -> None:
-        self.first, self.steps = first, steps
-        self.x, self.y, self.weight = x, y, weight
-        self.left, self.right = _tent(x), _tent(x - 1)
-        self.upper, self.lower = _tent(y), _tent(y - 1)
+    def __init__(self, shapes: Shapes, points: Tensor, weights: Tensor) -> None:
+        _, heads, _, count, _ = points.shape
+        given = (shapes, heads, count)
+        limits = _limits(*given, points.dtype)
+        self.outside = points.flatten(1), limits
+        place = torch.minimum(*self.outside).clamp_(min=-1)
+        # What is not a number must not become a row number (its share, still NaN, tells).
+        corner = place.floor().nan_to_num_(0.0)
+        self.x, self.y = place.sub_(corner).unflatten(1, (-1, 2)).unbind(-1)
+        left, top = corner.unflatten(1, (-1, 2)).unbind(-1)
+        self.first = torch.addcmul(left, top, _widths(*given, points.dtype)).to(torch.int32)
+        self.corners = _corner_rows(*given)
+        self.weight = weights.flatten(1)
 
     def rows(self) -> Tensor:
-        """Table rows, ``(R, 4, n)``."""
-        return self.first[:, None] + self.steps
+        """Table rows, ``(4, Q, heads * n)``."""
+        return self.first + self.corners
 
     def weights(self) -> Tensor:
-        """How much of each row is summed, ``(R, 4, n)``."""
-        bags, points = self.x.shape
-        out = self.x.new_empty(bags, 4, points)
-        for half, vertical in enumerate((self.upper, self.lower)):
-            vertical = vertical * self.weight
-            torch.mul(vertical, self.left, out=out[:, 2 * half])
-            torch.mul(vertical, self.right, out=out[:, 2 * half + 1])
+        """How much of each row is summed, ``(4, Q, heads * n)``."""
+        out = self.x.new_empty(4, *self.x.shape)
+        lower = self.weight * self.y
+        for half, vertical in enumerate((self.weight - lower, lower)):
+            torch.mul(vertical, self.x, out=out[2 * half + 1])
+            torch.sub(vertical, out[2 * half + 1], out=out[2 * half])
         return out
 
-    def derivatives(self, along: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """By x, by y and by the weight, given ``along (R, 4, n)`` the derivative by each tap."""
-        a, b, c, d = along.unbind(1)
-        upper = a * self.left + b * self.right
-        lower = c * self.left + d * self.right
-        left = a * self.upper + c * self.lower
-        right = b * self.upper + d * self.lower
-        (x0, x1), (y0, y1) = _slopes(self.x), _slopes(self.y)
-        by_x = x0 * left + x1 * right
-        by_y = y0 * upper + y1 * lower
-        return by_x * self.weight, by_y * self.weight, upper * self.upper + lower * self.lower
+    def derivatives(self, along: Tensor) -> tuple[Tensor, Tensor]:
+        """By x and y and by the weight, given ``along (4, Q, heads * n)`` the one by each tap.
+
+        On a kink of the bilinear weights it is the slope to the right, as ``grid_sample`` has it.
+        That choice matters: fresh offsets are whole numbers, so that all points in a query's own
+        map start on a kink.
+        """
+        upper, lower = along[1] - along[0], along[3] - along[2]
+        top = torch.addcmul(along[0], self.x, upper)
+        down = torch.addcmul(along[2], self.x, lower).sub_(top)
+        by_weight = torch.addcmul(top, self.y, down)
+        across = torch.addcmul(upper, self.y, lower.sub_(upper))
+        slopes = torch.stack((across.mul_(self.weight), down.mul_(self.weight)), dim=-1).flatten(1)
+        points, limits = self.outside
+        return slopes.masked_fill_((points < -1) | (points >= limits), 0), by_weight
 
 
-class _Grid:
-    """Constants of a set of maps, each ``(L, 1)``: where a point's corners lie in the table."""
-
-    def __init__(self, shapes: Shapes, heads: int, points: Tensor) -> None:
-        self.heads = heads
-        self.last_x = points.new_tensor([[width - 2] for _, width in shapes])
-        self.last_y = points.new_tensor([[height - 2] for height, _ in shapes])
-        self.width = points.new_tensor([[width] for _, width in shapes])
-        sizes = torch.tensor([[height * width] for height, width in shapes])
-        self.start = (sizes.cumsum(0) - sizes).to(points.dtype)
-        self.head = torch.arange(heads, dtype=torch.int32)[:, None, None]
-        steps = [(0, heads, width * heads, (width + 1) * heads) for _, width in shapes]
-        self.steps = torch.tensor(steps, dtype=torch.int32).repeat_interleave(points.shape[-2], 0).T
-
-    def taps(self, points: Tensor, weights: Tensor) -> _Taps:
-        """Find the corners of ``(Q, heads, L, P, 2)`` points."""
-        x, y = points.unbind(-1)
-        left, top = _corner(x, self.last_x), _corner(y, self.last_y)
-        cell = (top * self.width).add_(left).add_(self.start).to(torch.int32)
-        first = cell.mul_(self.heads).add_(self.head)
-        flat = (points.shape[0] * self.heads, -1)
-        flattened = [t.reshape(flat) for t in (x - left, y - top, weights)]
-        return _Taps(first.reshape(flat), self.steps, *flattened)
+# A map of h x w cells lies in its table row by row, each row behind one zero, which also ends the
+# row before, with one row of zeros above and three below: corners reach from row -1 to row h + 1.
 
 
-def _corner(x: Tensor, last: Tensor) -> Tensor:
-    """The cell left of ``x``, or the nearest of the map's: there the tents are zero or right.
-
-    A point that is not a number must not become a row number (its weight, still NaN, tells).
-    """
-    return torch.minimum(x.floor().nan_to_num_(0.0).clamp_(min=0), last)
+def _lengths(shapes: Shapes) -> list[int]:
+    return [(height + 4) * (width + 1) for height, width in shapes]
 
 
-def _tent(t: Tensor) -> Tensor:
-    """Bilinear weight of a cell at the signed distance ``t``."""
-    return t.abs().neg_().add_(1).clamp_(min=0)
+def _block(shapes: Shapes) -> int:
+    """Rows ``T`` of a head's block."""
+    return sum(_lengths(shapes))
 
 
-def _slopes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivatives of the tents of the corner ``x`` is measured from and of the next.
-
-    At a tent's kinks the one to the right, as ``grid_sample`` has it. That choice matters: fresh
-    offsets are whole numbers, so that all points in a query's own map start on a kink.
-    """
-    inside = x.floor().eq_(0)
-    return x.floor().eq_(-1).sub_(inside), inside - x.floor().eq_(1)
+def _frames(table: Tensor, shapes: Shapes) -> list[Tensor]:
+    """Views ``(..., h + 4, w + 1, D)`` of a table ``(..., T, D)``, map after map."""
+    parts = table.split(_lengths(shapes), dim=-2)
+    return [x.unflatten(-2, (-1, width + 1)) for x, (_, width) in zip(parts, shapes, strict=True)]
 
 
-def _chunks(points: Tensor) -> Iterator[slice]:
-    queries = points.shape[1]
-    return (slice(start, min(start + CHUNK, queries)) for start in range(0, queries, CHUNK))
+def _inner(table: Tensor, shapes: Shapes) -> list[Tensor]:
+    """Views ``(..., h, w, D)`` of the cells in a table."""
+    return [frame[..., 1:-3, 1:, :] for frame in _frames(table, shapes)]
 
 
-def _widen(value: Tensor, shapes: Shapes) -> tuple[Tensor, Shapes]:
-    """Add zeros to maps of one row or column, for a corner has a neighbour right and below."""
-    parts, wider = [], []
-    maps = value.split([height * width for height, width in shapes], dim=1)
-    for part, (height, width) in zip(maps, shapes, strict=True):
-        more = (0, 0, 0, 0, 0, int(width == 1), 0, int(height == 1))
-        parts.append(F.pad(part.unflatten(1, (height, width)), more).flatten(1, 2))
-        wider.append((max(height, 2), max(width, 2)))
-    return torch.cat(parts, dim=1), tuple(wider)
+@constant
+def _limits(shapes: Shapes, heads: int, count: int, dtype: torch.dtype) -> Tensor:
+    """The largest ``x, y, x, y ..`` of ``heads * n`` points that need be told apart."""
+    sizes = torch.tensor([(width, height) for height, width in shapes], dtype=dtype)
+    return sizes[:, None].expand(-1, count, 2).repeat(heads, 1, 1).flatten()
+
+
+@constant
+def _widths(shapes: Shapes, heads: int, count: int, dtype: torch.dtype) -> Tensor:
+    """Rows from a cell to the one below it, of ``heads * n`` points."""
+    widths = torch.tensor([width + 1 for _, width in shapes], dtype=dtype)
+    return widths.repeat_interleave(count).repeat(heads)
+
+
+@constant
+def _corner_rows(shapes: Shapes, heads: int, count: int) -> Tensor:
+    """Rows of the four corners of a point at (0, 0) of its map, ``(4, 1, heads * n)``."""
+    widths = torch.tensor([width + 1 for _, width in shapes])
+    lengths = torch.tensor(_lengths(shapes))
+    start = lengths.cumsum(0) - lengths + widths + 1
+    steps = torch.stack((0 * widths, 0 * widths + 1, widths, widths + 1))
+    rows = (start + steps)[:, None].repeat_interleave(count, 2)
+    blocks = torch.arange(heads)[:, None] * _block(shapes)
+    return (rows + blocks).flatten(1).to(torch.int32)[:, None]
