@@ -73,7 +73,7 @@ def test_a_partition_gives_stuff_objects_and_ambiguous_crowds(tmp_path):
 
 
 def test_outlines_may_overlap_and_what_is_no_object_is_known(tmp_path):
-    targets = whole(disk.coco_instances(tmp_path))
+    targets = whole(disk.coco_instances(tmp_path), things=0)
     sample = next(s for s in (targets[0], targets[1]) if s.name == "1")
     person, tie, car = 0, 1, 2
     assert areas(sample.targets) == [(person, 60), (tie, 6)]
@@ -135,6 +135,36 @@ def test_the_split_for_training_is_found(tmp_path):
         Views(tmp_path / "other", crop=(8, 8))
 
 
+def rare(root, **arguments) -> Views:
+    """Views of whole images, one of six with a thing in it."""
+    file = disk.plain(root, names=tuple("abcdef"))
+    for name in "abcde":
+        disk.numbers(root / "labels" / f"{name}.png", disk.halves(0, 0))
+    return whole(file, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("things", "share"),
+    # As it comes; and with up to three more draws, each of which finds it in one case of six.
+    [(0.0, 1 / 6), (1.0, 1 - (5 / 6) ** 4)],
+)
+def test_images_with_things_are_drawn_more_often(tmp_path, things, share):
+    views = rare(tmp_path, things=things)
+    samples = [views[index] for index in range(300)]
+    shown = [sample.name == "f" for sample in samples]
+    assert np.mean(shown) == pytest.approx(share, abs=0.07)
+    thing = views.classes.thing_ids[0]
+    assert shown == [thing in s.targets.all_class_ids.tolist() for s in samples]
+    assert views[7].name == rare(tmp_path, things=things)[7].name
+
+
+def test_where_all_views_show_things_nothing_is_drawn_again(tmp_path):
+    file = disk.plain(tmp_path, names=("a", "b", "c"))
+    for things in (0.0, 1.0):
+        names = [whole(file, things=things)[index].name for index in range(6)]
+        assert sorted(names[:3]) == sorted(names[3:]) == ["a", "b", "c"]
+
+
 def test_held_out_images_and_the_others_are_all():
     assert part(7, 3, evaluation=True) == [2, 5]
     assert part(7, 3, evaluation=False) == [0, 1, 3, 4, 6]
@@ -149,6 +179,7 @@ def test_held_out_images_and_the_others_are_all():
         ({"split": "tra"}, "no split 'tra'"),
         ({"light": {"bright": 1}}, "light has no 'bright'"),
         ({"crop": (0, 5)}, "crop"),
+        ({"things": 1.5}, "things is 1.5; a chance"),
     ],
 )
 def test_mistakes_are_told(tmp_path, arguments, message):

@@ -22,12 +22,16 @@ from triptych.metrics.truth import IGNORE, VOID, Example
 
 Mask = NDArray[np.bool_]
 
+REDRAWN = 3
+"""How often, at most, a view is drawn again because it shows no thing."""
+
 
 class Views(Dataset[Sample]):
     """Endless random views of a split of a data set.
 
     ``dataset[index]`` depends on the arguments and ``index`` alone, for any index from 0 on:
-    every ``len(dataset)`` indices visit each image once, in an order of their own.
+    every ``len(dataset)`` indices visit each image once, in an order of their own, but for views
+    that are drawn again.
 
     Args:
         root: the data set, as :func:`triptych.data.sets.open.open_set` takes it.
@@ -39,6 +43,9 @@ class Views(Dataset[Sample]):
             its size, so that objects are as large as they will be in use.
         mirror: chance of a mirror image.
         light: strengths of photometric changes, see :class:`Light`.
+        things: chance that a view without any thing is drawn again, from an image chosen at
+            random, up to :data:`REDRAWN` times. Where things are rare, most of the training would
+            go by without one. 0 takes all views as they come.
         preprocess: how the network is given images.
 
     Raises:
@@ -57,8 +64,11 @@ class Views(Dataset[Sample]):
         scale: Sequence[float] = (0.5, 2.0),
         mirror: float = 0.5,
         light: dict[str, float] | None = None,
+        things: float = 0.8,
         preprocess: Preprocess | None = None,
     ) -> None:
+        if not 0 <= things <= 1:
+            raise TriptychError(f"things is {things}; a chance lies between 0 and 1")
         self.data = open_set(root, training_split(root) if split is None else split)
         self.classes: Classes = self.data.classes
         self.semantic = self.data.semantic
@@ -68,6 +78,7 @@ class Views(Dataset[Sample]):
         self.seed = seed
         self.view = View(tuple(crop), tuple(scale), mirror)  # type: ignore[arg-type]  # View checks
         self.light = Light.of(light or {})
+        self.things = things if any(self.classes.is_thing) else 0.0
         self.preprocess = preprocess or Preprocess()
 
     def __len__(self) -> int:
@@ -78,20 +89,31 @@ class Views(Dataset[Sample]):
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
         number = self.numbers[int(order[position])]
         random = np.random.default_rng([self.seed, epoch, position])
-        example = self.data[number]
-        pixels = example.image.numpy()
-        height, width = pixels.shape[:2]
-        goal = self.preprocess.resized((height, width))
-        window = random_window(
-            example.semantic, self.view, random, (goal[0] / height, goal[1] / width)
-        )
-        seen = window.look(pixels, Image.Resampling.BILINEAR, PADDING)
+        example, window, targets = self._view(number, random)
+        for _ in range(REDRAWN):
+            if shows_thing(targets, self.classes) or random.random() >= self.things:
+                break
+            number = self.numbers[int(random.integers(len(self)))]
+            example, window, targets = self._view(number, random)
+        seen = window.look(example.image.numpy(), Image.Resampling.BILINEAR, PADDING)
         seen = random_light(seen, self.light, random)
         return Sample(
-            torch.from_numpy(seen).permute(2, 0, 1).contiguous(),
-            view_targets(example, window, self.classes, dense=self.semantic),
-            self.data.name(number),
+            torch.from_numpy(seen).permute(2, 0, 1).contiguous(), targets, self.data.name(number)
         )
+
+    def _view(self, number: int, random: np.random.Generator) -> tuple[Example, Window, Targets]:
+        """An image, a random window of it, and what is to be seen there."""
+        example = self.data[number]
+        height, width = example.image.shape[:2]
+        goal = self.preprocess.resized((height, width))
+        enlarge = (goal[0] / height, goal[1] / width)
+        window = random_window(example.semantic, self.view, random, enlarge)
+        return example, window, view_targets(example, window, self.classes, dense=self.semantic)
+
+
+def shows_thing(targets: Targets, classes: Classes) -> bool:
+    """Whether there is a thing, told apart or not."""
+    return any(classes.is_thing[class_id] for class_id in targets.all_class_ids.tolist())
 
 
 def training_split(source: str | Path) -> str:
