@@ -8,10 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from triptych.convert import folder_beside, refuse_existing
-from triptych.engines.base import GraphEngine
+from triptych.engines.base import GraphEngine, differences
 from triptych.engines.eager import Eager
 from triptych.engines.folder import Exported, Size
 from triptych.errors import TriptychError
@@ -101,9 +100,7 @@ def _compare(folder: Path, graphs: dict[Size, Path]) -> list[Written]:
     for (width, height), file in graphs.items():
         pixels = torch.randn(1, 3, height, width, generator=random)
         wanted, given = eager(pixels), engine(pixels, loaded.autocast)
-        difference = apart(given.mask_logits, wanted.mask_logits)
-        if wanted.class_logits is not None and given.class_logits is not None:
-            difference = max(difference, apart(given.class_logits, wanted.class_logits))
+        difference = max(differences(given, wanted).values())
         if not difference <= LIMITS[precision]:
             raise TriptychError(
                 f"{file.name}: its logits in {precision} differ from eager's by {difference:.1e} "
@@ -112,8 +109,3 @@ def _compare(folder: Path, graphs: dict[Size, Path]) -> list[Written]:
             )
         found.append(Written(file.name, (width, height), difference))
     return found
-
-
-def apart(given: Tensor, wanted: Tensor) -> float:
-    """Largest difference of two tensors beside the largest value of the second."""
-    return float((given.float() - wanted).abs().max() / wanted.abs().max())

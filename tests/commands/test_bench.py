@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 from tests.bench.small import FAMILIES, PEAKS
+from tests.engines.test_engines import needs
 
 from triptych.cli import main
 
@@ -72,6 +73,28 @@ def test_answers_that_differ_end_with_one(
     assert "the answers differ" in capsys.readouterr().out
 
 
+def test_another_engine_is_timed_beside_eager(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs("openvino")
+    figures, drawing = tmp_path / "figures.json", tmp_path / "plot.svg"
+    files = ["--json", str(figures), "--plot", str(drawing)]
+    assert main([*small("segformer"), "--engine", "openvino", *files]) == 0
+    told = capsys.readouterr().out
+    assert "eager ms" in told
+    assert "engine openvino: " in told
+    found = json.loads(figures.read_text())
+    assert (found["engine"], found["against"]) == ("openvino", "eager")
+    assert found["preparation"] > 0
+    stages = {stage["name"]: stage for stage in found["stages"]}
+    assert "backbone" not in stages
+    assert stages["network"]["operations"] > 1e6
+    assert [one["name"] for one in found["beside"]] == ["forward", "file to drawing"]
+    assert [one["what"] for one in found["agreements"]] == ["mask logits"]
+    assert found["agreements"][0]["value"] < 1e-4
+    assert "openvino (blue), eager (brown)" in drawing.read_text()
+
+
 def test_bf16_and_a_busy_machine_are_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +111,7 @@ def test_bf16_and_a_busy_machine_are_told(
         (["--size", "640"], "--size is '640'; give WIDTHxHEIGHT"),
         (["--input", "0x4"], "--input is '0x4'"),
         (["--threads", "0"], "--threads is 0"),
+        (["--engine", "openvion"], "openvion"),
         (["--rounds", "0"], "rounds and batch sizes must be at least 1"),
         (["--batch", "0"], "rounds and batch sizes must be at least 1"),
         (["--random", "unet"], "neither a family"),

@@ -14,11 +14,15 @@ import torch
 from torch import Tensor
 
 from triptych.bench import plain
+from triptych.engines.base import differences
+from triptych.engines.eager import inference
 from triptych.errors import TriptychError
 from triptych.images import Batch, Preprocess
 from triptych.masks import MaskSet
 from triptych.models.family import Published
 from triptych.models.registry import family
+from triptych.prediction import Prediction
+from triptych.readouts.panoptic import PanopticMap
 from triptych.segmenter import Segmenter
 
 TOLERANCE = 1e-4
@@ -82,14 +86,6 @@ class Theirs:
                 **size,
             )[0]
         return found
-
-
-@contextlib.contextmanager
-def inference(device: torch.device, precision: torch.dtype | None) -> Iterator[None]:
-    """How both sides compute: no gradients, and autocast unless ``precision`` is None."""
-    autocast = torch.autocast(device.type, precision, enabled=precision is not None)
-    with torch.inference_mode(), autocast:
-        yield
 
 
 def given(masks: MaskSet) -> SimpleNamespace:
@@ -174,15 +170,14 @@ def compare_answers(
         made_up: what is read in place of both answers.
     """
     pixels = batch.pixels.to(segmenter.device, segmenter.dtype)
-    with inference(segmenter.device, segmenter.autocast):
-        prediction = segmenter.model(pixels)
+    prediction = segmenter.engine(pixels, segmenter.autocast)
     masks, classes = logits_of(theirs.forward(pixels.contiguous()))
     exact = segmenter.autocast is None and theirs.precision is None
     limit = TOLERANCE if exact else None
-    found = [Agreement("mask logits", "difference", _apart(prediction.mask_logits, masks), limit)]
-    if classes is not None:
-        apart = _apart(prediction.class_logits, classes)
-        found.append(Agreement("class logits", "difference", apart, limit))
+    found = [
+        Agreement(name, "difference", apart, limit)
+        for name, apart in differences(prediction, Prediction(masks, classes)).items()
+    ]
 
     def mask_set(mask_logits: Tensor, class_logits: Tensor | None) -> MaskSet:
         return MaskSet(
@@ -214,9 +209,7 @@ def _shares(
     found = {"semantic": (plain.same_pixels(ours, ids), plain.same_pixels(read["semantic"](), ids))}
     if "panoptic" in read:
         kinds = plain.panoptic(their_masks)
-        whole = our_masks.panoptic()
-        names = [-1, *(segment.class_id for segment in whole.segments)]
-        ours = torch.tensor(names, device=kinds.device)[whole.ids.long()]
+        ours = class_map(our_masks.panoptic())
         other = _their_kinds(read["panoptic"](), kinds.device)
         found["panoptic"] = plain.same_pixels(ours, kinds), plain.same_pixels(other, kinds)
         objects = plain.instances(their_masks)
@@ -229,8 +222,10 @@ def _shares(
     return found
 
 
-def _apart(ours: Tensor, theirs: Tensor) -> float:
-    return float((ours.float() - theirs).abs().max() / theirs.abs().max())
+def class_map(whole: PanopticMap) -> Tensor:
+    """Class of each pixel ``(H, W)`` in a panoptic map, -1 for none."""
+    names = [-1, *(segment.class_id for segment in whole.segments)]
+    return torch.tensor(names, device=whole.ids.device)[whole.ids.long()]
 
 
 def _their_kinds(result: Any, device: torch.device) -> Tensor:

@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 
-from triptych.bench.beside import Agreement, Theirs, compare_answers, inference
+from triptych.bench.beside import Agreement, Theirs, compare_answers
+from triptych.bench.engines import BesideEager, Pair
 from triptych.bench.memory import Peak, resident
 from triptych.bench.peaks import Peaks, measure_peaks
 from triptych.bench.rounds import Spread, in_turns
 from triptych.bench.subject import Subject
 from triptych.bench.walk import REST, Needs, Seconds, Work, walk
+from triptych.engines.eager import Eager
 from triptych.errors import TriptychError
 from triptych.images import load_image
 
@@ -52,7 +54,7 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Beside:
-    """The same piece of work here and in transformers."""
+    """The same piece of work here and elsewhere: in transformers, or by the engine eager."""
 
     name: str
     ours: Spread
@@ -75,6 +77,9 @@ class Report:
     entry: tuple[int, int]
     """The network's input."""
     precision: str
+    engine: str
+    preparation: float
+    """Seconds that the engine took to make itself ready."""
     made_up: bool
     """Whether the readings were of a made-up mask set, the weights being random."""
     device: str
@@ -90,6 +95,8 @@ class Report:
     memory: int | None
     """The most that the process had, weights included, beyond what it had before it loaded them."""
     throughput: tuple[Throughput, ...]
+    against: str | None
+    """What it was compared with, if with anything: "transformers" or "eager"."""
     beside: tuple[Beside, ...]
     agreements: tuple[Agreement, ...]
 
@@ -120,7 +127,7 @@ def first_walk(subject: Subject, start: int | None) -> int | None:
 
 def measure(
     subject: Subject,
-    theirs: Theirs | None = None,
+    theirs: Theirs | BesideEager | None = None,
     *,
     rounds: int = 10,
     batches: Sequence[int] = (),
@@ -132,7 +139,7 @@ def measure(
 
     Args:
         subject: the network and the picture.
-        theirs: the same network in transformers, to be compared.
+        theirs: the same network in transformers or by the engine eager, to be compared.
         rounds: how often everything is timed, after once to warm up.
         batches: numbers of pictures to find the throughput of.
         memory: what :func:`first_walk` gave, when nothing else had been loaded yet.
@@ -148,12 +155,15 @@ def measure(
     device, precision = segmenter.device, segmenter.autocast or segmenter.dtype
     needs, work = Needs(device), Work()
     walk(subject, needs)
-    with work:
-        walk(subject, work)
+    with work:  # eager's operations, in the stages that the engine has
+        walk(subject, work, Eager(segmenter.model))
     image = load_image(subject.file)
     batch = segmenter.preprocess([image])
-    agreements, pairs = [], {}
-    if theirs:
+    agreements, pairs, against = [], {}, None
+    if isinstance(theirs, BesideEager):
+        agreements, pairs, against = theirs.agreements(), theirs.pairs(), "eager"
+    elif theirs:
+        against = "transformers"
         agreements = compare_answers(segmenter, theirs, batch, subject.masks)
         pairs = _pairs(subject, theirs)
     together = {n: lambda n=n: segmenter.segment([image] * n) for n in batches}
@@ -209,6 +219,8 @@ def measure(
         picture=(image.shape[1], image.shape[0]),
         entry=(batch.pixels.shape[3], batch.pixels.shape[2]),
         precision=str(precision).removeprefix("torch."),
+        engine=segmenter.engine.name,
+        preparation=segmenter.engine.preparation,
         made_up=subject.masks is not None,
         device=_device_name(device),
         threads=torch.get_num_threads(),
@@ -220,14 +232,13 @@ def measure(
         whole=Spread.of([sum(spent.values()) for spent in walks]),
         memory=memory,
         throughput=tuple(map(throughput, batches)),
+        against=against,
         beside=tuple(map(beside, pairs)),
         agreements=tuple(agreements),
     )
 
 
-def _pairs(
-    subject: Subject, theirs: Theirs
-) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
+def _pairs(subject: Subject, theirs: Theirs) -> dict[str, Pair]:
     """What is timed on both sides: the forward pass, and the readings of one mask set."""
     segmenter = subject.segmenter
     image = load_image(subject.file)
@@ -236,12 +247,9 @@ def _pairs(
     masks = subject.masks or segmenter.segment([image])[0]
 
     def forward() -> Any:
-        with inference(segmenter.device, segmenter.autocast):
-            return segmenter.model(pixels)
+        return segmenter.engine(pixels, segmenter.autocast)
 
-    pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
-        "forward": (forward, lambda: theirs.forward(plain_pixels))
-    }
+    pairs: dict[str, Pair] = {"forward": (forward, lambda: theirs.forward(plain_pixels))}
     for name, read in theirs.readings(masks).items():
         pairs[name] = (getattr(masks, name), read)
     return pairs

@@ -34,11 +34,13 @@ def draw(report: Report) -> str:
         )
     ]
     if report.beside:
+        ours = report.engine if report.against == "eager" else "Triptych"
+        title = f"Same weights and input: {ours} (blue), {report.against} (brown)"
         pairs = []
         for one in report.beside:
             pairs.append(Bar(one.name, one.ours))
             pairs.append(Bar("", one.theirs, THEIRS, note=f" ({one.ratio.median:.1f} x)"))
-        sections.append(("Same weights and input: Triptych (blue), transformers (brown)", pairs))
+        sections.append((title, pairs))
     parts: list[str] = []
     top = MARGIN
     for title, bars in sections:

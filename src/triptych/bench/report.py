@@ -41,6 +41,11 @@ def notes(report: Report) -> list[str]:
         f"floor: {report.peaks.operations / 1e9:,.0f} G operations/s in a product of matrices, "
         f"{report.peaks.bandwidth / 1e9:,.1f} GB/s in a copy",
     ]
+    if report.engine != "eager":
+        lines.append(
+            f"engine {report.engine}: {report.preparation:.1f} s to make itself ready; operations "
+            "are those of eager"
+        )
     if report.memory is not None:
         lines.append(f"memory: {_mega(report.memory)} MiB at most beyond the empty process")
     if report.made_up:
@@ -83,11 +88,11 @@ def _beside(report: Report) -> Table:
     grid = _grid(
         "same work",
         "ms",
-        "transformers ms",
+        f"{report.against} ms",
         "times as long",
         "middle half",
         "memory MiB",
-        "transformers MiB",
+        f"{report.against} MiB",
     )
     for one in report.beside:
         ratio = one.ratio

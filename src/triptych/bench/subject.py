@@ -17,7 +17,7 @@ from triptych.errors import TriptychError
 from triptych.images import Preprocess, load_image
 from triptych.masks import Classes, MaskSet
 from triptych.models.registry import FAMILIES, build
-from triptych.segmenter import Segmenter, find_device, load
+from triptych.segmenter import Segmenter, find_device, find_precision, load
 from triptych.strict import Document, override
 from triptych.weights.folder import CONFIG, ModelConfig, read_config, read_json
 from triptych.weights.labels import data_set_classes
@@ -44,6 +44,8 @@ def load_network(
     overrides: Sequence[str] = (),
     device: str = "auto",
     entry: Size | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
 ) -> Segmenter:
     """The network to be measured.
 
@@ -54,6 +56,8 @@ def load_network(
         device: see :func:`triptych.segmenter.load`.
         entry: size of the network's input, whatever the picture's; by default as the checkpoint
             prepares its pictures, and a network of random weights takes them as they are.
+        engine: see :func:`triptych.segmenter.load`, like the next.
+        precision: of the arithmetic.
 
     Raises:
         TriptychError: there is no such network.
@@ -61,18 +65,21 @@ def load_network(
     if model is not None and random is not None:
         raise TriptychError("--model and --random exclude each other; keep one")
     if random is not None:
-        segmenter = random_segmenter(random, overrides, device)
+        segmenter = random_segmenter(random, overrides, device, engine or "eager")
+        segmenter.autocast = find_precision(precision)
     elif overrides:
         raise TriptychError("--override and --backbone are for --random, not for a checkpoint")
     else:
-        segmenter = load(model or "street", device)
+        segmenter = load(model or "street", device, engine=engine, precision=precision)
     segmenter.model.requires_grad_(False)
     if entry:
         segmenter.preprocess = segmenter.preprocess.to_size(*entry)
     return segmenter
 
 
-def random_segmenter(what: str, overrides: Sequence[str], device: str) -> Segmenter:
+def random_segmenter(
+    what: str, overrides: Sequence[str], device: str, engine: str = "eager"
+) -> Segmenter:
     """A network of a family, or as a configuration describes it, with random weights.
 
     Of a family, it has the 133 classes of COCO unless ``overrides`` say otherwise.
@@ -97,6 +104,7 @@ def random_segmenter(what: str, overrides: Sequence[str], device: str) -> Segmen
         name=f"{what}, random weights",
         family=config.family,
         arguments=arguments,
+        engine=engine,
     )
 
 

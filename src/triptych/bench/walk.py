@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -15,8 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from triptych.bench.memory import Peak
 from triptych.bench.rounds import now
 from triptych.bench.subject import Subject
+from triptych.engines.base import Engine
 from triptych.images import load_image
+from triptych.nn.linear import FUSED
+from triptych.prediction import Prediction
 from triptych.render.panels import panels
+from triptych.segmenter import Segmenter
 
 READINGS = ("semantic", "instances", "panoptic")
 
@@ -36,18 +41,28 @@ class Meter(Protocol):
         ...
 
 
-def walk(subject: Subject, meter: Meter) -> None:
+def walk(subject: Subject, meter: Meter, by: Engine | None = None) -> None:
     """Take the image of ``subject`` from its file to the drawing of its readings.
 
     The parts of the network are its own submodules, whatever they are called; hooks tell when one
-    begins and ends.
+    begins and ends. An engine that does not run them has one stage, "network".
+
+    Args:
+        subject: the network and the image.
+        meter: is told of the stages.
+        by: runs the network in place of its own engine, with the same stages.
     """
     segmenter = subject.segmenter
     meter.begin()
     image = load_image(subject.file)
     meter.lap("decode")
-    with laps_inside(segmenter.model, meter, image):
-        found = segmenter.segment([image])[0]
+    engine = by or segmenter.engine
+    if segmenter.engine.runs_modules:
+        with running(segmenter, engine), laps_inside(engine.model, meter, image):
+            found = segmenter.segment([image])[0]
+    else:
+        with running(segmenter, Watched(engine, meter, image)):
+            found = segmenter.segment([image])[0]
     meter.lap(REST)
     masks = subject.masks or found
     read = (masks.mask_logits, masks.class_logits)
@@ -59,6 +74,34 @@ def walk(subject: Subject, meter: Meter) -> None:
     meter.lap("panoptic", read, panoptic.ids)
     panels(image, semantic, instances, panoptic)
     meter.lap("draw")
+
+
+@contextlib.contextmanager
+def running(segmenter: Segmenter, engine: Engine) -> Iterator[None]:
+    """While active, ``segmenter`` has this engine."""
+    before = segmenter.engine
+    segmenter.engine = engine
+    try:
+        yield
+    finally:
+        segmenter.engine = before
+
+
+class Watched:
+    """An engine that tells the meter when its preparation and the network end."""
+
+    runs_modules = False
+
+    def __init__(self, engine: Engine, meter: Meter, *images: Tensor) -> None:
+        self.name, self.model, self.preparation = engine.name, engine.model, engine.preparation
+        self._engine, self._meter, self._images = engine, meter, images
+
+    def __call__(self, pixels: Tensor, precision: torch.dtype | None = None) -> Prediction:
+        """See :class:`triptych.engines.base.Engine`."""
+        self._meter.lap("preprocess", self._images, pixels)
+        prediction = self._engine(pixels, precision)
+        self._meter.lap("network", self.model, pixels, prediction)
+        return prediction
 
 
 @contextlib.contextmanager
@@ -137,7 +180,10 @@ class Work:
         self.operations: dict[str, int] = defaultdict(int)
         self.bytes: dict[str, int] = defaultdict(int)
         attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        self._counter = FlopCounterMode(display=False, custom_mapping={attention: _attention})
+        formulas: dict[Any, Any] = {attention: _attention}
+        if FUSED is not None:
+            formulas[FUSED] = _linear
+        self._counter = FlopCounterMode(display=False, custom_mapping=formulas)
 
     def __enter__(self) -> Work:
         self._counter.__enter__()
@@ -167,6 +213,11 @@ def _attention(
 ) -> int:
     """Operations of attention, by shapes: torch has the formula, but not for its CPU kernel."""
     return int(sdpa_flop_count(queries, keys, values))
+
+
+def _linear(x: tuple[int, ...], weight: tuple[int, ...], *args: Any, **rest: Any) -> int:
+    """Operations of oneDNN's linear layer, which torch does not count."""
+    return 2 * math.prod(x) * weight[0]
 
 
 def tensors_in(value: Any) -> dict[int, int]:

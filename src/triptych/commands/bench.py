@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,15 @@ import tyro
 
 from triptych.cli import one_line
 from triptych.commands.progress import shown
+from triptych.commands.sizes import parse_size
+from triptych.engines.registry import EngineName, PrecisionName
 
 
 @dataclass(frozen=True)
 class Bench:
     """Measure time and memory: stage by stage, by batch size, and beside transformers.
 
-    The exit code is 1 if the answers differ from those of transformers.
+    The exit code is 1 if the answers differ from those of transformers, or of the engine eager.
     """
 
     model: str | None = None
@@ -56,14 +57,18 @@ class Bench:
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
 
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the network."""
+    engine: EngineName | None = None
+    """What runs the network; see docs/engines.md. By default eager, or what the folder was
+    exported for. Others are timed beside eager, in the same rounds."""
+
+    precision: PrecisionName | None = None
+    """Arithmetic of the network. By default fp32, or what the folder was exported with."""
 
     against: Literal["none", "transformers"] = "none"
-    """Run the same weights and input there too, in the same rounds."""
+    """Run the same weights and input there too, in the same rounds, in place of eager."""
 
-    against_precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the network there."""
+    against_precision: PrecisionName = "fp32"
+    """Arithmetic of the network there, or in eager."""
 
     json: Path | None = None
     """Write everything to this file as well, in seconds and bytes."""
@@ -76,7 +81,8 @@ class Bench:
         import torch
         from rich.console import Console
 
-        from triptych.bench.beside import theirs_of
+        from triptych.bench.beside import Theirs, theirs_of
+        from triptych.bench.engines import BesideEager
         from triptych.bench.measure import first_walk, measure
         from triptych.bench.memory import reset_peak, resident
         from triptych.bench.plot import draw
@@ -84,25 +90,30 @@ class Bench:
         from triptych.bench.subject import load_network, prepared
         from triptych.errors import TriptychError
         from triptych.files import atomic_write
+        from triptych.segmenter import find_precision
 
-        size, entry = (_size("--size", self.size), _size("--input", self.input))
+        size = None if self.size is None else parse_size("--size", self.size)
+        entry = None if self.input is None else parse_size("--input", self.input)
         if self.threads is not None:
             if self.threads < 1:
                 raise TriptychError(f"--threads is {self.threads}; give a whole number above 0")
             torch.set_num_threads(self.threads)
-        types = {"fp32": None, "bf16": torch.bfloat16}
         start = resident() if reset_peak() else None
         overrides = [*([f"backbone={self.backbone}"] if self.backbone else []), *self.override]
-        segmenter = load_network(self.model, self.random, overrides, self.device, entry)
-        segmenter.autocast = types[self.precision]
+        segmenter = load_network(
+            self.model, self.random, overrides, self.device, entry, self.engine, self.precision
+        )
+        there = find_precision(self.against_precision)
         with contextlib.ExitStack() as stack:
             subject = stack.enter_context(
                 prepared(segmenter, self.image, size, made_up=self.random is not None)
             )
             memory = first_walk(subject, start)
-            theirs = None
+            theirs: Theirs | BesideEager | None = None
             if self.against == "transformers":
-                theirs = stack.enter_context(theirs_of(segmenter, types[self.against_precision]))
+                theirs = stack.enter_context(theirs_of(segmenter, there))
+            elif segmenter.engine.name != "eager":
+                theirs = BesideEager(subject, there)
             report = measure(
                 subject,
                 theirs,
@@ -123,21 +134,9 @@ class Bench:
         for note in notes(report):
             print(one_line(note))
         if not report.agrees:
-            print("the answers differ from those of transformers: see the table of agreement")
+            print(f"the answers differ from those of {report.against}: see the table of agreement")
         return 0 if report.agrees else 1
 
 
 def _counted(rounds: int) -> Iterable[int]:
     return shown(range(rounds), rounds, "rounds")
-
-
-def _size(option: str, text: str | None) -> tuple[int, int] | None:
-    """``640x360`` to width and height."""
-    from triptych.errors import TriptychError
-
-    if text is None:
-        return None
-    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if not found:
-        raise TriptychError(f"{option} is {text!r}; give WIDTHxHEIGHT, such as 640x360")
-    return int(found[1]), int(found[2])

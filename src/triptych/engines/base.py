@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,8 @@ from torch import Tensor, nn
 from triptych.engines.folder import Exported, Size
 from triptych.errors import TriptychError
 from triptych.prediction import Prediction
+
+log = logging.getLogger(__name__)
 
 Session = Callable[[Tensor], tuple[Tensor, ...]]
 """Runs a graph: float32 pixels ``(1, 3, Hn, Wn)`` of its one size to mask logits and, if there are
@@ -36,6 +40,8 @@ class Engine(Protocol):
     """The network."""
     runs_modules: bool
     """Whether the modules of ``model`` run, so that hooks on them see something."""
+    preparation: float
+    """Seconds that went into compiling so far."""
 
     def __call__(self, pixels: Tensor, precision: torch.dtype | None = None) -> Prediction:
         """Predict for normalised pixels ``(B, 3, Hn, Wn)``.
@@ -129,6 +135,7 @@ class GraphEngine:
             )
         self.model = model
         self.exported = exported if exported and exported.engine == self.name else None
+        self.preparation = 0.0
         self._sessions: OrderedDict[tuple[Size, str], Session] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -146,7 +153,11 @@ class GraphEngine:
         if key not in self._sessions:
             self.check(precision)
             file = self.exported.graphs.get(size) if self.exported else None
+            began = time.perf_counter()
             self._sessions[key] = self.session(size, precision, file)
+            took = time.perf_counter() - began
+            self.preparation += took
+            log.info("engine %s: ready for %dx%d in %s, %.1f s", self.name, *size, precision, took)
             if len(self._sessions) > KEPT:
                 self._sessions.popitem(last=False)
         self._sessions.move_to_end(key)
@@ -175,6 +186,19 @@ class GraphEngine:
             TriptychError: the engine cannot take this network.
         """
         raise NotImplementedError
+
+
+def largest_difference(given: Tensor, wanted: Tensor) -> float:
+    """Largest difference of two tensors beside the largest value of the second."""
+    return float((given.float() - wanted.float()).abs().max() / wanted.abs().max())
+
+
+def differences(given: Prediction, wanted: Prediction) -> dict[str, float]:
+    """By name of the output, the largest difference beside the largest value of ``wanted``."""
+    found = {"mask logits": largest_difference(given.mask_logits, wanted.mask_logits)}
+    if given.class_logits is not None and wanted.class_logits is not None:
+        found["class logits"] = largest_difference(given.class_logits, wanted.class_logits)
+    return found
 
 
 def need(extra: str, module: str) -> Any:

@@ -7,6 +7,9 @@ seven times). A repeated block is compiled once for all places that have it in t
 from __future__ import annotations
 
 import copy
+import logging
+import time
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -17,6 +20,8 @@ from triptych.engines.eager import inference
 from triptych.engines.folder import Exported
 from triptych.nn.deformable import DeformableAttention
 from triptych.prediction import Prediction
+
+log = logging.getLogger(__name__)
 
 VARIANTS = 64
 """Shapes and settings in which one kind of block may be compiled; torch's own limit is 8."""
@@ -36,18 +41,36 @@ class Compiled:
     def __init__(self, model: nn.Module, exported: Exported | None = None) -> None:
         shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
         self.model: nn.Module = copy.deepcopy(model, shared)
-        for block in regions(self.model):
-            block.compile(dynamic=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations within torch's own compiler
+            for block in regions(self.model):
+                block.compile(dynamic=False)
+        self.preparation = 0.0
+        self._seen: set[tuple[torch.Size, torch.dtype | None]] = set()
 
     def __call__(self, pixels: Tensor, precision: torch.dtype | None = None) -> Prediction:
         """See :class:`triptych.engines.base.Engine`."""
-        settings = torch._dynamo.config.patch(recompile_limit=VARIANTS)
-        try:
-            with settings, inference(pixels.device, precision):
-                prediction: Prediction = self.model(pixels)
-        except torch._dynamo.exc.TorchDynamoException as error:
-            raise unsupported("torch.compile", error) from error
+        if (pixels.shape, precision) not in self._seen:
+            began = time.perf_counter()
+            self._compile(pixels, precision)
+            took = time.perf_counter() - began
+            self.preparation += took
+            self._seen.add((pixels.shape, precision))
+            log.info("engine compile: ready for %s in %.1f s", tuple(pixels.shape), took)
+        with inference(pixels.device, precision):
+            prediction: Prediction = self.model(pixels)
         return prediction
+
+    def _compile(self, pixels: Tensor, precision: torch.dtype | None) -> None:
+        """Let the blocks be compiled by what comes to them."""
+        limit = torch._dynamo.config.patch(recompile_limit=VARIANTS)
+        try:
+            with warnings.catch_warnings(), limit, inference(pixels.device, precision):
+                warnings.simplefilter("ignore")
+                self.model(pixels)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            cause = getattr(error, "inner_exception", error)
+            raise unsupported("torch.compile", cause) from error
 
 
 def regions(model: nn.Module) -> Iterator[nn.Module]:

@@ -25,6 +25,7 @@ class Eager:
 
     name = "eager"
     runs_modules = True
+    preparation = 0.0
 
     def __init__(self, model: nn.Module, exported: Exported | None = None) -> None:
         self.model = model

@@ -1,0 +1,221 @@
+"""Every engine gives every family's answers as eager does; sessions are kept by size."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.models.test_registry import CLASSES, SMALL
+from tests.tiny_model import tiny_segformer
+from torch import Tensor, nn
+
+from triptych.engines import base
+from triptych.engines.base import GraphEngine, Session, differences
+from triptych.engines.eager import Eager
+from triptych.engines.folder import Size
+from triptych.engines.registry import ENGINES, make_engine
+from triptych.errors import TriptychError
+from triptych.images import Preprocess
+from triptych.models.registry import FAMILIES, build
+from triptych.segmenter import Segmenter, load
+
+NEEDS = {"onnx": ("onnxruntime", "onnxscript", "onnx"), "openvino": ("openvino",)}
+
+
+def needs(engine: str) -> None:
+    """Skip the test where the engine's extra is not installed."""
+    for module in NEEDS.get(engine, ()):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed (pip install 'triptych[{engine}]')")
+
+
+def small(family: str, **more: Any) -> nn.Module:
+    torch.manual_seed(0)
+    arguments = {"classes": len(CLASSES), **SMALL.get(family, {}), **more}
+    return build(family, **arguments).eval()
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_graph_of_every_family_answers_as_eager_does(family: str, engine: str) -> None:
+    needs(engine)
+    model = small(family)
+    pixels = torch.randn(2, 3, 64, 96)
+    ours, eager = make_engine(engine, model)(pixels), Eager(model)(pixels)
+    found = differences(ours, eager)
+    assert max(found.values()) < 1e-4, found
+    assert ("class logits" in found) == (eager.class_logits is not None)
+    assert ours.mask_logits.shape == eager.mask_logits.shape
+
+
+class Numbers(GraphEngine):
+    """Its sessions answer with the number of the session."""
+
+    name, suffix = "numbers", ".txt"
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.made: list[tuple[Size, str, Path | None]] = []
+
+    def check(self, precision: str) -> None:
+        if precision == "fp16":
+            raise TriptychError("no fp16")
+
+    def session(self, size: Size, precision: str, file: Path | None) -> Session:
+        self.made.append((size, precision, file))
+        number = float(len(self.made))
+        return lambda pixels: (pixels[:, :1] * 0 + number,)
+
+
+def test_sessions_are_kept_by_size_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "KEPT", 2)
+    engine = Numbers(small("segformer"))
+
+    def number(width: int, precision: torch.dtype | None = None) -> float:
+        return float(engine(torch.zeros(1, 3, 4, width), precision).mask_logits[0, 0, 0, 0])
+
+    assert [number(8), number(8), number(12), number(8)] == [1, 1, 2, 1]
+    assert number(8, torch.bfloat16) == 3  # 12 gives way: 8 was asked for since
+    assert [number(8), number(12)] == [1, 4]
+    assert engine.made == [
+        ((8, 4), "fp32", None),
+        ((12, 4), "fp32", None),
+        ((8, 4), "bf16", None),
+        ((12, 4), "fp32", None),
+    ]
+    with pytest.raises(TriptychError, match="no fp16"):
+        number(8, torch.float16)
+
+
+def test_threads_share_one_session() -> None:
+    engine = Numbers(small("segformer"))
+    threads = [threading.Thread(target=engine, args=(torch.zeros(1, 3, 4, 8),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(engine.made) == 1
+
+
+def test_the_compiled_copy_shares_weights_and_leaves_the_network_alone() -> None:
+    model = small("mask2former", backbone="swin", backbone_arguments=SWIN)
+    compiled = make_engine("compile", model)
+    blocks = [m for m in compiled.model.modules() if m._compiled_call_impl is not None]
+    names = {type(block).__name__ for block in blocks}
+    assert {"Block", "PatchMerging", "QueryDecoderLayer"} <= names
+    assert "DeformableEncoderLayer" not in names
+    assert all(m._compiled_call_impl is None for m in model.modules())
+    for ours, theirs in zip(compiled.model.parameters(), model.parameters(), strict=True):
+        assert ours is theirs
+
+
+SWIN = {"dim": 8, "depths": [2, 2, 2, 2], "heads": [1, 1, 2, 2], "window": 4}
+
+
+@pytest.mark.slow
+def test_compiled_blocks_answer_as_eager_does() -> None:
+    model = small("mask2former", backbone="swin", backbone_arguments=SWIN)
+    pixels = torch.randn(1, 3, 64, 96)
+    engine = make_engine("compile", model)
+    found = differences(engine(pixels), Eager(model)(pixels))
+    assert max(found.values()) < 1e-4, found
+    assert engine.preparation > 0
+
+
+@pytest.mark.slow
+def test_bf16_in_openvino_answers_nearly_as_eager_does() -> None:
+    needs("openvino")
+    model = small("segformer")
+    engine, pixels = make_engine("openvino", model), torch.randn(1, 3, 64, 96)
+    try:
+        found = differences(engine(pixels, torch.bfloat16), Eager(model)(pixels))
+    except TriptychError as error:
+        pytest.skip(str(error))
+    assert 1e-6 < max(found.values()) < 0.05, found
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_a_mask_set_is_the_same_by_every_engine(engine: str, tmp_path: Path) -> None:
+    needs(engine)
+    tiny_segformer().save(tmp_path)
+    picture = torch.randint(0, 256, (50, 70, 3), dtype=torch.uint8)
+    other = load(tmp_path, "cpu", engine=engine)
+    ours, eager = other([picture, picture], batch_size=2)[1], load(tmp_path, "cpu")(picture)
+    torch.testing.assert_close(ours.mask_logits, eager.mask_logits, rtol=1e-4, atol=1e-5)
+    assert torch.equal(ours.semantic().ids, eager.semantic().ids)
+    assert (ours.geometry, ours.classes) == (eager.geometry, eager.classes)
+
+
+class TestMistakes:
+    def test_unknown_engines(self) -> None:
+        model = small("segformer")
+        with pytest.raises(TriptychError, match=r"called 'openvion' \(perhaps you meant openvino"):
+            make_engine("openvion", model)
+        with pytest.raises(TriptychError, match="called 'tpu'; choose from eager, compile, onnx"):
+            load("street", engine="tpu")
+        with pytest.raises(TriptychError, match="no precision is called 'int8'; choose from fp32"):
+            load("street", precision="int8")
+
+    @pytest.mark.parametrize("engine", ["onnx", "openvino"])
+    def test_an_extra_that_is_not_installed(
+        self, engine: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        module = NEEDS[engine][0]
+        monkeypatch.setitem(sys.modules, module, None)
+        words = rf"this needs {module}; pip install 'triptych\[{engine}\]'"
+        with pytest.raises(TriptychError, match=words):
+            make_engine(engine, small("segformer"))
+
+    def test_weights_of_another_type(self) -> None:
+        with pytest.raises(TriptychError, match=r"takes weights in float32, not torch.float16"):
+            Numbers(small("segformer").half())
+
+    def test_another_device(self) -> None:
+        with pytest.raises(TriptychError, match="computes on the CPU, not on meta"):
+            Numbers(small("segformer").to("meta"))
+
+    def test_arithmetic_that_onnx_has_not(self) -> None:
+        needs("onnx")
+        with pytest.raises(TriptychError, match="onnx computes in fp32 on a CPU, not in bf16"):
+            make_engine("onnx", small("segformer"))(torch.zeros(1, 3, 64, 64), torch.bfloat16)
+
+    @pytest.mark.parametrize("engine", ["onnx", "openvino"])
+    def test_a_network_that_no_graph_can_hold(self, engine: str) -> None:
+        needs(engine)
+        with pytest.raises(TriptychError, match=r"torch.export cannot take this network .*eager"):
+            make_engine(engine, Undecided())(torch.zeros(1, 3, 8, 8))
+
+
+class Undecided(nn.Module):
+    """What it does depends on what it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pixels if pixels.sum() > 0 else pixels * self.weight
+
+
+def test_every_engine_has_its_line() -> None:
+    model = small("segformer")
+    for name in ENGINES:
+        if all(importlib.util.find_spec(module) for module in NEEDS.get(name, ())):
+            assert make_engine(name, model).name == name
+
+
+def test_eager_is_what_the_segmenter_did_before() -> None:
+    model = small("segformer")
+    segmenter = Segmenter(model, Preprocess(), CLASSES)
+    picture = torch.randint(0, 256, (50, 70, 3), dtype=torch.uint8)
+    pixels = segmenter.preprocess([picture]).pixels
+    with torch.inference_mode():
+        wanted = model(pixels).mask_logits[0]
+    assert torch.equal(segmenter(picture).mask_logits, wanted)
+    segmenter.autocast = torch.bfloat16
+    assert not torch.equal(segmenter(picture).mask_logits, wanted)
