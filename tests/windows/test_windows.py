@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from triptych.errors import TriptychError
 from triptych.images import Preprocess
 from triptych.masks import Classes, MaskSet
+from triptych.metrics.instance import MaskAP
+from triptych.metrics.truth import TrueInstance
 from triptych.prediction import Prediction
 from triptych.segmenter import Segmenter
 from triptych.windows.join import Match, join
@@ -198,3 +200,14 @@ def test_the_overlay_of_a_large_image_is_thinned(monkeypatch):
     image = picture(150, 210, (1, 10, 20, 140, 130))
     drawn = segmenter()(image, windows=Windows(64, 16)).overlay(image)
     assert 3 * 70 <= drawn.width < 3 * 100
+
+
+def test_metrics_take_instances_that_make_their_masks_when_asked():
+    image = picture(48, 96, (1, 8, 4, 24, 30), (2, 8, 30, 24, 60), (4, 8, 60, 40, 90))
+    found = segmenter()(image, windows=Windows(32, 12)).instances()
+    truth = [TrueInstance(i.mask.numpy(), i.class_id) for i in found]
+    metric = MaskAP(CLASSES)
+    metric.update(found, truth)
+    assert metric.compute().ap == pytest.approx(1.0)
+    assert all(torch.equal(i.mask[i.area], i.cut) for i in found)
+    assert {tuple(i.mask.shape) for i in found} == {(48, 96)}

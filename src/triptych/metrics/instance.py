@@ -121,8 +121,10 @@ class MaskAP:
         predicted, truth = list(predicted), list(truth)
         height, width = self._size([*predicted, *truth])
         image = self._images = self._images + 1
-        # Instances of several classes read from one query share their mask.
-        shared = {id(instance.mask): instance for instance in predicted}
+        # Instances of several classes read from one query share their mask. Others make theirs when
+        # asked: all are held, so that no two ever have the same place in memory.
+        held = [instance.mask for instance in predicted]
+        shared = {id(mask): instance for mask, instance in zip(held, predicted, strict=True)}
         masked: list[Instance | TrueInstance] = [*shared.values(), *truth]
         masks = [np.asarray(instance.mask).astype(np.bool_, copy=False) for instance in masked]
         codes = encode_masks(masks, [instance.box for instance in masked])
@@ -132,9 +134,9 @@ class MaskAP:
                 "image_id": image,
                 "category_id": instance.class_id,
                 "score": instance.score,
-                "segmentation": code_of[id(instance.mask)],
+                "segmentation": code_of[id(mask)],
             }
-            for instance in predicted
+            for mask, instance in zip(held, predicted, strict=True)
         ]
         annotations = []
         for true, code in zip(truth, codes[len(shared) :], strict=True):

@@ -32,6 +32,47 @@ class Instance:
     box: Box
     """``(x0, y0, x1, y1)``, pixel edges tight round the mask: width is ``x1 - x0``."""
 
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """Rows and columns of the box."""
+        left, top, right, bottom = (int(edge) for edge in self.box)
+        return slice(top, bottom), slice(left, right)
+
+    @property
+    def cut(self) -> Tensor:
+        """The mask inside the box, ``(y1 - y0, x1 - x0)`` bool."""
+        return self.mask[self.area]
+
+
+class PlacedInstance(Instance):
+    """An object of a large image: of its mask only what lies in the box is kept.
+
+    :attr:`mask` is made anew whenever it is asked for.
+    """
+
+    _cut: Tensor
+    _size: tuple[int, int]
+
+    def __init__(
+        self, cut: Tensor, size: tuple[int, int], class_id: int, name: str, score: float, box: Box
+    ) -> None:
+        """``cut`` is the mask inside ``box``, ``size`` that of the image, ``(H, W)``."""
+        values = {"class_id": class_id, "name": name, "score": score, "box": box}
+        for key, value in (values | {"_cut": cut, "_size": size}).items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def mask(self) -> Tensor:  # type: ignore[override]
+        """``(H, W)`` bool."""
+        whole = blank(self._size, torch.bool, self._cut.device)
+        whole[self.area] = self._cut
+        return whole
+
+    @property
+    def cut(self) -> Tensor:
+        """The mask inside the box, ``(y1 - y0, x1 - x0)`` bool."""
+        return self._cut
+
 
 @dataclass(frozen=True, eq=False)
 class Instances(Sequence[Instance]):

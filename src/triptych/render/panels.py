@@ -12,7 +12,7 @@ from torch import Tensor
 
 from triptych.colours import Colour
 from triptych.errors import TriptychError
-from triptych.readouts.instance import Box, Instance, Instances
+from triptych.readouts.instance import Box, Instance, Instances, PlacedInstance
 from triptych.readouts.panoptic import PanopticMap
 from triptych.readouts.semantic import SemanticMap
 from triptych.render.layout import Panel, arrange, font, line_width
@@ -81,8 +81,12 @@ def _thinned(
         return pixels[::step, ::step]
 
     def small(instance: Instance) -> Instance:
-        left, top, right, bottom = (float(-(-edge // step)) for edge in instance.box)
-        return replace(instance, mask=thin(instance.mask), box=(left, top, right, bottom))
+        edges = [-(-int(edge) // step) for edge in instance.box]
+        top, left = (-part.start % step for part in instance.area)
+        box = (float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3]))
+        cut = instance.cut[top::step, left::step]
+        size = (-(-image.shape[0] // step), -(-image.shape[1] // step))
+        return PlacedInstance(cut, size, instance.class_id, instance.name, instance.score, box)
 
     return (
         thin(image),
@@ -115,8 +119,7 @@ def instance_panel(photo: Image.Image, instances: Instances) -> Image.Image:
     """Objects in colours of their own, the best on top, with outlines, names and scores."""
     layers = np.zeros((photo.height, photo.width), dtype=np.uint8)
     for index, instance in reversed(list(enumerate(instances))):
-        window = _window(instance)
-        np.copyto(layers[window], layer(index), where=instance.mask[window].cpu().numpy())
+        np.copyto(layers[instance.area], layer(index), where=instance.cut.cpu().numpy())
     colours = [object_colour(index) for index in range(len(instances))]
     panel = paint(photo, layers, colours, alpha=0.5, outline=line_width(photo.size))
     labels = [
@@ -125,11 +128,6 @@ def instance_panel(photo: Image.Image, instances: Instances) -> Image.Image:
     ]
     write_labels(panel, labels)
     return panel
-
-
-def _window(instance: Instance) -> tuple[slice, slice]:
-    left, top, right, bottom = (int(edge) for edge in instance.box)
-    return slice(top, bottom), slice(left, right)
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,9 @@ class WindowedMasks:
         """Objects, best first; see :func:`triptych.readouts.instance.read_instances`.
 
         ``threshold`` and ``top`` hold in each window. The score of an object that several windows
-        show is the mean of theirs, by area, and its mask their union. Masks are as large as the
-        image, but on the CPU take memory only in the rows where they lie.
+        show is the mean of theirs, by area, and its mask their union. They are
+        :class:`triptych.readouts.instance.PlacedInstance`: a mask as large as the image is made
+        when it is asked for.
         """
         pieces, source = [], ""
         for number, (window, masks) in enumerate(self._read()):

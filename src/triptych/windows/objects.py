@@ -6,11 +6,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from triptych.readouts.grid import blank
-from triptych.readouts.instance import Instance
+from triptych.readouts.instance import Instance, PlacedInstance
 from triptych.windows.join import Match, join, pooled
 from triptych.windows.layout import Area, Window, shared, within
 
@@ -31,12 +29,14 @@ class Piece:
     @classmethod
     def of(cls, window: int, at: Window, instance: Instance) -> Piece:
         """Cut out of its window, so that it keeps no more of it than it needs."""
-        left, top, right, bottom = (int(edge) for edge in instance.box)
-        down, across = (part.start for part in at.area)
+        rows, columns = (
+            slice(part.start + whole.start, part.stop + whole.start)
+            for part, whole in zip(instance.area, at.area, strict=True)
+        )
         return cls(
             window,
-            (slice(top + down, bottom + down), slice(left + across, right + across)),
-            instance.mask[top:bottom, left:right].clone(),
+            (rows, columns),
+            instance.cut.clone(),
             instance.class_id,
             instance.name,
             instance.score,
@@ -81,15 +81,14 @@ def _iou(one: Piece, other: Piece, zone: Area) -> float:
 
 
 def _instance(pieces: Sequence[Piece], size: tuple[int, int]) -> Instance:
-    mask = blank(size, torch.bool, pieces[0].mask.device)
-    for piece in pieces:
-        mask[piece.area] |= piece.mask
-    areas = [(*piece.area,) for piece in pieces]
-    box = (
-        float(min(columns.start for _, columns in areas)),
-        float(min(rows.start for rows, _ in areas)),
-        float(max(columns.stop for _, columns in areas)),
-        float(max(rows.stop for rows, _ in areas)),
+    first, areas = pieces[0], [piece.area for piece in pieces]
+    rows, columns = (
+        slice(min(part.start for part in parts), max(part.stop for part in parts))
+        for parts in zip(*areas, strict=True)
     )
+    cut = first.mask.new_zeros(rows.stop - rows.start, columns.stop - columns.start)
+    for piece in pieces:
+        cut[within(piece.area, (rows, columns))] |= piece.mask
+    box = float(columns.start), float(rows.start), float(columns.stop), float(rows.stop)
     score = pooled([p.score for p in pieces], [int(p.mask.sum()) for p in pieces])
-    return Instance(mask, pieces[0].class_id, pieces[0].name, score, box)
+    return PlacedInstance(cut, size, first.class_id, first.name, score, box)
