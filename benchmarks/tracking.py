@@ -7,7 +7,8 @@ Boxes of two classes move through a picture of 96 x 48 pixels at ten frames a se
 they hide each other all the time. Prints, for each kind of stream, objects, identity switches and
 MOTA (Bernardin and Stiefelhagen, 2008; tracks count from their first frame), by how many objects
 the entries are off in all streams together, and the crossings of a line in the middle, each way
-and class by itself, likewise. At the end: updates a second with 12 objects.
+and class by itself, likewise. A doubtful sight has a score below the threshold: it is no instance,
+and may only keep a track alive. At the end: updates a second with 12 objects.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ def main() -> None:
     print(row("street", streets, 22))
     print(row("street, one sight in ten missing", streets, 22, misses=0.1))
     print(row("street, masks off by up to one pixel", streets, 22, wobble=1))
+    print(row("street, one sight in three doubtful", streets, 22, doubts=1 / 3))
+    print(row("the same, doubtful sights left out", streets, 22, doubts=1 / 3, faint=False))
     print(f"\n{updates_a_second():.0f} updates a second with 12 objects")
 
 

@@ -265,7 +265,7 @@ def test_sources_are_added_and_removed_with_the_keys_alone(
     assert rig.pipeline.names == ("street", "back yard")
     page.keyboard.press("Enter")
     remove.wait_for(state="detached")
-    assert rig.pipeline.names == ("street",)
+    assert list(rig.pipeline.names) == ["street"]
     page.keyboard.press("Escape")
     page.locator("#sources [aria-current=true]", has_text="street").wait_for()
 

@@ -101,12 +101,14 @@ def instances(
     random: np.random.Generator,
     misses: float = 0.0,
     wobble: int = 0,
+    doubts: float = 0.0,
 ) -> list[Instance]:
     """What a network would find: the truth in random order, or nearly the truth.
 
     Args:
         misses: share of the things that are overlooked.
         wobble: pixels by which a mask is off, at most, each way.
+        doubts: share of the things that it is less sure of: their score is 0.3 and not 0.9.
     """
     names = {thing.number: thing.name for thing in world.things}
     found = []
@@ -117,7 +119,8 @@ def instances(
         ys, xs = np.nonzero(seen)
         box = (float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
         name = names[number]
-        found.append(Instance(torch.from_numpy(seen), CLASSES.index(name), name, 0.9, box))
+        score = 0.3 if doubts and random.random() < doubts else 0.9
+        found.append(Instance(torch.from_numpy(seen), CLASSES.index(name), name, score, box))
     return [found[place] for place in random.permutation(len(found))]
 
 

@@ -16,6 +16,8 @@ from triptych.stream.frames import Frame
 from triptych.stream.layout import Layout, Line, Zone
 from triptych.stream.result import Result
 from triptych.stream.scene import Scene
+from triptych.stream.track import Tracking
+from triptych.stream.tracker import Tracker
 
 WORLD = World(
     (
@@ -187,3 +189,23 @@ def test_only_a_cut_changes_the_whole_picture() -> None:
     assert is_cut(glance(street), glance(255 - street // 2))
     larger = street.repeat(3, 0).repeat(2, 1)
     assert not is_cut(glance(street), glance(larger))
+
+
+def test_what_falls_below_the_threshold_is_no_instance_and_keeps_its_number() -> None:
+    made = scene()
+    made._tracker = Tracker(Tracking(memory=0.3))
+    readings = [Readings()] * 4 + [STRICT] * 8 + [Readings()] * 4
+    results = run(made, readings)
+    for result, found, how in zip(results, MASKS, readings, strict=True):
+        expected = found.instances(how.instance_threshold, how.top)
+        assert [(i.name, i.score, i.box) for i in result.instances] == [
+            (i.name, i.score, i.box) for i in expected
+        ]
+        assert result.instances.source == expected.source
+
+    def people(result: Result) -> set[int]:
+        return {t.id for t in result.tracks if t.name == "person" and t.instance is not None}
+
+    assert people(results[3]) == people(results[-1]) != set()
+    assert people(results[8]) == set()
+    assert results[8].counts.now["person"] == results[8].counts.left["person"] == 0

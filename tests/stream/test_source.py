@@ -266,7 +266,12 @@ def test_a_loop_goes_on_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     source = Source(lambda: live(*(picture(i, i / 10) for i in range(3))), name="clip", loop=True)
     frames, phases = [], []
     enter = source._enter
-    monkeypatch.setattr(source, "_enter", lambda *what: (phases.append(what[0]), enter(*what)))
+
+    def note(phase: Phase, message: str = "") -> None:
+        phases.append(phase)
+        enter(phase, message)
+
+    monkeypatch.setattr(source, "_enter", note)
     for frame in source:
         frames.append(frame)
         if len(frames) == 8:

@@ -54,6 +54,39 @@ def test_a_network_that_errs_costs_little() -> None:
         assert abs(sum(map(sum, (c.values() for c in run.crossings))) - 24) <= 2
 
 
+def test_doubtful_sights_keep_ids_in_place() -> None:
+    world = street(3)
+    with_them, without = (Run(world, 22, doubts=1 / 3, faint=faint) for faint in (True, False))
+    assert with_them.mot.switches < 0.9 * without.mot.switches
+    assert with_them.mot.mota > without.mot.mota
+
+
+def test_an_object_half_seen_is_kept_and_followed_but_not_seen() -> None:
+    world = World((car(1, 20, 10),))
+    tracker, random = Tracker(Tracking(memory=0.5)), np.random.default_rng(0)
+    for index in range(50):
+        found = instances(world, index / 10, random)
+        sure = index < 5 or index >= 40
+        tracker.update(found if sure else [], index / 10, SIZE, faint=[] if sure else found)
+        if 5 <= index < 40:
+            (track,) = tracker.tracks
+            assert (track.id, track.state, track.instance) == (1, State.LOST, None)
+            assert track.box == found[0].box
+            assert track.sights == 5
+    (track,) = tracker.tracks
+    assert (track.id, track.state) == (1, State.SEEN)
+
+
+def test_nothing_begins_with_what_is_half_seen() -> None:
+    world, random = World((car(1, 20, 10),)), np.random.default_rng(0)
+    tracker = Tracker()
+    for index in range(5):
+        seen = instances(world, index / 10, random)
+        assert tracker.update([], index / 10, SIZE, faint=seen) == ()
+    tracker.update(seen, 0.5, SIZE)
+    assert tracker.update([], 0.6, SIZE, faint=seen) == ()  # seen once, and not known yet
+
+
 def test_a_long_absence_is_another_object() -> None:
     world = World((car(1, 20, 0),))
     gone = World(())
@@ -182,6 +215,7 @@ def test_whatever_comes_every_instance_has_one_track(
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for wrong in ({"min_iou": 1.5}, {"memory": 0.0}, {"reach": -1.0}, {"confirm": 0}):
+    wrongs = ({"min_iou": 1.5}, {"memory": 0.0}, {"reach": -1.0}, {"confirm": 0}, {"faint": 2.0})
+    for wrong in wrongs:
         with pytest.raises(TriptychError, match=next(iter(wrong))):
             Tracking(**wrong)

@@ -27,14 +27,18 @@ class Run:
         fps: float = FPS,
         misses: float = 0.0,
         wobble: int = 0,
+        doubts: float = 0.0,
+        faint: bool = True,
     ) -> None:
         tracker, tally = Tracker(), Tally(NAMES, MIDDLE)
         self.mot, self.ids = ClearMot(), set[int]()
         random = np.random.default_rng(0)
         for index in range(round(seconds * fps)):
             moment = index / fps
-            seen = instances(world, moment, random, misses, wobble)
-            tracks = tracker.update(seen, moment, world.size)
+            found = instances(world, moment, random, misses, wobble, doubts)
+            seen = [one for one in found if one.score >= 0.5]
+            half_seen = [one for one in found if one.score < 0.5] if faint else []
+            tracks = tracker.update(seen, moment, world.size, faint=half_seen)
             tally.update(tracks, tracker.gone, world.size)
             shown = {t.id: seen[t.instance].mask.numpy() for t in tracks if t.instance is not None}
             self.ids |= shown.keys()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from triptych.masks import MaskSet
-from triptych.readouts.instance import Instances
+from triptych.readouts.instance import Instance, Instances
 from triptych.readouts.panoptic import PanopticMap
 from triptych.readouts.semantic import SemanticMap
 from triptych.results import Readings
@@ -53,6 +53,7 @@ class Scene:
         self.latest: Result | None = None
         self._began: float | None = None
         self._tracker = Tracker(tracking)
+        self._faint = self._tracker.settings.faint
         self._tally = Tally(countable, layout)
         self._before = copy.copy(self._tracker), self._tally.copy()
         self._glance: np.ndarray | None = None  # at the newest frame
@@ -82,7 +83,7 @@ class Scene:
         Raises:
             TriptychError: the masks cannot be read; the scene is as it was.
         """
-        read = _Reading.of(masks, readings)
+        read = _Reading.of(masks, readings, self._faint)
         seen = glance(frame.pixels)
         self._cut = self._glance is not None and is_cut(self._glance, seen)
         self._glance = seen
@@ -101,7 +102,7 @@ class Scene:
         old = self.latest
         if old is None:
             return None
-        read = _Reading.of(old.masks, readings, old.semantic)
+        read = _Reading.of(old.masks, readings, self._faint, old.semantic)
         self._tracker, self._tally = copy.copy(self._before[0]), self._before[1].copy()
         return self._advance(old.frame, old.masks, readings, read, {})
 
@@ -114,7 +115,9 @@ class Scene:
         timings: Mapping[str, float],
     ) -> Result:
         started = time.perf_counter()
-        tracks = self._tracker.update(read.instances, frame.moment, frame.size, cut=self._cut)
+        tracks = self._tracker.update(
+            read.instances, frame.moment, frame.size, cut=self._cut, faint=read.faint
+        )
         events = self._tally.update(tracks, self._tracker.gone, frame.size)
         counts = self._tally.counts(tracks, read.share)
         self.latest = Result(
@@ -152,25 +155,36 @@ class _Reading:
 
     semantic: SemanticMap
     instances: Instances
+    faint: Sequence[Instance]
+    """What is below the threshold, down to :attr:`Tracking.faint`."""
     panoptic: PanopticMap
     share: Mapping[str, float]
     seconds: float
 
     @classmethod
     def of(
-        cls, masks: MaskSet, readings: Readings, semantic: SemanticMap | None = None
+        cls,
+        masks: MaskSet,
+        readings: Readings,
+        faint: float,
+        semantic: SemanticMap | None = None,
     ) -> _Reading:
         """Read a mask set; its semantic map may be known, for no threshold changes it."""
         started = time.perf_counter()
         semantic = semantic or masks.semantic()
-        instances = masks.instances(readings.instance_threshold, readings.top)
+        threshold = readings.instance_threshold
+        found = masks.instances(min(faint, threshold), readings.top)
+        # The best come first: what reaches the threshold is what a reading with it would give.
+        known = sum(instance.score >= threshold for instance in found)
+        instances = Instances(found[:known], found.source)
         panoptic = masks.panoptic(readings.panoptic_threshold, readings.overlap)
         pixels = semantic.ids.flatten().bincount(minlength=len(masks.classes)).tolist()
         share = {
             name: count / semantic.ids.numel()
             for name, count in zip(masks.classes.names, pixels, strict=True)
         }
-        return cls(semantic, instances, panoptic, share, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return cls(semantic, instances, found[known:], panoptic, share, seconds)
 
 
 def _levels(counts: Counts) -> dict[str, float]:

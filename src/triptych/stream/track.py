@@ -18,7 +18,8 @@ class State(Enum):
     """Seen too few times to count."""
     SEEN = "seen"
     LOST = "lost"
-    """Counted, but out of sight now: behind something, or missed by the network."""
+    """Counted, but out of sight now: behind something, or missed by the network. While the network
+    still half sees it, its place is known, and it is not forgotten."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,9 @@ class Tracking:
     """An object counts when it has been seen in so many frames running."""
     memory: float = 1.5
     """Seconds for which an object out of sight is remembered."""
+    faint: float = 0.1
+    """Lowest score of what still keeps a known object from being forgotten, although it is below
+    the threshold of instances; 1 for nothing."""
 
     def __post_init__(self) -> None:
         if not 0 < self.min_iou < 1:
@@ -82,5 +86,7 @@ class Tracking:
         for name, value in (("reach", self.reach), ("memory", self.memory)):
             if not 0 < value <= 60:
                 raise TriptychError(f"{name} is {value}; give a number above 0, up to 60")
+        if not 0 <= self.faint <= 1:
+            raise TriptychError(f"faint is {self.faint}; give a share from 0 to 1")
         if self.confirm < 1:
             raise TriptychError(f"confirm is {self.confirm}; ask for at least one sight")

@@ -22,6 +22,9 @@ SHRINK = 0.05
 """Share by which a body nears the smaller box that is seen of it, each time it is seen: slow,
 because what hides a part of it passes sooner than it moves far away."""
 
+FAINT_IOU = 0.5
+"""Two shapes that overlap by less are not the same object, if the network is not sure of one."""
+
 Affinity: TypeAlias = Callable[[Track, "Sight"], float]
 """How well a track, where it should be by now, fits what is seen; 0 if not at all."""
 
@@ -51,6 +54,10 @@ class Tracker:
     the places are: small and fast objects overlap with nothing, nor do those that come out from
     behind something. Each assignment is the best one over all pairs together.
 
+    Between the two, known objects are looked for among what the network is less sure of, by
+    overlap (ByteTrack: Zhang et al., 2022, section 3, the second association). That keeps them
+    alive and tells where they are, but does not make them seen; nothing new begins with it.
+
     The state is a tuple of unchanging tracks, so :func:`copy.copy` keeps it for later.
     """
 
@@ -70,6 +77,7 @@ class Tracker:
         size: tuple[int, int],
         *,
         cut: bool = False,
+        faint: Sequence[Instance] = (),
     ) -> tuple[Track, ...]:
         """Go on to the next frame.
 
@@ -78,6 +86,7 @@ class Tracker:
             moment: its time in seconds; not before that of the frame before.
             size: its ``(H, W)``. If it changes, tracks are scaled along.
             cut: nothing in it is what it was before; all tracks end.
+            faint: what may be in it, with scores below the threshold of ``instances``.
 
         Returns:
             :attr:`tracks`.
@@ -89,7 +98,9 @@ class Tracker:
             before = []
         sights = [Sight.of(place, instance) for place, instance in enumerate(instances)]
         matched = _assign(before, sights, self._overlap)
-        rest = [track for track in before if track.id not in matched]
+        known = [t for t in before if t.id not in matched and t.state is not State.NEW]
+        half = _assign(known, [Sight.of(place, one) for place, one in enumerate(faint)], _likeness)
+        rest = [track for track in before if track.id not in {*matched, *half}]
         taken = {sight.place for sight in matched.values()}
         free = [sight for sight in sights if sight.place not in taken]
         matched |= _assign(rest, free, self._nearness)
@@ -99,6 +110,11 @@ class Tracker:
         for track in before:
             if track.id in matched:
                 after.append(self._seen(track, matched[track.id], moment, size))
+            elif track.id in half:
+                found = self._seen(track, half[track.id], moment, size)
+                after.append(
+                    dataclasses.replace(found, state=State.LOST, instance=None, sights=track.sights)
+                )
             elif track.state is not State.NEW and self._may_return(track, moment, size):
                 after.append(dataclasses.replace(track, state=State.LOST, instance=None))
             elif track.state is not State.NEW:
@@ -144,11 +160,7 @@ class Tracker:
         return in_picture and moment - track.last <= self.settings.memory
 
     def _overlap(self, track: Track, sight: Sight) -> float:
-        box = sight.instance.box
-        if track.mask is None:
-            iou = shapes.box_iou(track.box, box)
-        else:
-            iou = shapes.mask_iou(track.box, track.mask, box, sight.mask)
+        iou = _iou(track, sight)
         return iou if iou >= self.settings.min_iou else 0.0
 
     def _nearness(self, track: Track, sight: Sight) -> float:
@@ -202,6 +214,17 @@ class Tracker:
             last=moment,
             sights=sights,
         )
+
+
+def _iou(track: Track, sight: Sight) -> float:
+    if track.mask is None:
+        return shapes.box_iou(track.box, sight.instance.box)
+    return shapes.mask_iou(track.box, track.mask, sight.instance.box, sight.mask)
+
+
+def _likeness(track: Track, sight: Sight) -> float:
+    iou = _iou(track, sight)
+    return iou if iou >= FAINT_IOU else 0.0
 
 
 def _fit(
