@@ -62,7 +62,7 @@ class Served:
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"}
         request = urllib.request.Request(self.url + path, data, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
 
     def end(self) -> tuple[int, float]:
@@ -116,7 +116,7 @@ class Page:
             self._ended.wait(0.5)
 
     def _look(self) -> None:
-        with connect(self._address, max_size=None, compression=None) as socket:
+        with connect(self._address, max_size=None, compression=None, ping_interval=None) as socket:
             self.connections += 1
             socket.send('{"watch": "camera"}')
             seen = 0

@@ -183,16 +183,16 @@ def main() -> int:
         pages = {"quick": Page(served.url), "slow": Page(served.url, SLOW)}
         began = reported = time.monotonic()
         try:
-            while not samples or samples[-1]["frames"] < given.frames:
-                time.sleep(EVERY)
-                samples.append(sample(served, pages, began))
-                lines.write(json.dumps(samples[-1]) + "\n")
-                if time.monotonic() - reported > REPORT:
-                    reported = time.monotonic()
-                    write(given.out, samples, verdict(samples, given.frames, ending), about)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-        try:
+            try:
+                while not samples or samples[-1]["frames"] < given.frames:
+                    time.sleep(EVERY)
+                    samples.append(sample(served, pages, began))
+                    lines.write(json.dumps(samples[-1]) + "\n")
+                    if time.monotonic() - reported > REPORT:
+                        reported = time.monotonic()
+                        write(given.out, samples, verdict(samples, given.frames, ending), about)
+            except (KeyboardInterrupt, OSError) as error:
+                print(f"ended early: {error!r}", file=sys.stderr)
             ending = finish(served, folder)
         finally:
             served.kill()
