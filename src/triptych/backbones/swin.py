@@ -16,7 +16,7 @@ from triptych.keymap import Drop, Rename, Stack, under
 from triptych.nn.drop_path import DropPath, drop_path_rates
 from triptych.nn.initialise import initialise
 from triptych.nn.linear import Linear
-from triptych.nn.rows import by_rows
+from triptych.nn.rows import ROWS, by_rows, piecewise
 
 # Inside this file features lie as (B, h, w, C), in windows as (B * windows, n, C), n = window².
 
@@ -104,16 +104,33 @@ class Block(nn.Module):
 
     def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
         height, width = x.shape[1:3]
+        row_by_row = in_rows(x)
         # Padding comes after the norm, so that padded tokens are zero: part of the trained weights.
         x = F.pad(x, (0, 0, 0, -width % self.window, 0, -height % self.window))
         padded = x.shape
         if self.shift:
             x = x.roll((-self.shift, -self.shift), (1, 2))
-        x = self.attention(to_windows(x, self.window), mask)
-        x = from_windows(x, self.window, padded)
+        if row_by_row:
+            self._attend_in_rows(x, mask)
+        else:
+            x = from_windows(self.attention(to_windows(x, self.window), mask), self.window, padded)
         if self.shift:
             x = x.roll((self.shift, self.shift), (1, 2))
         return x[:, :height, :width]
+
+    def _attend_in_rows(self, x: Tensor, mask: Tensor | None) -> None:
+        """Attend within whole windows of ``(B, h, w, C)``, in place, and row by row of windows.
+
+        Args:
+            mask: of a first and a last row, for the rows between them are like the first.
+        """
+        across = x.shape[2] // self.window
+        for start in range(0, x.shape[1], self.window):
+            row = x[:, start : start + self.window]
+            last = start + self.window == x.shape[1]
+            seen = None if mask is None else mask[-across:] if last else mask[:across]
+            mixed = self.attention(to_windows(row, self.window), seen)
+            row.copy_(from_windows(mixed, self.window, row.shape))
 
 
 class Stage(nn.ModuleList):
@@ -130,7 +147,10 @@ class Stage(nn.ModuleList):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, h, w, C)`` to the same shape."""
-        mask = shift_mask(x.shape[1], x.shape[2], self.window, x.dtype, x.device)
+        height, width = x.shape[1:3]
+        if in_rows(x):
+            height = min(height, 2 * self.window)  # a first and a last row of windows
+        mask = shift_mask(height, width, self.window, x.dtype, x.device)
         for block in self:
             x = block(x, mask)
         return x
@@ -204,6 +224,14 @@ class Swin(nn.Module):
             x = stage(x)
             maps.append(norm(x).permute(0, 3, 1, 2))
         return tuple(maps)
+
+
+def in_rows(x: Tensor) -> bool:
+    """Whether the windows of ``(B, h, w, C)`` are treated row by row.
+
+    Queries, keys, values and the bias of each window then stay in the cache.
+    """
+    return piecewise(x) and x.shape[1] * x.shape[2] > 4 * ROWS
 
 
 def to_windows(x: Tensor, window: int) -> Tensor:
