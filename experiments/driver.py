@@ -103,6 +103,21 @@ class Study:
         with atomic_write(self.results) as path:
             path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
+    def publish(self, report: str, **pictures: str) -> None:
+        """Print the tables and keep them beside the results, with the drawings.
+
+        Args:
+            report: Markdown.
+            pictures: SVG, by what is added to the name of the results.
+        """
+        print(report)
+        files = {self.results.with_suffix(".md"): report + "\n"}
+        for name, drawing in pictures.items():
+            files[self.results.with_name(f"{self.results.stem}-{name}.svg")] = drawing
+        for file, text in files.items():
+            with atomic_write(file) as path:
+                path.write_text(text, encoding="utf-8")
+
     def train(
         self, recipe: str, variant: str, seed: int, overrides: Sequence[str] = ()
     ) -> tuple[Path, float]:

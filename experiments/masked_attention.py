@@ -38,7 +38,6 @@ from experiments.driver import (
 from experiments.plot import Line, draw
 from triptych.data.sets.open import open_set
 from triptych.evaluation.evaluate import evaluate
-from triptych.files import atomic_write
 from triptych.metrics.truth import Example
 from triptych.segmenter import Segmenter, load
 from triptych.train.recipe import read_recipe
@@ -54,7 +53,7 @@ MISSED, FOUND = 0.1, 0.5
 
 
 def main(arguments: Sequence[str] | None = None, counts: dict[str, int] = COUNTS) -> None:
-    """Train and measure what is not known yet, print the tables, draw the figures."""
+    """Train and measure what is not known yet, tell and draw it."""
     study = Study.from_command("masked_attention", "masked against plain attention", arguments)
     recipe = read_recipe(Path(__file__).parent / "recipes" / "shapes.yaml", study.overrides)
     root, steps = Path(recipe.data.arguments["root"]), recipe.optimisation.steps
@@ -76,12 +75,12 @@ def main(arguments: Sequence[str] | None = None, counts: dict[str, int] = COUNTS
         return {"seconds": round(seconds, 1), **figures, "along": along, **layers}
 
     runs = study.measure(list(VARIANTS), run)
-    print(report_of(runs))
-    for figure in ("pq", "ap"):
-        with atomic_write(study.results.with_name(f"{study.name}-{figure}.svg")) as path:
-            path.write_text(along_steps(runs, figure), encoding="utf-8")
-    with atomic_write(study.results.with_name(f"{study.name}-layers.svg")) as path:
-        path.write_text(along_layers(runs), encoding="utf-8")
+    study.publish(
+        report_of(runs),
+        pq=along_steps(runs, "pq"),
+        ap=along_steps(runs, "ap"),
+        layers=along_layers(runs),
+    )
 
 
 def refinement(segmenter: Segmenter, examples: Sequence[Example]) -> Figures:

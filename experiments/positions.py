@@ -30,7 +30,6 @@ from experiments.plot import Line, draw
 from triptych.data.sets.open import open_set
 from triptych.data.spread import spread
 from triptych.evaluation.evaluate import evaluate
-from triptych.files import atomic_write
 from triptych.images import Preprocess
 from triptych.segmenter import Segmenter, load
 from triptych.train.recipe import read_recipe
@@ -49,7 +48,7 @@ IMAGES = 60
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train and test what is not known yet, print the tables, draw the figure."""
+    """Train and test what is not known yet, tell and draw it."""
     study = Study.from_command("positions", "SegFormer and position embeddings", arguments)
 
     def run(variant: str, seed: int) -> Figures:
@@ -67,9 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return {"seconds": round(seconds, 1), "loss": round(loss, 4), **miou}
 
     runs = study.measure(list(VARIANTS), run)
-    print(report(runs))
-    with atomic_write(study.results.with_suffix(".svg")) as path:
-        path.write_text(picture(runs), encoding="utf-8")
+    study.publish(report(runs), miou=picture(runs))
 
 
 def at_size(trained: Segmenter, preprocess: Preprocess) -> Segmenter:

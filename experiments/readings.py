@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given.results.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(given.results) as path:
         path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    with atomic_write(given.results.with_suffix(".md")) as path:
+        path.write_text(report(figures) + "\n", encoding="utf-8")
     with atomic_write(given.results.with_suffix(".jpg")) as path:
         masks.overlay(photo).save(path, "JPEG", quality=88)
 

@@ -59,7 +59,7 @@ REPEATS = 30
 
 
 def main(arguments: Sequence[str] | None = None, counts: dict[str, int] = COUNTS) -> None:
-    """Train and measure what is not known yet, print the table."""
+    """Train and measure what is not known yet, tell it."""
     study = Study.from_command("three_for_one", "three specialists against one", arguments)
     root = Path(read_recipe(RECIPES / "shapes.yaml", study.overrides).data.arguments["root"])
     shapes.write(root, counts)
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None, counts: dict[str, int] = COUNTS
 
     runs = study.measure(["universal"], universal)
     runs += study.measure(["specialists"], specialists)
-    print(report(runs))
+    study.publish(report(runs))
 
 
 def answers(models: Sequence[Segmenter], merging: bool) -> Callable[[Tensor], Answer]:

@@ -63,7 +63,7 @@ def test_positions(tmp_path: Path, capsys) -> None:
     assert [one["variant"] for one in runs] == list(positions.VARIANTS)
     assert all(0 <= one[positions.name_of(size)] <= 1 for one in runs for size in positions.SIZES)
     assert "positions less mix" in capsys.readouterr().out
-    ElementTree.parse(tmp_path / "r.svg")
+    ElementTree.parse(tmp_path / "r-miou.svg")
     shutil.rmtree(tmp_path / "runs")  # what is known needs no runs
     positions.main(given)
 
@@ -78,7 +78,7 @@ def test_masked_attention(tmp_path: Path, drawn: Path, capsys) -> None:
         assert len(one["missed"]) == len(one["found"]) == 3  # before two layers and after
     assert "annealed less masked" in capsys.readouterr().out
     for drawing in ("pq", "ap", "layers"):
-        ElementTree.parse(tmp_path / f"masked_attention-{drawing}.svg")
+        ElementTree.parse(tmp_path / f"r-{drawing}.svg")
 
 
 def test_iou_is_that_of_sets() -> None:
