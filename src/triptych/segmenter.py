@@ -276,11 +276,13 @@ class Segmenter:
         """
         size = (int(image.shape[0]), int(image.shape[1]))
         places = windows.over(size)
-        parts: list[MaskSet] = []
-        for start in range(0, len(places), batch_size):
-            found = self.segment([image[at.area] for at in places[start : start + batch_size]])
-            parts += found if len(places) == 1 else map(packed, found)
-        return WindowedMasks(tuple(places), tuple(parts), size)
+        found = (
+            masks
+            for start in range(0, len(places), batch_size)
+            for masks in self.segment([image[at.area] for at in places[start : start + batch_size]])
+        )
+        parts = tuple(found if len(places) == 1 else packed(found, len(places)))
+        return WindowedMasks(tuple(places), parts, size)
 
     def _forward(self, batch: Batch) -> Iterator[MaskSet]:
         pixels = batch.pixels.to(self.device, self.dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 import platform
 import re
@@ -22,6 +24,7 @@ from triptych.bench.walk import REST, Needs, Seconds, Work, walk
 from triptych.engines.eager import Eager
 from triptych.errors import TriptychError
 from triptych.images import load_image
+from triptych.masks import MaskSet
 
 Rounds = Callable[[int], Iterable[int]]
 """Counts up to a number, perhaps with a bar that shows how far it is."""
@@ -251,8 +254,13 @@ def _pairs(subject: Subject, theirs: Theirs) -> dict[str, Pair]:
 
     pairs: dict[str, Pair] = {"forward": (forward, lambda: theirs.forward(plain_pixels))}
     for name, read in theirs.readings(masks).items():
-        pairs[name] = (getattr(masks, name), read)
+        pairs[name] = (functools.partial(_read_afresh, masks, name), read)
     return pairs
+
+
+def _read_afresh(masks: MaskSet, name: str) -> Any:
+    """One reading without what earlier ones have found out about the mask set."""
+    return getattr(dataclasses.replace(masks), name)()
 
 
 def _device_name(device: torch.device) -> str:

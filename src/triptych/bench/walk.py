@@ -64,7 +64,8 @@ def walk(subject: Subject, meter: Meter, by: Engine | None = None) -> None:
         with running(segmenter, Watched(engine, meter, image)):
             found = segmenter.segment([image])[0]
     meter.lap(REST)
-    masks = subject.masks or found
+    # A mask set keeps what readings find out about it: this one was not read in an earlier round.
+    masks = dataclasses.replace(subject.masks or found)
     read = (masks.mask_logits, masks.class_logits)
     semantic = masks.semantic()
     meter.lap("semantic", read, semantic.ids)

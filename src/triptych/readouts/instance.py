@@ -62,7 +62,7 @@ class PlacedInstance(Instance):
             object.__setattr__(self, key, value)
 
     @property
-    def mask(self) -> Tensor:  # type: ignore[override]
+    def mask(self) -> Tensor:
         """``(H, W)`` bool."""
         whole = blank(self._size, torch.bool, self._cut.device)
         whole[self.area] = self._cut

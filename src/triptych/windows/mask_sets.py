@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from triptych.decode import MAX_PIXELS_IN_WINDOWS
 from triptych.masks import Classes, MaskSet
@@ -99,7 +100,22 @@ class WindowedMasks:
             yield window, dataclasses.replace(masks)
 
 
-def packed(masks: MaskSet) -> MaskSet:
-    """The same with its masks in half precision, for there are many of them."""
-    logits = masks.mask_logits.clamp(-LARGEST_HALF, LARGEST_HALF)
-    return dataclasses.replace(masks, mask_logits=logits.half())
+def packed(found: Iterable[MaskSet], count: int) -> Iterator[MaskSet]:
+    """``count`` mask sets of one shape with their masks in half precision, for there are many.
+
+    All memory that stays is taken at the beginning. Small pieces that stay, made among large ones
+    that are freed, would lie in the gaps, and each time leave one too small to be used again.
+    """
+    stores: dict[str, tuple[Tensor, ...]] = {}
+    for index, masks in enumerate(found):
+        given = {"class_logits": masks.class_logits, "quality": masks.quality}
+        tensors = {name: tensor for name, tensor in given.items() if tensor is not None}
+        tensors["mask_logits"] = masks.mask_logits.clamp(-LARGEST_HALF, LARGEST_HALF)
+        if not index:
+            for name, tensor in tensors.items():
+                dtype = torch.half if name == "mask_logits" else tensor.dtype
+                stores[name] = tensor.new_empty((count, *tensor.shape), dtype=dtype).unbind()
+        for name, tensor in tensors.items():
+            stores[name][index].copy_(tensor)
+        kept: dict[str, Any] = {name: store[index] for name, store in stores.items()}
+        yield dataclasses.replace(masks, **kept)
