@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from tests.readouts.cases import classes
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from triptych.masks import Geometry, MaskSet
-from triptych.readouts import grid
+from triptych.readouts import grid, semantic
 
 
 def scene(seed: int = 0, queries: int = 30, geometry: Geometry | None = None) -> MaskSet:
@@ -100,6 +101,29 @@ def test_strips_leave_no_seams(monkeypatch):
     pieces = grid.Grid.of(whole)
     assert len(pieces.areas()) > 5 * pieces.tiles_at_once
     assert readings(whole) == expected
+
+
+@pytest.mark.parametrize("negligible", [0.01, 0.2, 2.0])
+def test_queries_left_out_of_a_tile_change_nothing(monkeypatch, negligible):
+    masks = scene()
+    monkeypatch.setattr(semantic, "NEGLIGIBLE", 0.0)
+    expected = masks.semantic().ids
+    monkeypatch.setattr(semantic, "NEGLIGIBLE", negligible)
+    assert torch.equal(masks.semantic().ids, expected)
+
+
+def test_what_is_found_out_about_a_mask_set_is_shared_and_let_go(monkeypatch):
+    masks = scene()
+    made = []
+    bounds = grid._bounds
+    monkeypatch.setattr(grid, "_bounds", lambda *args: made.append(1) or bounds(*args))
+    masks.semantic()
+    masks.panoptic()
+    masks.instances()
+    assert made == [1]
+    kept = weakref.ref(grid.Grid.of(masks))
+    del masks
+    assert kept() is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
