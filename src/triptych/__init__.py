@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from triptych.images import Preprocess, load_image
     from triptych.masks import Classes, Geometry, MaskSet
     from triptych.segmenter import Segmenter, load
+    from triptych.windows.layout import Windows
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ __all__ = [
     "Preprocess",
     "Segmenter",
     "TriptychError",
+    "Windows",
     "__version__",
     "load",
     "load_image",
@@ -42,6 +44,7 @@ _HOMES = {
     "Preprocess": "triptych.images",
     "Segmenter": "triptych.segmenter",
     "TriptychError": "triptych.errors",
+    "Windows": "triptych.windows.layout",
     "load": "triptych.segmenter",
     "load_image": "triptych.images",
 }
