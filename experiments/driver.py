@@ -180,12 +180,12 @@ def defined(figures: Mapping[str, float]) -> dict[str, float | None]:
     return {k: None if math.isnan(v) else round(v, 6) for k, v in figures.items()}
 
 
-def clock(work: Callable[[], Any], repeats: int) -> float:
-    """Median seconds of some work, after one round that is not counted."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+def clocks(works: Sequence[Callable[[], Any]], repeats: int) -> list[float]:
+    """Median seconds of each work, taken in turns, after a round that is not counted."""
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(repeats + 1):
+        for work, taken in zip(works, times, strict=True):
+            began = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - began)
+    return [statistics.median(taken[1:]) for taken in times]

@@ -33,9 +33,10 @@ def merge(
         thing, area = classes.is_thing[class_id], int(mask.sum())
         segments.append(Segment(number, class_id, name, thing, score, area))
 
-    for one in sorted(instances, key=lambda one: -one.score):
+    sure = [one for one in instances if one.score >= threshold]
+    for one in sorted(sure, key=lambda one: -one.score):
         free = one.mask & (ids == 0)
-        if one.score >= threshold and free.sum() > visible * one.mask.sum():
+        if free.sum() > visible * one.mask.sum():
             add(free, classes.index(one.name), one.score)
     for class_id in classes.stuff_ids:
         free = (semantic.ids == class_id) & (ids == 0)

@@ -15,6 +15,7 @@ So the specialists together have twice the budget of the universal model.
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ from experiments.driver import (
     RECIPES,
     Figures,
     Study,
-    clock,
+    clocks,
     defined,
     differences,
     figures_of,
@@ -74,7 +75,10 @@ def main(arguments: Sequence[str] | None = None, counts: dict[str, int] = COUNTS
         first, one = study.train("shapes.yaml", "semantic", seed, SEMANTIC)
         second, two = study.train("shapes.yaml", "instance", seed, things)
         found = _figures([first / "model", second / "model"], root)
-        return {"training seconds": round(one + two, 1), **found}
+        together, _ = study.train("shapes.yaml", "universal", seed)
+        both = times([[together / "model"], [first / "model", second / "model"]], root)
+        milliseconds = dict(zip(("universal ms", "specialists ms"), both, strict=True))
+        return {"training seconds": round(one + two, 1), **found, **milliseconds}
 
     runs = study.measure(["universal"], universal)
     runs += study.measure(["specialists"], specialists)
@@ -117,9 +121,17 @@ def _figures(folders: Sequence[Path], root: Path) -> Figures:
     return {
         **defined({name: figures[name] for name in FIGURES}),
         "parameters": weights,
-        "milliseconds": round(1000 * clock(lambda: answer(image), REPEATS), 2),
         "megabytes": memory,
     }
+
+
+def times(sides: Sequence[Sequence[Path]], root: Path) -> list[float]:
+    """Milliseconds from a picture to all three maps, of each side in turns."""
+    image = open_set(root, "val")[0].image
+    loaded = [[load(folder, "auto") for folder in folders] for folders in sides]
+    works = [answers(models, len(models) > 1) for models in loaded]
+    taken = clocks([functools.partial(work, image) for work in works], REPEATS)
+    return [round(1000 * seconds, 2) for seconds in taken]
 
 
 def _memory(folders: list[str], pixels: list[list[list[int]]]) -> float | None:
@@ -150,7 +162,7 @@ def report(runs: Sequence[Figures]) -> str:
                 *(told(values) for values in mine),
                 told(figures_of(runs, name, "parameters"), 1e-6, 2),
                 told(figures_of(runs, name, "megabytes"), 1),
-                told(figures_of(runs, name, "milliseconds"), 1),
+                told(figures_of(runs, "specialists", f"{name} ms"), 1),
                 told(figures_of(runs, name, "training seconds"), 1, 0),
                 str(code_lines(HERE / "merge.py") if name == "specialists" else 0),
             ]
