@@ -62,3 +62,22 @@ def test_dropout_takes_whole_channels():
     emptied = (seen[0] == 0).flatten(2).all(dim=2)
     assert emptied.any()
     assert not emptied.all()
+
+
+def test_merged_weights_follow_the_mode_and_the_weights():
+    decoder = MLPDecoder((3, 4), 8, 5)
+    maps = (torch.randn(2, 3, 8, 8), torch.randn(2, 4, 4, 4))
+    decoder.norm.running_mean.normal_()
+    decoder.norm.running_var.uniform_(0.5, 2)
+    for _ in range(2):
+        for training in (False, True):
+            decoder.train(training)
+            decoder.dropout.eval()
+            wanted = decoder(maps)  # with gradients nothing is kept
+            statistics = decoder.norm.state_dict()
+            with torch.no_grad():
+                torch.testing.assert_close(decoder(maps), wanted)
+            decoder.norm.load_state_dict(statistics)
+        with torch.no_grad():
+            decoder.norm.weight.normal_()
+            decoder.fuse.weight.normal_()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.keymap import Drop, Rename
 from triptych.nn.initialise import initialise
+from triptych.nn.kept import Kept
 from triptych.nn.linear import PointConv
+from triptych.nn.rows import piecewise
 
 
 class MLPDecoder(nn.Module):
@@ -36,24 +39,50 @@ class MLPDecoder(nn.Module):
         self.norm = nn.BatchNorm2d(dim)
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = PointConv(dim, classes)
+        self._kept: Kept[list[tuple[Tensor, Tensor]]] = Kept()
         self.apply(initialise)
         nn.init.normal_(self.classifier.weight, std=0.01)
 
     def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
         """Map ``(B, C_i, h_i, w_i)``, fine to coarse, to logits ``(B, K, h_0, w_0)``."""
         size = maps[0].shape[-2:]
-        # The published order of concatenation is coarse to fine.
-        shares = reversed(self.fuse.weight.flatten(1).chunk(len(maps), dim=1))
         fused: Tensor | None = None
-        for x, projection, share in zip(maps, self.projections, shares, strict=True):
-            weight = share @ projection.get_parameter("weight")
-            bias = share @ projection.get_parameter("bias")
+        for x, (weight, bias) in zip(maps, self._merged(), strict=True):
             y = F.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
             if fused is None:
                 fused = y
             else:
-                fused = fused + F.interpolate(y, size=size, mode="bilinear", align_corners=False)
-        return self.classifier(self.dropout(F.relu(self.norm(fused))))
+                # In place: a new map of this size costs as much as the sum.
+                fused.add_(F.interpolate(y, size=size, mode="bilinear", align_corners=False))
+        assert fused is not None
+        fused = self.norm(fused) if self.training else fused
+        return self.classifier(self.dropout(F.relu(fused, inplace=True)))
+
+    def _merged(self) -> list[tuple[Tensor, Tensor]]:
+        """For each map, weight and bias of its projection and its share of the fusion in one.
+
+        In evaluation the norm is a scale and a shift of what they give, and is put in, too.
+        """
+        if self.training or not piecewise(self.fuse.weight):
+            return self._merge()
+        return self._kept.get([*self.parameters(), *self.norm.buffers()], self._merge)
+
+    def _merge(self) -> list[tuple[Tensor, Tensor]]:
+        # The published order of concatenation is coarse to fine.
+        shares = reversed(self.fuse.weight.flatten(1).chunk(len(self.projections), dim=1))
+        merged = [
+            (share @ projection.get_parameter("weight"), share @ projection.get_parameter("bias"))
+            for share, projection in zip(shares, self.projections, strict=True)
+        ]
+        if self.training:
+            return merged
+        norm = self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        shift = norm.bias - scale * norm.running_mean
+        merged = [(scale[:, None] * weight, scale * bias) for weight, bias in merged]
+        return [(merged[0][0], merged[0][1] + shift), *merged[1:]]
 
 
 MLP_DECODER_RULES = (
