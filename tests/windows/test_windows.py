@@ -183,8 +183,8 @@ def test_thresholds_hold_in_each_window():
 
 def test_parts_of_one_window_are_never_joined():
     # Part 1, of another window, resembles both 0 and 2.
-    surest_first = [Match(0.6, 0, 1), Match(0.9, 1, 2), Match(0.5, 3, 1)]
-    assert join([0, 1, 0, 2], surest_first) == [[0], [1, 2], [3]]
+    matches = [Match(0.3, 0.6, 0, 1), Match(0.4, 0.6, 1, 2), Match(0.5, 0.5, 3, 1)]
+    assert join([0, 1, 0, 2], matches) == [[0], [1, 2], [3]]
 
 
 @pytest.mark.parametrize(("size", "overlap"), [(0, 0), (64, 33), (64, -1)])

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 SAME = 0.5
-"""Two windows see one object where its parts have an IoU above this in what both windows show."""
+"""Two windows see one object where, in what both show, their masks share more than this of the
+smaller one. At the edge of its picture a network often sees less of an object than further in."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,8 @@ class Match:
 
     iou: float
     """In the pixels that both windows show, 0 to 1."""
+    shared: float
+    """Intersection over the smaller of the two there, 0 to 1."""
     one: int
     other: int
 
@@ -22,8 +25,8 @@ class Match:
 def join(window_of: Sequence[int], matches: Iterable[Match]) -> list[list[int]]:
     """Put parts together that are one object.
 
-    The surest matches come first. Two parts of one window stay two objects, also where a part in
-    another window would connect them: within a window the network has told them apart.
+    Those with the highest IoU come first. Two parts of one window stay two objects, also where a
+    part in another window would connect them: within a window the network has told them apart.
 
     Args:
         window_of: the window of each part.
@@ -36,7 +39,7 @@ def join(window_of: Sequence[int], matches: Iterable[Match]) -> list[list[int]]:
     for match in sorted(matches, key=lambda match: -match.iou):
         one, other = group_of[match.one], group_of[match.other]
         seen = {window_of[part] for part in one}
-        if match.iou <= SAME or one is other or any(window_of[part] in seen for part in other):
+        if match.shared <= SAME or one is other or any(window_of[part] in seen for part in other):
             continue
         one += other
         for part in other:

@@ -34,7 +34,8 @@ class WindowedMasks:
 
     Each pixel of the semantic and panoptic map comes from the window in which it lies deepest. An
     object that several windows show is one instance, and one segment: its parts are recognised by
-    the pixels that both windows show, where they must be of one class with an IoU above one half.
+    the pixels that both windows show, where they must be of one class and share more than
+    half of the smaller one.
     """
 
     windows: tuple[Window, ...]

@@ -62,22 +62,21 @@ def _matches(windows: Sequence[Window], pieces: Sequence[Piece]) -> Iterator[Mat
             continue
         for a, b in itertools.product(mine, theirs):
             if pieces[a].class_id == pieces[b].class_id:
-                iou = _iou(pieces[a], pieces[b], zone)
+                iou, part = _overlap(pieces[a], pieces[b], zone)
                 if iou:
-                    yield Match(iou, a, b)
+                    yield Match(iou, part, a, b)
 
 
-def _iou(one: Piece, other: Piece, zone: Area) -> float:
-    """Intersection over union of two pieces in a rectangle of the image."""
+def _overlap(one: Piece, other: Piece, zone: Area) -> tuple[float, float]:
+    """Of two pieces in a rectangle: their intersection over their union, and over the smaller."""
     in_one, in_other = shared(one.area, zone), shared(other.area, zone)
     both = in_one and in_other and shared(in_one, in_other)
     if not (in_one and in_other and both):
-        return 0.0
-    common = one.mask[within(both, one.area)] & other.mask[within(both, other.area)]
-    total = (
-        one.mask[within(in_one, one.area)].sum() + other.mask[within(in_other, other.area)].sum()
-    )
-    return float(common.sum() / (total - common.sum())) if total else 0.0
+        return 0.0, 0.0
+    inside = int((one.mask[within(both, one.area)] & other.mask[within(both, other.area)]).sum())
+    mine = int(one.mask[within(in_one, one.area)].sum())
+    theirs = int(other.mask[within(in_other, other.area)].sum())
+    return (inside / (mine + theirs - inside), inside / min(mine, theirs)) if inside else (0.0, 0.0)
 
 
 def _instance(pieces: Sequence[Piece], size: tuple[int, int]) -> Instance:

@@ -65,11 +65,13 @@ def _matches(
     across = int(b.max()) + 1
     table = (a * across + b).flatten().bincount(minlength=(int(a.max()) + 1) * across)
     table = table.view(-1, across)
-    union = table.sum(1, keepdim=True) + table.sum(0) - table
+    rows, columns = table.sum(1, keepdim=True), table.sum(0)
+    iou, part = table / (rows + columns - table), table / torch.minimum(rows, columns)
     for i, j in table[1:, 1:].nonzero().tolist():
         mine, theirs = parts[start + i].segment, parts[begin + j].segment
         if mine.is_thing and mine.class_id == theirs.class_id:
-            yield Match(float(table[i + 1, j + 1] / union[i + 1, j + 1]), start + i, begin + j)
+            at = i + 1, j + 1
+            yield Match(float(iou[at]), float(part[at]), start + i, begin + j)
 
 
 def _groups(parts: list[_Part], matches: list[Match]) -> list[list[int]]:
