@@ -5,7 +5,8 @@
         --size 640x640 --variants eager:fp32 openvino:fp32 openvino:bf16
 
 Times the forward pass and the whole way from a JPEG to the drawing of the three readings, and holds
-logits and maps against eager in fp32. Without --image a picture is made up.
+logits and maps against eager in fp32. Without --image a picture is made up; graphs in folders that
+triptych export wrote of the same network are used, which saves making them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from triptych.bench.subject import load_network, prepared
 from triptych.bench.walk import running, walk
 from triptych.commands.sizes import parse_size
 from triptych.engines.base import Engine, differences
+from triptych.engines.folder import read_exported
 from triptych.engines.registry import make_engine
 from triptych.images import load_image
 from triptych.segmenter import find_precision
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path)
     parser.add_argument("--size", default="640x360", help="of the picture")
     parser.add_argument("--variants", nargs="+", default=[*VARIANTS, "openvino:bf16"])
+    parser.add_argument("--exported", action="append", default=[], type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--forward-only", action="store_true")
@@ -48,6 +51,7 @@ def main() -> None:
     segmenter = load_network(options.model, options.random, options.override, "cpu")
     size = parse_size("--size", options.size)
     random = options.random is not None
+    graphs = {found.engine: found for found in map(read_exported, options.exported) if found}
     with prepared(segmenter, options.image, size, made_up=random) as subject:
         image = load_image(subject.file)
         pixels = segmenter.preprocess([image]).pixels
@@ -58,7 +62,7 @@ def main() -> None:
         for variant in options.variants:
             name, _, precision = variant.partition(":")
             if name not in engines:
-                engines[name] = make_engine(name, segmenter.model)
+                engines[name] = make_engine(name, segmenter.model, graphs.get(name))
             engine, dtype = engines[name], find_precision(precision)
             before = engine.preparation
             found = differences(engine(pixels, dtype), wanted)

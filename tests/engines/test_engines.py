@@ -13,6 +13,7 @@ import torch
 from tests.models.test_registry import CLASSES, SMALL
 from tests.tiny_model import tiny_segformer
 from torch import Tensor, nn
+from torch._dynamo.exc import BackendCompilerFailed
 
 from triptych.engines import base
 from triptych.engines.base import GraphEngine, Session, differences
@@ -184,11 +185,23 @@ class TestMistakes:
         with pytest.raises(TriptychError, match="onnx computes in fp32 on a CPU, not in bf16"):
             make_engine("onnx", small("segformer"))(torch.zeros(1, 3, 64, 64), torch.bfloat16)
 
+    def test_a_machine_without_a_compiler(self) -> None:
+        engine = make_engine("compile", NoCompiler())
+        with pytest.raises(TriptychError, match=r"torch.compile .*\(OSError: no g\+\+\); use the"):
+            engine(torch.zeros(1, 3, 8, 8))
+
     @pytest.mark.parametrize("engine", ["onnx", "openvino"])
     def test_a_network_that_no_graph_can_hold(self, engine: str) -> None:
         needs(engine)
         with pytest.raises(TriptychError, match=r"torch.export cannot take this network .*eager"):
             make_engine(engine, Undecided())(torch.zeros(1, 3, 8, 8))
+
+
+class NoCompiler(nn.Module):
+    """Fails as torch does where no C++ compiler is installed."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        raise BackendCompilerFailed(self, OSError("no g++"), None)
 
 
 class Undecided(nn.Module):
