@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-START = math.log(0.15)
+START = math.log(0.2)
 """Logarithm of the reach that anchors start with."""
 
 
