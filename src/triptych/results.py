@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -133,14 +133,14 @@ class Results:
         # From here until the new one is there, nothing claims that the files are finished.
         with contextlib.suppress(OSError):
             self.path(".json").unlink(missing_ok=True)
-        pictures = {
-            ".semantic.png": _class_ids(semantic.ids, len(masks.classes)),
-            ".panoptic.png": encode_ids(panoptic.ids),
-            ".overlay.png": panels(image, semantic, instances, panoptic),
+        pictures: dict[str, Callable[[], Image.Image]] = {  # made one by one: they may be large
+            ".semantic.png": lambda: _class_ids(semantic.ids, len(masks.classes)),
+            ".panoptic.png": lambda: encode_ids(panoptic.ids),
+            ".overlay.png": lambda: panels(image, semantic, instances, panoptic),
         }
-        for end, picture in pictures.items():
+        for end, draw in pictures.items():
             with atomic_write(self.path(end)) as path:
-                picture.save(path, compress_level=1)
+                draw().save(path, compress_level=1)
         classes = [{"id": i, **entry} for i, entry in enumerate(masks.classes.to_list())]
         contents = self._header() | {
             "size": {"height": image.shape[0], "width": image.shape[1]},

@@ -17,7 +17,7 @@ def encode_ids(ids: Tensor) -> Image.Image:
 
     Source: the panoptic format of https://cocodataset.org/#format-data.
     """
-    little = np.ascontiguousarray(ids.cpu().numpy().astype("<u4"))
+    little = np.ascontiguousarray(ids.cpu().numpy().astype("<i4", copy=False))
     digits = little.view(np.uint8).reshape(*ids.shape, 4)
     return Image.fromarray(np.ascontiguousarray(digits[..., :3]))
 
