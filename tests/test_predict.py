@@ -143,8 +143,7 @@ def test_what_does_not_fit_into_memory_together_is_tried_alone(photos, tmp_path)
             return super().forward(pixels)
 
     Image.new("RGB", (80, 16)).save(photos / "wide.png")
-    segmenter = colour_segmenter()
-    segmenter.model = Tight()
+    segmenter = colour_segmenter(model=Tight())
     outcomes = run(photos, tmp_path / "out", segmenter, batch_size=10)
     assert states(outcomes) == {
         "a": "done",
@@ -163,8 +162,7 @@ def test_a_fault_of_the_network_is_no_fault_of_the_user(photos, tmp_path):
         def forward(self, pixels):
             raise RuntimeError("shapes do not match")
 
-    segmenter = colour_segmenter()
-    segmenter.model = Broken()
+    segmenter = colour_segmenter(model=Broken())
     with pytest.raises(RuntimeError, match="shapes do not match"):
         run(photos, tmp_path / "out", segmenter)
 
@@ -267,7 +265,8 @@ def test_large_images_are_read_in_windows(tmp_path, monkeypatch):
     pixels = np.zeros((90, 120, 3), np.uint8)
     pixels[10:50, 5:110, 0] = 255
     Image.fromarray(pixels).save(path)
-    segmenter = colour_segmenter()
+    model = ColourModel()
+    segmenter = colour_segmenter(model)
     source = Source(path, PurePath("large"))
     monkeypatch.setattr(triptych.predict, "MAX_PIXELS", 5000)
     (whole,) = predict(segmenter, [source], tmp_path / "out", Readings())
@@ -279,7 +278,7 @@ def test_large_images_are_read_in_windows(tmp_path, monkeypatch):
         )
         states = [outcome.state for outcome in outcomes]
     assert states == ["skipped"]
-    assert {shape[2:] for shape in segmenter.model.batches} == {(48, 48)}
+    assert {shape[2:] for shape in model.batches} == {(48, 48)}
     found = json.loads((tmp_path / "out" / "large.json").read_text())
     assert found["settings"]["windows"] == {"size": 48, "overlap": 16}
     (red,) = [i for i in found["instances"] if i["class"] == "red"]

@@ -35,10 +35,10 @@ class ColourModel(nn.Module):
         return Prediction(masks, self.class_logits.expand(len(pixels), -1, -1))
 
 
-def colour_segmenter(**preprocess: Any) -> Segmenter:
+def colour_segmenter(model: nn.Module | None = None, **preprocess: Any) -> Segmenter:
     plain: dict[str, Any] = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     settings = Preprocess(**(plain | preprocess))
-    return Segmenter(ColourModel(), settings, COLOURS, name="colours", family="colours")
+    return Segmenter(model or ColourModel(), settings, COLOURS, name="colours", family="colours")
 
 
 def tiny_segformer() -> Segmenter:

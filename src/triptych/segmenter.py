@@ -170,8 +170,7 @@ class Segmenter:
         engine: str = "eager",
         exported: Exported | None = None,
     ) -> None:
-        self.model = model.eval()
-        self.engine = make_engine(engine, self.model, exported)
+        self.engine = make_engine(engine, model.eval(), exported)
         self.preprocess = preprocess
         if preprocess.pad:
             divisor = math.lcm(preprocess.size_divisor, int(getattr(model, "size_divisor", 1)))
@@ -183,6 +182,11 @@ class Segmenter:
         self.family = family
         self.arguments = dict(arguments or {})
         self.notes = dict(notes or {})
+
+    @property
+    def model(self) -> nn.Module:
+        """The network; ``engine`` runs it."""
+        return self.engine.model
 
     @property
     def device(self) -> torch.device:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -64,7 +66,7 @@ def test_drop_path_grows_towards_the_end():
     assert rates == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
 
 
-def small(**options) -> MiT:
+def small(**options) -> Any:
     return MiT((8, 16, 20, 32), (1, 1, 1, 1), drop_path=0.0, **options).eval()
 
 

@@ -31,7 +31,7 @@ def test_in_use_all_are_masked_or_none(steps, free):
 
 @pytest.mark.parametrize("steps", [(5, 5), (-1, 5), (9, 3)])
 def test_steps_must_rise(steps):
-    with pytest.raises(TriptychError, match="give two steps, the later second"):
+    with pytest.raises(TriptychError, match="give two steps, the later one second"):
         Fading(*steps)
 
 

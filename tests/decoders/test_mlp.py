@@ -67,8 +67,9 @@ def test_dropout_takes_whole_channels():
 def test_merged_weights_follow_the_mode_and_the_weights():
     decoder = MLPDecoder((3, 4), 8, 5)
     maps = (torch.randn(2, 3, 8, 8), torch.randn(2, 4, 4, 4))
-    decoder.norm.running_mean.normal_()
-    decoder.norm.running_var.uniform_(0.5, 2)
+    statistics = decoder.norm.state_dict()
+    statistics["running_mean"].normal_()
+    statistics["running_var"].uniform_(0.5, 2)
     for _ in range(2):
         for training in (False, True):
             decoder.train(training)

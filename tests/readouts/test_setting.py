@@ -116,7 +116,12 @@ def test_what_is_found_out_about_a_mask_set_is_shared_and_let_go(monkeypatch):
     masks = scene()
     made = []
     bounds = grid._bounds
-    monkeypatch.setattr(grid, "_bounds", lambda *args: made.append(1) or bounds(*args))
+
+    def counted(*arguments):
+        made.append(1)
+        return bounds(*arguments)
+
+    monkeypatch.setattr(grid, "_bounds", counted)
     masks.semantic()
     masks.panoptic()
     masks.instances()

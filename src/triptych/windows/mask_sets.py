@@ -107,7 +107,7 @@ def packed(found: Iterable[MaskSet], count: int) -> Iterator[MaskSet]:
     All memory that stays is taken at the beginning. Small pieces that stay, made among large ones
     that are freed, would lie in the gaps, and each time leave one too small to be used again.
     """
-    stores: dict[str, tuple[Tensor, ...]] = {}
+    stores: dict[str, Tensor] = {}
     for index, masks in enumerate(found):
         given = {"class_logits": masks.class_logits, "quality": masks.quality}
         tensors = {name: tensor for name, tensor in given.items() if tensor is not None}
@@ -115,8 +115,10 @@ def packed(found: Iterable[MaskSet], count: int) -> Iterator[MaskSet]:
         if not index:
             for name, tensor in tensors.items():
                 dtype = torch.half if name == "mask_logits" else tensor.dtype
-                stores[name] = tensor.new_empty((count, *tensor.shape), dtype=dtype).unbind()
+                stores[name] = torch.empty(
+                    (count, *tensor.shape), dtype=dtype, device=tensor.device
+                )
         for name, tensor in tensors.items():
-            stores[name][index].copy_(tensor)
+            stores[name][index] = tensor
         kept: dict[str, Any] = {name: store[index] for name, store in stores.items()}
         yield dataclasses.replace(masks, **kept)
