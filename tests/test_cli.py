@@ -89,7 +89,7 @@ class TestStart:
             (["predikt", "x"], "Unrecognized options: predikt, x"),
             (["predict", "x", "--modle", "y"], "--modle, y (perhaps you meant --model)"),
             (["predict", "x", "--top", "many"], "--top"),
-            (["predict", "x", "--precision", "fp8"], "'fp32', 'bf16'"),
+            (["predict", "x", "--precision", "fp8"], "'fp8' for argument '--precision'"),
             (["predict", "x", "--out"], "--out"),
             (["predict"], "no images given; see triptych predict --help"),
             (["train"], "RECIPE.yaml, or --model and --data; see triptych train --help"),
