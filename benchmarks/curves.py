@@ -46,7 +46,7 @@ def _chart(chart: Chart, places: Sequence[float], top: float) -> list[str]:
     parts = [
         _text(LEFT, top - 8, chart.title, "start", "bold"),
         f'<path d="M{LEFT} {top}V{bottom}H{LEFT + across}" fill="none" stroke="#999"/>',
-        _text(LEFT - 6, top + 4, f"{most:,.4g}", "end"),
+        _text(LEFT - 6, top + 4, f"{most:,.0f}" if most >= 1000 else f"{most:.4g}", "end"),
         _text(LEFT - 6, bottom, "0", "end"),
         _text(LEFT, bottom + 14, "0", "middle"),
         _text(LEFT + across, bottom + 14, f"{last:,.0f}", "middle"),

@@ -37,7 +37,7 @@ EVERY, REPORT = 5.0, 60.0
 SLOW = 3.0
 """Seconds that the slow page takes over a frame."""
 
-MEGABYTE = 2**20
+MEGABYTE = 10**6
 
 
 @dataclass(frozen=True)
