@@ -14,7 +14,7 @@ from torch import Tensor
 from triptych.data.targets import Targets
 from triptych.metrics.truth import IGNORE
 from triptych.prediction import Prediction
-from triptych.train.criterion import Criterion
+from triptych.train.criterion import CROWD, Criterion
 from triptych.train.matcher import Matcher
 
 
@@ -190,6 +190,43 @@ def test_a_mask_is_free_inside_its_ambiguous_region_and_punished_outside() -> No
     assert masks[0, :, :7].abs().max() == 0  # points in column 7 read column 8 as well
     assert masks[0, :, 9:].max() > 0
     assert masks[0, :, 9:].min() >= 0
+
+
+def crowded(semantic: float) -> tuple[Criterion, Targets]:
+    """Query 0 for the crowds of class 2, query 1 for class 0 alone, the others free."""
+    truth, ids = stripes(3), [0, 2, 1]
+    matcher = Matcher(points=500, crowd_query=(2,), own_query=(0,))
+    labels = targets(ids, truth, torch.tensor(ids)[truth.float().argmax(0)])
+    loss = Criterion(
+        matcher, points=500, classification=1 - semantic, mask=0, dice=0, semantic=semantic
+    )
+    return loss, labels
+
+
+def test_a_crowd_query_learns_its_class_by_less_than_half_whatever_is_in_the_image() -> None:
+    loss, labels = crowded(0.0)
+    classes = torch.zeros(1, 5, 4, requires_grad=True)
+    for _ in range(400):
+        (step,) = torch.autograd.grad(
+            sum(loss(Prediction(torch.zeros(1, 5, 16, 16), classes), [labels]).values()),
+            classes,
+        )
+        classes = (classes - 5 * step).detach().requires_grad_()
+    learnt = classes.softmax(-1)[0, 0]
+    assert learnt[2].item() == pytest.approx(CROWD, abs=0.01)
+    assert learnt[3].item() == pytest.approx(1 - CROWD, abs=0.01)
+
+
+def test_where_there_are_crowd_queries_the_semantic_loss_leaves_free_queries_alone() -> None:
+    loss, labels = crowded(1.0)
+    masks = torch.zeros(1, 5, 16, 16, requires_grad=True)
+    classes = torch.zeros(1, 5, 4, requires_grad=True)
+    sum(loss(Prediction(masks, classes), [labels]).values()).backward()
+    assert masks.grad is not None
+    assert classes.grad is not None
+    for gradient in (masks.grad, classes.grad):
+        assert gradient[0, :2].abs().sum() > 0
+        assert not gradient[0, 2:].any()
 
 
 def test_every_layer_adds_its_losses() -> None:

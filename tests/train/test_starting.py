@@ -74,29 +74,51 @@ def test_a_class_may_start_from_one_of_another_name(tmp_path):
         start(tmp_path, ["bus"], classes_from={"bus": "cat"})
 
 
-def test_parts_that_the_checkpoint_lacks_are_new_only_if_the_recipe_names_them(tmp_path):
+NAMES = ["sky", "road", "car"]
+
+
+def grown(tmp_path, **options):
+    """A saved Mask2Former, a greater one, the weights that has, and what it is built with."""
     arguments = {**MASKFORMER, "pixel_decoder": "fpn"}
-    names = ["sky", "road", "car"]
     old = Segmenter(
         build("mask2former", **arguments),
         Preprocess(),
-        Classes.of(names),
+        Classes.of(NAMES),
         family="mask2former",
         arguments=arguments,
     )
     old.save(tmp_path, torch.float32)
-    more = {**arguments, "anchors": 2}
+    more = {**arguments, **options}
     new = build("mask2former", **more)
-    before = {name: tensor.clone() for name, tensor in new.state_dict().items()}
+    return old, new, {name: tensor.clone() for name, tensor in new.state_dict().items()}, more
+
+
+def test_parts_that_the_checkpoint_lacks_are_new_only_if_the_recipe_names_them(tmp_path):
+    old, new, before, more = grown(tmp_path, anchors=2)
     parts = ("query_decoder.head.anchors.",)
     recipe = ModelRecipe("mask2former", more, start_from=str(tmp_path), new_parts=parts)
-    start_weights(new, Classes.of(names), recipe, more)
+    start_weights(new, Classes.of(NAMES), recipe, more)
     for name, tensor in new.state_dict().items():
         source = before if name.startswith(parts) else old.model.state_dict()
         assert torch.equal(tensor, source[name]), name
     recipe = ModelRecipe("mask2former", more, start_from=str(tmp_path))
     with pytest.raises(TriptychError, match=r"another network: .*Missing key.*anchors"):
-        start_weights(new, Classes.of(names), recipe, more)
+        start_weights(new, Classes.of(NAMES), recipe, more)
+
+
+def test_a_decoder_with_more_queries_keeps_the_old_ones_behind_the_new(tmp_path):
+    old, new, before, more = grown(tmp_path, queries=6)
+    parts = ("query_decoder.query_content.", "query_decoder.query_position.")
+    recipe = ModelRecipe("mask2former", more, start_from=str(tmp_path), new_parts=parts)
+    start_weights(new, Classes.of(NAMES), recipe, more)
+    for name, tensor in new.state_dict().items():
+        source = old.model.state_dict()[name]
+        assert torch.equal(tensor[-len(source) :] if source.ndim else tensor, source), name
+        if name.startswith(parts):
+            assert torch.equal(tensor[:2], before[name][:2])
+    recipe = ModelRecipe("mask2former", more, start_from=str(tmp_path))
+    with pytest.raises(TriptychError, match=r"another network: .*size mismatch"):
+        start_weights(new, Classes.of(NAMES), recipe, more)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,18 @@ from triptych.prediction import Prediction
 from triptych.train.matcher import Matcher
 from triptych.train.points import sample_logits, sample_nearest, uncertain_points
 
+CROWD = 0.4
+"""Probability of its class that a crowd query learns: less than half, so that it is an object in
+no reading that wants one to be likelier than not, and its class still wins where nothing else
+is."""
+
 
 class Criterion(nn.Module):
     """Class, mask, dice and (optionally) semantic loss, summed over decoder layers.
 
     Mask2Former, section 3.3: each layer's prediction is matched anew; matched queries learn
-    their segment's class and mask, the others "no object". Two additions, both for data that
-    label things by class only:
+    their segment's class and mask, the others "no object". Three additions, all for data that
+    label things by class only, or in part:
 
     - A query matched to an ambiguous region (``Targets.ambiguous``: perhaps several touching
       objects) learns its class and to stay inside, not to fill it. Other queries that lie mostly
@@ -28,6 +33,10 @@ class Criterion(nn.Module):
     - ``semantic`` weighs a loss on the semantic reading itself: the negative log-likelihood of
       the true class under ``sum_i p_i(k) sigmoid(m_i)``, normalised over ``k``. It needs no
       matching, so every labelled pixel teaches from the first step on.
+    - Crowd queries (``Matcher.crowd_query``) hold what no other query tells apart, such as the far
+      end of a row of cars. They are taught by the semantic loss alone, and that loss then teaches
+      them and the own queries only: one mask over all objects of a class satisfies it, which is
+      what a crowd query is for and what a query for one object must not learn.
 
     Args:
         matcher: assigns segments to queries.
@@ -114,7 +123,12 @@ class Criterion(nn.Module):
             truth[number, query] = target.all_class_ids[segment]
             weight[number, query] = 1
         loss = F.cross_entropy(class_logits.flatten(0, 1), truth.flatten(), reduction="none")
-        return (loss * weight.flatten()).sum() / weight.sum().clamp(min=1e-6)
+        loss = loss.view_as(weight)
+        for row, class_id in enumerate(self.matcher.crowd_query):
+            logs = class_logits[:, row].log_softmax(-1)
+            loss[:, row] = -CROWD * logs[:, class_id] - (1 - CROWD) * logs[:, -1]
+            weight[:, row] = 1
+        return (loss * weight).sum() / weight.sum().clamp(min=1e-6)
 
     @staticmethod
     @torch.no_grad()
@@ -159,6 +173,11 @@ class Criterion(nn.Module):
             "dice": dice.sum() / segments,
         }
 
+    def _own(self, per_query: Tensor) -> Tensor:
+        """``(B, N, X)`` through which nothing flows back to the queries that are matched freely."""
+        fixed = self.matcher.fixed
+        return torch.cat((per_query[:, :fixed], per_query[:, fixed:].detach()), dim=1)
+
     def _semantic_loss(
         self, mask_logits: Tensor, class_logits: Tensor, targets: list[Targets]
     ) -> Tensor:
@@ -166,6 +185,8 @@ class Criterion(nn.Module):
         points = torch.rand(len(targets), self.points, 2, device=mask_logits.device)
         inside = sample_logits(mask_logits, points).sigmoid()  # (B, N, P)
         classes = class_logits.softmax(-1)[..., :-1]
+        if self.matcher.crowd_query:
+            inside, classes = (self._own(x) for x in (inside, classes))
         reading = classes.transpose(1, 2) @ inside  # (B, K, P)
         # Not clamped: a pixel whose true class has likelihood 0 must still have a gradient.
         likelihood = (reading + 1e-6).log() - (reading.sum(1, keepdim=True) + 1e-6).log()

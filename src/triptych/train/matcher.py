@@ -37,6 +37,9 @@ class Matcher(nn.Module):
             ``j``, which answers for nothing else. Stuff has at most one segment a class, so
             nothing is to be matched there, and a fixed query learns its class much sooner
             (MaskFormer, appendix, "fixed matching"). Empty for the paper's free matching.
+        crowd_query: class ids that have a query for all of their pixels, which is matched with
+            nothing: the ``j``-th of them query ``j``. Own queries come behind these. See
+            :class:`~triptych.train.criterion.Criterion`.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Matcher(nn.Module):
         dice: float = 5.0,
         points: int = 12544,
         own_query: tuple[int, ...] = (),
+        crowd_query: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.classification = classification
@@ -54,6 +58,12 @@ class Matcher(nn.Module):
         self.dice = dice
         self.points = points
         self.own_query = own_query
+        self.crowd_query = crowd_query
+
+    @property
+    def fixed(self) -> int:
+        """How many queries, the first ones, are not free to answer for any segment."""
+        return len(self.crowd_query) + len(self.own_query)
 
     def forward(
         self, prediction: Prediction, targets: list[Targets]
@@ -130,10 +140,10 @@ class Matcher(nn.Module):
     def _allowed(self, class_ids: Tensor, queries: int) -> Tensor:
         """``(N, T)``: whether a query may answer for a segment."""
         owner = torch.full_like(class_ids, -1)
-        for number, class_id in enumerate(self.own_query):
+        for number, class_id in enumerate(self.own_query, start=len(self.crowd_query)):
             owner[class_ids == class_id] = number
         query = torch.arange(queries, device=class_ids.device)[:, None]
-        free = (query >= len(self.own_query)) & (owner < 0)
+        free = (query >= self.fixed) & (owner < 0)
         return free | (query == owner)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
@@ -25,7 +26,8 @@ def start_weights(
     Weights that stand for one class go to the class of the same name (whatever its case, spaces,
     hyphens and underscores), or to the one that ``recipe.classes_from`` says. Classes that the
     checkpoint does not have keep the random weights that they have in ``model``, and so do the
-    parts of the network that ``recipe.new_parts`` names.
+    parts of the network that ``recipe.new_parts`` names. Of a named part that the checkpoint has
+    with fewer rows (a decoder with more queries), the first rows are new, the last its own.
 
     Args:
         model: the network to fill.
@@ -50,8 +52,11 @@ def start_weights(
             rows = _rows(wanted[name], given[name], sources, len(old.classes))
             given[name] = given[name] if rows is None else rows
     for name, tensor in wanted.items():
-        if name not in given and name.startswith(recipe.new_parts):
-            given[name] = tensor
+        if not name.startswith(recipe.new_parts):
+            continue
+        own = given.get(name, tensor[:0])
+        if own.shape[1:] == tensor.shape[1:] and len(own) < len(tensor):
+            given[name] = torch.cat((tensor[: len(tensor) - len(own)], own))
     try:
         model.load_state_dict(given)
     except RuntimeError as error:
