@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from triptych.decoders.anchors import START, Anchors
+from triptych.decoders.anchors import START, Anchors, squared_distance
 from triptych.decoders.query import MaskHead
 
 
@@ -27,14 +27,17 @@ def test_fading_is_the_squared_distance_in_reaches():
     anchors = Anchors(4, 2)
     nn.init.normal_(anchors.shift.weight, std=0.3)
     queries = torch.randn(3, 2, 4)
-    fading = anchors(queries, 5, 7)
-    assert fading.shape == (3, 2, 5, 7)
-    for image, query, row, column in [(0, 0, 0, 0), (2, 1, 4, 6), (1, 0, 3, 2)]:
+    found = anchors(queries)
+    assert found.shape == (3, 2, 4)
+    for image, query, x, y in [(0, 0, 0.1, 0.2), (2, 1, 0.9, 0.8), (1, 0, 0.5, 0.4)]:
         place = anchors.start.weight[query] + anchors.shift(queries[image, query])
-        x, y = (column + 0.5) / 7, (row + 0.5) / 5
         reach = place[2:].clamp(-4, 2).exp()
         wanted = ((x - place[0]) / reach[0]) ** 2 + ((y - place[1]) / reach[1]) ** 2
-        torch.testing.assert_close(fading[image, query, row, column], wanted)
+        at = found[image, query]
+        fading = squared_distance(at, 0, torch.tensor([x])) + squared_distance(
+            at, 1, torch.tensor([y])
+        )
+        torch.testing.assert_close(fading, wanted[None])
 
 
 def test_only_the_last_queries_are_anchored():
@@ -46,7 +49,10 @@ def test_only_the_last_queries_are_anchored():
     queries, features = torch.randn(2, 6, 16), torch.randn(2, 16, 8, 10)
     free, anchored = plain.masks(queries, features), head.masks(queries, features)
     torch.testing.assert_close(anchored[:, :2], free[:, :2])
-    fading = head.anchors(queries[:, 2:], 8, 10)
+    place = head.anchors(queries[:, 2:])
+    across = squared_distance(place, 0, (torch.arange(10) + 0.5) / 10)
+    down = squared_distance(place, 1, (torch.arange(8) + 0.5) / 8)
+    fading = down[..., None] + across[:, :, None]
     torch.testing.assert_close(anchored[:, 2:], free[:, 2:] - fading)
     assert fading.amax() > 5
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from triptych.nn.attention import Attention
+from triptych.nn.attention import Attention, attend
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
@@ -36,3 +36,23 @@ def test_equals_torch(heads, masked):
 def test_heads_divide_the_width():
     with pytest.raises(ValueError, match="3 heads do not divide 8"):
         Attention(8, 3)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "places", "numbers"])
+def test_written_out_it_has_the_values_and_gradients_of_torch(kind):
+    query, key, value = (torch.randn(3, 2, n, 4, requires_grad=True) for n in (5, 7, 7))
+    masks = {"nothing": None, "places": torch.rand(3, 1, 5, 7) < 0.5, "numbers": torch.randn(5, 7)}
+    if (mask := masks[kind]) is not None and mask.dtype == torch.bool:
+        mask[..., 0] = True
+    given = torch.randn(3, 2, 5, 4)
+    wanted = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    found = attend(query, key, value, mask)
+    torch.testing.assert_close(found, wanted)
+    for a, b in zip(
+        torch.autograd.grad((found * given).sum(), (query, key, value)),
+        torch.autograd.grad((wanted * given).sum(), (query, key, value)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        torch.testing.assert_close(attend(query, key, value, mask), wanted)

@@ -42,7 +42,7 @@ def test_a_perfect_prediction_costs_almost_nothing_and_each_mistake_its_own_term
     good = right(truth, ids, 3, 5)
     assert good.class_logits is not None
     wrong_class = dataclasses.replace(good, class_logits=good.class_logits.roll(1, -1))
-    wrong_mask = dataclasses.replace(good, mask_logits=-good.mask_logits)
+    wrong_mask = dataclasses.replace(good, masks=-good.mask_logits)
     perfect, other_class, other_mask = (
         {term: value.item() for term, value in loss(p, [labels]).items()}
         for p in (good, wrong_class, wrong_mask)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from triptych.train.points import sample_logits, sample_nearest, uncertain_points
+from triptych.decoders.factors import MaskFactors
+from triptych.prediction import Prediction
+from triptych.train.points import (
+    AtPoints,
+    masks_of,
+    sample_logits,
+    sample_nearest,
+    uncertain_points,
+)
 
 
 def centres(height: int, width: int) -> torch.Tensor:
@@ -60,3 +68,42 @@ def test_a_quarter_of_the_points_is_uniform() -> None:
     far = (uncertain_points(ramp, 4000)[0, :, 0] - 0.5).abs() > 0.3
     # Uniform points lie that far out with chance 0.4; of the chosen ones none does.
     assert 0.25 * 0.4 * 0.8 < far.float().mean().item() < 0.25 * 0.4 * 1.2
+
+
+def layers_of_factors() -> list[Prediction]:
+    torch.manual_seed(0)
+    features = torch.randn(2, 8, 6, 7)
+    return [Prediction(MaskFactors(torch.randn(2, 4, 8), features), None) for _ in range(2)]
+
+
+def test_masks_multiplied_out_or_not_are_the_same_at_points() -> None:
+    points = torch.rand(2, 50, 2)
+    read = AtPoints(points)
+    for layer in layers_of_factors():
+        dense = Prediction(layer.mask_logits, None)
+        torch.testing.assert_close(read(layer), sample_logits(layer.mask_logits, points))
+        torch.testing.assert_close(read(dense), read(layer))
+
+
+def test_features_of_another_batch_are_read_anew() -> None:
+    points = torch.rand(2, 50, 2)
+    read = AtPoints(points)
+    for layer in (layers_of_factors()[0], layers_of_factors()[1]):
+        assert isinstance(layer.masks, MaskFactors)
+        other = Prediction(MaskFactors(layer.masks.embedding, layer.masks.features + 1), None)
+        torch.testing.assert_close(read(layer), sample_logits(layer.mask_logits, points))
+        torch.testing.assert_close(read(other), sample_logits(other.mask_logits, points))
+
+
+def test_rows_of_masks_multiplied_out_or_not_are_the_same() -> None:
+    layers = layers_of_factors()
+    dense = [Prediction(layer.mask_logits, None) for layer in layers]
+    queries = [torch.tensor([3, 1]), torch.tensor([0])]
+    torch.testing.assert_close(masks_of(layers, 1, queries), masks_of(dense, 1, queries))
+
+
+def test_truth_of_chosen_rows_is_that_of_the_repeated_masks() -> None:
+    masks, rows = torch.rand(3, 5, 6) > 0.5, torch.tensor([2, 0, 2, 1])
+    points = torch.rand(4, 20, 2)
+    found = sample_nearest(masks, points, rows)
+    assert torch.equal(found, sample_nearest(masks[rows], points))

@@ -5,14 +5,12 @@ import torch
 from tests.train.tiny import TinyCriterion, TinyData, TinyModel, collate
 
 from triptych.errors import TriptychError
-from triptych.prediction import Prediction
 from triptych.train.step import (
     LossModule,
     autocast_type,
     check_finite,
     prepare_mode,
     to_device,
-    to_float,
 )
 
 CPU = torch.device("cpu")
@@ -55,16 +53,6 @@ def test_precision_is_as_named_or_as_the_machine_has_it():
     assert autocast_type("bf16", CPU) is torch.bfloat16
     native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     assert autocast_type("auto", CPU) is (torch.bfloat16 if native else None)
-
-
-def test_to_float_reaches_every_layer():
-    half = torch.zeros(1, 2, 3, 3, dtype=torch.bfloat16)
-    inner = Prediction(half, half[..., 0, 0])
-    result = to_float(Prediction(half, None, (inner,)))
-    assert result.mask_logits.dtype == torch.float32
-    assert result.class_logits is None
-    assert result.auxiliary[0].class_logits is not None
-    assert result.auxiliary[0].class_logits.dtype == torch.float32
 
 
 def test_to_device_moves_every_tensor():

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.keymap import Drop, Rename, Stack, under
+from triptych.nn.attention import attend
 from triptych.nn.drop_path import DropPath, drop_path_rates
 from triptych.nn.initialise import initialise
 from triptych.nn.linear import Linear
@@ -55,7 +56,7 @@ class WindowAttention(nn.Module):
             bias = (bias + mask).repeat(x.shape[0] // mask.shape[0], 1, 1, 1)
         else:
             bias = bias[None]
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        mixed = attend(query, key, value, bias)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 

@@ -37,14 +37,18 @@ class Anchors(nn.Module):
         nn.init.zeros_(self.shift.weight)
         nn.init.zeros_(self.shift.bias)
 
-    def forward(self, queries: Tensor, height: int, width: int) -> Tensor:
-        """What to subtract from the mask logits ``(B, count, h, w)`` of ``(B, count, C)``."""
-        # Squares of small quotients: not in half precision.
+    def forward(self, queries: Tensor) -> Tensor:
+        """Where the masks of ``(B, count, C)`` queries fade: centre and inverse reach, x first.
+
+        ``(B, count, 4)``, for :func:`squared_distance`.
+        """
         place = self.start.weight.float() + self.shift(queries).float()
-        centre, reach = place[..., :2], place[..., 2:].clamp(-4, 2).exp()
-        across, down = (
-            ((torch.arange(length, device=queries.device) + 0.5) / length - centre[..., i, None])
-            / reach[..., i, None]
-            for i, length in enumerate((width, height))
-        )
-        return down.square()[..., None] + across.square()[..., None, :]
+        return torch.cat((place[..., :2], place[..., 2:].clamp(-4, 2).neg().exp()), dim=-1)
+
+
+def squared_distance(place: Tensor, axis: int, at: Tensor) -> Tensor:
+    """What to subtract along an axis (0: x, 1: y) ``at`` some coordinates: ``(..., len(at))``.
+
+    In float32: squares of small quotients are not for half precision.
+    """
+    return ((at - place[..., axis, None]) * place[..., axis + 2, None]).square()

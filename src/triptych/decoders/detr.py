@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -114,14 +116,10 @@ class DetrDecoder(nn.Module):
         for index, layer in enumerate(self.layers):
             if self.training and (index or not self.auxiliary_norm):
                 read = self.norm(queries) if self.auxiliary_norm else queries
-                auxiliary.append(self._predict(read, features.mask_features))
+                auxiliary.append(self.head.predict(read, features.mask_features))
             queries = layer(queries, position, keys, values)
-        last = self._predict(self.norm(queries), features.mask_features)
-        return Prediction(last.mask_logits, last.class_logits, tuple(auxiliary))
-
-    def _predict(self, queries: Tensor, mask_features: Tensor) -> Prediction:
-        class_logits, mask_logits = self.head(queries, mask_features)
-        return Prediction(mask_logits, class_logits)
+        last = self.head.predict(self.norm(queries), features.mask_features)
+        return replace(last, auxiliary=tuple(auxiliary))
 
 
 _ATTENTION_RULES = tuple(

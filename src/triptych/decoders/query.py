@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.decoders.anchors import Anchors
+from triptych.decoders.factors import MaskFactors
 from triptych.decoders.fading import Fading
 from triptych.decoders.pixel import PixelFeatures
 from triptych.keymap import Rename, Stack, under
@@ -65,15 +67,23 @@ class MaskHead(nn.Module):
         """Map ``(B, N, C)`` and ``(B, mask_dim, h, w)`` to ``(B, N, K+1)`` and ``(B, N, h, w)``."""
         return self.classes(queries), self.masks(queries, mask_features)
 
+    def predict(self, queries: Tensor, mask_features: Tensor) -> Prediction:
+        """The same as a prediction, whose masks are not multiplied out while training."""
+        factors = self.factors(queries, mask_features)
+        return Prediction(factors if self.training else factors.masks(), self.classes(queries))
+
     def masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:
         """Mask logits alone: ``(B, N, C)`` and ``(B, mask_dim, h, w)`` to ``(B, N, h, w)``."""
-        logits = self.embedding(queries) @ mask_features.flatten(2)
-        logits = logits.unflatten(2, mask_features.shape[-2:])
-        if self.anchors is None:
-            return logits
-        free = queries.shape[1] - self.anchors.count
-        fading = self.anchors(queries[:, free:], *logits.shape[-2:])
-        return torch.cat((logits[:, :free].float(), logits[:, free:] - fading), dim=1)
+        return self.factors(queries, mask_features).masks()
+
+    def factors(self, queries: Tensor, mask_features: Tensor) -> MaskFactors:
+        """The same, not multiplied out."""
+        place = None
+        if self.anchors is not None:
+            free = queries.shape[1] - self.anchors.count
+            # An inverse reach of 0: free queries fade nowhere.
+            place = F.pad(self.anchors(queries[:, free:]), (0, 0, free, 0))
+        return MaskFactors(self.embedding(queries), mask_features, place)
 
 
 class QueryDecoderLayer(nn.Module):
@@ -153,7 +163,8 @@ class QueryDecoder(nn.Module):
     def forward(self, features: PixelFeatures) -> Prediction:
         """Decode to a prediction with ``mask_logits (B, N, H/4, W/4)``.
 
-        While training, ``auxiliary`` holds the predictions made before each layer. Otherwise
+        While training, ``auxiliary`` holds the predictions made before each layer, and masks are
+        :class:`~triptych.decoders.factors.MaskFactors`. Otherwise
         earlier masks are computed only at the resolution where the next layer needs them.
         """
         mask_features = features.mask_features
@@ -177,12 +188,11 @@ class QueryDecoder(nn.Module):
             level = index % len(memory)
             normed = self.norm(queries)
             if self.training:
-                class_logits, mask_logits = self.head(normed, mask_features)
-                auxiliary.append(Prediction(mask_logits, class_logits))
+                auxiliary.append(self.head.predict(normed, mask_features))
             mask = self._attention_mask(normed, resized[level])
             queries = layer(queries, position, *memory[level], mask)
-        class_logits, mask_logits = self.head(self.norm(queries), mask_features)
-        return Prediction(mask_logits, class_logits, tuple(auxiliary))
+        last = self.head.predict(self.norm(queries), mask_features)
+        return replace(last, auxiliary=tuple(auxiliary))
 
     def _tokens(self, level: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Keys (with position) and values of one memory map, each ``(B, S, C)``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -46,13 +47,32 @@ class Attention(nn.Module):
         key, value = self.project(keys, values)
         if mask is not None:
             mask = mask[:, None]
-        mixed = F.scaled_dot_product_attention(
-            self._split(self.query(queries)), key, value, attn_mask=mask
-        )
+        mixed = attend(self._split(self.query(queries)), key, value, mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Scaled dot-product attention of ``(..., N, d)`` queries to ``(..., S, d)`` keys and values.
+
+    In training on a CPU it is written out: torch's kernels are made for the forward pass there, and
+    with a mask their gradient takes twice as long, of small windows in bf16 2.4 times.
+
+    Args:
+        mask: boolean, True where a query may look, or numbers to add to the scores; broadcast to
+            ``(..., N, S)``. None lets every query look everywhere.
+    """
+    if query.device.type != "cpu" or not (torch.is_grad_enabled() and query.requires_grad):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if mask is not None and mask.dtype == torch.bool:
+        nowhere = scores.new_zeros(()).fill_(-torch.inf)
+        mask = torch.where(mask, scores.new_zeros(()), nowhere)
+    if mask is not None:
+        scores = scores + mask.to(scores.dtype)
+    return scores.softmax(-1) @ value
 
 
 PACKED_ATTENTION_RULES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,13 @@ from triptych.data.targets import Targets
 from triptych.metrics.truth import IGNORE
 from triptych.prediction import Prediction
 from triptych.train.matcher import Matcher
-from triptych.train.points import sample_logits, sample_nearest, uncertain_points
+from triptych.train.points import (
+    AtPoints,
+    masks_of,
+    sample_logits,
+    sample_nearest,
+    uncertain_points,
+)
 
 CROWD = 0.4
 """Probability of its class that a crowd query learns: less than half, so that it is an object in
@@ -94,32 +100,30 @@ class Criterion(nn.Module):
             TriptychError: a matching cost is not finite.
         """
         segments = max(1.0, mean_over_processes(sum(len(t.all_class_ids) for t in targets)))
-        totals: dict[str, Tensor] = {}
         layers = (*prediction.auxiliary, prediction)
-        for layer, matches in zip(layers, self.matcher.match_layers(layers, targets), strict=True):
-            assert layer.class_logits is not None, "a pixel labeller has another criterion"
-            masks, classes = layer.mask_logits.float(), layer.class_logits.float()
-            losses = {"class": self._class_loss(masks, classes, targets, matches)}
-            losses |= self._mask_losses(masks, targets, matches, segments)
-            if self.weights["semantic"]:
-                losses["semantic"] = self._semantic_loss(masks, classes, targets)
-            for term, loss in losses.items():
-                totals[term] = totals.get(term, 0) + self.weights[term] * loss
-        return totals
+        matches = self.matcher.match_layers(layers, targets)
+        classes = [
+            self._class_loss(layer, targets, matched)
+            for layer, matched in zip(layers, matches, strict=True)
+        ]
+        losses = {"class": torch.stack(classes).sum()}
+        losses |= self._mask_losses(layers, targets, matches, segments)
+        if self.weights["semantic"]:
+            losses["semantic"] = self._semantic_loss(layers, targets)
+        return {term: self.weights[term] * loss for term, loss in losses.items()}
 
     def _class_loss(
-        self,
-        mask_logits: Tensor,
-        class_logits: Tensor,
-        targets: list[Targets],
-        matches: list[tuple[Tensor, Tensor]],
+        self, layer: Prediction, targets: list[Targets], matches: list[tuple[Tensor, Tensor]]
     ) -> Tensor:
-        """Cross-entropy over all queries, "no object" weighing ``no_object``."""
+        """Cross-entropy over all queries of a layer, "no object" weighing ``no_object``."""
+        assert layer.class_logits is not None, "a pixel labeller has another criterion"
+        class_logits = layer.class_logits.float()
         batch, queries, columns = class_logits.shape
         truth = torch.full((batch, queries), columns - 1, device=class_logits.device)
         weight = torch.full((batch, queries), self.no_object, device=truth.device)
         for number, (target, (query, segment)) in enumerate(zip(targets, matches, strict=True)):
-            weight[number].masked_fill_(self._undecided(mask_logits[number], target), 0)
+            if len(target.ambiguous):
+                weight[number].masked_fill_(self._undecided(layer, number, target), 0)
             truth[number, query] = target.all_class_ids[segment]
             weight[number, query] = 1
         loss = F.cross_entropy(class_logits.flatten(0, 1), truth.flatten(), reduction="none")
@@ -132,10 +136,11 @@ class Criterion(nn.Module):
 
     @staticmethod
     @torch.no_grad()
-    def _undecided(mask_logits: Tensor, target: Targets) -> Tensor:
+    def _undecided(layer: Prediction, image: int, target: Targets) -> Tensor:
         """``(N,)``: whether most of a query's mask lies in one ambiguous region."""
-        if not len(target.ambiguous):
-            return torch.zeros(len(mask_logits), dtype=torch.bool, device=mask_logits.device)
+        assert layer.class_logits is not None
+        everything = torch.arange(layer.class_logits.shape[1], device=layer.class_logits.device)
+        mask_logits = masks_of([layer], image, [everything])
         regions = target.ambiguous[:, None].float()
         regions = F.interpolate(regions, size=mask_logits.shape[-2:], mode="nearest").flatten(1)
         inside = mask_logits.sigmoid().flatten(1)
@@ -143,26 +148,34 @@ class Criterion(nn.Module):
 
     def _mask_losses(
         self,
-        mask_logits: Tensor,
+        layers: Sequence[Prediction],
         targets: list[Targets],
-        matches: list[tuple[Tensor, Tensor]],
+        matches: list[list[tuple[Tensor, Tensor]]],
         segments: float,
     ) -> dict[str, Tensor]:
-        """Cross-entropy and dice of the matched masks at points where they are unsure."""
-        masks = torch.cat([mask_logits[number, query] for number, (query, _) in enumerate(matches)])
+        """Cross-entropy and dice of the matched masks at points where they are unsure.
+
+        Masks of all layers together, image after image: no other mask is multiplied out.
+        """
+        by_image = [
+            masks_of(layers, image, [layer[image][0] for layer in matches])
+            for image in range(len(targets))
+        ]
+        masks = torch.cat(by_image)
         if not len(masks):  # no segment in the whole batch; keep the graph for the optimiser
-            nothing = 0 * mask_logits.sum()
+            nothing = 0 * masks.sum()
             return {"mask": nothing, "dice": nothing}
         points = uncertain_points(masks, self.points)
         logits = sample_logits(masks[:, None], points).squeeze(1)
-        counts = [len(query) for query, _ in matches]
         truth, known = [], []
-        for target, (_, segment), where in zip(targets, matches, points.split(counts), strict=True):
-            covered = sample_nearest(target.all_masks[segment], where)
+        for image, where in enumerate(points.split([len(rows) for rows in by_image])):
+            target = targets[image]
+            segment = torch.cat([layer[image][1] for layer in matches])
+            covered = sample_nearest(target.all_masks, where, segment)
             exact = segment[:, None] < len(target.class_ids)
             truth.append(covered & exact)
             # What a query does inside its ambiguous region is its own affair.
-            told = sample_nearest(target.known.expand(len(segment), -1, -1), where)
+            told = sample_nearest(target.known[None], where, torch.zeros_like(segment))
             known.append(told & (exact | ~covered))
         truth_at, known_at = torch.cat(truth).float(), torch.cat(known).float()
         entropy = F.binary_cross_entropy_with_logits(logits, truth_at, reduction="none") * known_at
@@ -178,18 +191,21 @@ class Criterion(nn.Module):
         fixed = self.matcher.fixed
         return torch.cat((per_query[:, :fixed], per_query[:, fixed:].detach()), dim=1)
 
-    def _semantic_loss(
-        self, mask_logits: Tensor, class_logits: Tensor, targets: list[Targets]
-    ) -> Tensor:
-        """Negative log-likelihood of the semantic reading at uniformly drawn points."""
-        points = torch.rand(len(targets), self.points, 2, device=mask_logits.device)
-        inside = sample_logits(mask_logits, points).sigmoid()  # (B, N, P)
-        classes = class_logits.softmax(-1)[..., :-1]
-        if self.matcher.crowd_query:
-            inside, classes = (self._own(x) for x in (inside, classes))
-        reading = classes.transpose(1, 2) @ inside  # (B, K, P)
-        # Not clamped: a pixel whose true class has likelihood 0 must still have a gradient.
-        likelihood = (reading + 1e-6).log() - (reading.sum(1, keepdim=True) + 1e-6).log()
+    def _semantic_loss(self, layers: Sequence[Prediction], targets: list[Targets]) -> Tensor:
+        """Negative log-likelihood of the layers' semantic readings at uniformly drawn points."""
+        points = torch.rand(len(targets), self.points, 2, device=targets[0].semantic.device)
+        read = AtPoints(points)
+        likelihoods = []
+        for layer in layers:
+            assert layer.class_logits is not None
+            inside = read(layer).sigmoid()  # (B, N, P)
+            classes = layer.class_logits.float().softmax(-1)[..., :-1]
+            if self.matcher.crowd_query:
+                inside, classes = (self._own(x) for x in (inside, classes))
+            reading = classes.transpose(1, 2) @ inside  # (B, K, P)
+            # Not clamped: a pixel whose true class has likelihood 0 must still have a gradient.
+            likelihoods.append((reading + 1e-6).log() - (reading.sum(1, keepdim=True) + 1e-6).log())
+        count = likelihoods[0].shape[1]
 
         def at_points(planes: Iterable[Tensor]) -> Tensor:
             return torch.cat(
@@ -198,9 +214,13 @@ class Criterion(nn.Module):
 
         truth = at_points(target.semantic for target in targets)
         unsplit = at_points(target.ambiguous.any(0) for target in targets)
-        weights = torch.ones(reading.shape[1]) if self.class_weights is None else self.class_weights
-        weights = weights.to(reading.device)[truth.where(truth != IGNORE, 0)] * (truth != IGNORE)
+        weights = torch.ones(count) if self.class_weights is None else self.class_weights
+        weights = weights.to(points.device)[truth.where(truth != IGNORE, 0)] * (truth != IGNORE)
         weights = weights * torch.where(unsplit, self.ambiguous, 1.0)
-        loss = F.nll_loss(likelihood, truth, ignore_index=IGNORE, reduction="none")
         # The weighted mean; a batch of nothing but void costs nothing, and is no 0 / 0.
-        return (loss * weights).sum() / weights.sum().clamp(min=1e-6)
+        weights = weights / weights.sum().clamp(min=1e-6)
+        losses = [
+            (F.nll_loss(likelihood, truth, ignore_index=IGNORE, reduction="none") * weights).sum()
+            for likelihood in likelihoods
+        ]
+        return torch.stack(losses).sum()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from triptych.data.targets import Targets
 from triptych.errors import TriptychError
 from triptych.prediction import Prediction
-from triptych.train.points import sample_logits, sample_nearest
+from triptych.train.points import AtPoints, sample_nearest
 
 FORBIDDEN = 1e6
 """Cost of a pair that must not be matched: far above any sum of real costs."""
@@ -85,39 +85,46 @@ class Matcher(nn.Module):
     ) -> list[list[tuple[Tensor, Tensor]]]:
         """Match each layer's prediction of a batch by itself; for each what :meth:`forward` gives.
 
-        The costs of all layers reach the processor together, so a GPU is waited for once a step.
+        All layers are compared at the same points, and their costs reach the processor together,
+        so a GPU is waited for once a step.
 
         Raises:
             TriptychError: as :meth:`forward`.
         """
-        costs = [cost for layer in layers for cost in self._costs(layer, targets)]
+        costs = self._costs(layers, targets)
         flat = torch.cat([cost.flatten() for cost in costs]).cpu()
         parts = flat.split([cost.numel() for cost in costs])
         tables = [part.view_as(cost).numpy() for part, cost in zip(parts, costs, strict=True)]
-        device = layers[0].mask_logits.device
+        device = costs[0].device
         matches = [
             self._assign(number % len(targets), table, targets[number % len(targets)], device)
             for number, table in enumerate(tables)
         ]
         return [matches[i : i + len(targets)] for i in range(0, len(matches), len(targets))]
 
-    def _costs(self, prediction: Prediction, targets: list[Targets]) -> list[Tensor]:
-        """For each image the weighted costs ``(3, N, T + C)``, in the order of :data:`TERMS`."""
-        mask_logits = prediction.mask_logits.float()
-        assert prediction.class_logits is not None, "a pixel labeller has nothing to match"
-        probabilities = prediction.class_logits.float().softmax(-1)
-        points = torch.rand(len(targets), self.points, 2, device=mask_logits.device)
-        logits = sample_logits(mask_logits, points)
+    def _costs(self, layers: Sequence[Prediction], targets: list[Targets]) -> list[Tensor]:
+        """For each layer and image the weighted costs ``(3, N, T + C)``, in the order of TERMS."""
+        device = targets[0].masks.device
+        points = torch.rand(len(targets), self.points, 2, device=device)
+        read = AtPoints(points)
+        truths, knowns = [], []
+        for target, where in zip(targets, points, strict=True):
+            truths.append(sample_nearest(target.all_masks, where).float())
+            knowns.append(sample_nearest(target.known[None], where).float())
         costs = []
-        for number, target in enumerate(targets):
-            truth = sample_nearest(target.all_masks, points[number]).to(logits.dtype)
-            known = sample_nearest(target.known[None], points[number]).to(logits.dtype)
-            terms = (
-                -self.classification * probabilities[number][:, target.all_class_ids],
-                self.mask * pairwise_cross_entropy(logits[number], truth, known),
-                self.dice * pairwise_dice(logits[number], truth, known),
-            )
-            costs.append(torch.stack(terms))
+        for layer in layers:
+            assert layer.class_logits is not None, "a pixel labeller has nothing to match"
+            probabilities = layer.class_logits.float().softmax(-1)
+            logits = read(layer)
+            for number, (target, truth, known) in enumerate(
+                zip(targets, truths, knowns, strict=True)
+            ):
+                terms = (
+                    -self.classification * probabilities[number][:, target.all_class_ids],
+                    self.mask * pairwise_cross_entropy(logits[number], truth, known),
+                    self.dice * pairwise_dice(logits[number], truth, known),
+                )
+                costs.append(torch.stack(terms))
         return costs
 
     def _assign(
@@ -150,11 +157,11 @@ class Matcher(nn.Module):
 def pairwise_cross_entropy(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     """Mean binary cross-entropy of each of ``(N, P)`` logits with each of ``(T, P)`` masks.
 
-    ``known (1, P)`` is 0 where the ground truth is void. Written as two matrix products.
+    ``known (1, P)`` is 0 where the ground truth is void. Of a logit ``x`` and truth ``t`` it is
+    ``softplus(x) - x t``, which makes it a sum and one matrix product.
     """
-    positive = F.softplus(-logits) * known
-    negative = F.softplus(logits) * known
-    return (positive @ truth.T + negative @ (1 - truth).T) / known.sum().clamp(min=1)
+    outside = (F.softplus(logits) * known).sum(-1)
+    return (outside[:, None] - (logits * known) @ truth.T) / known.sum().clamp(min=1)
 
 
 def pairwise_dice(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:

@@ -6,9 +6,46 @@ Kirillov et al., "PointRend" (CVPR 2020); Mask2Former, section 3.3. Points are `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from triptych.decoders.factors import MaskFactors, chosen_masks
+from triptych.prediction import Prediction
+
+
+class AtPoints:
+    """Reads the masks of any layer at the same points ``(B, P, 2)``: ``(B, N, P)``, in fp32.
+
+    The features that the layers of a decoder share are read once. Reading and multiplying are both
+    linear, so that it does not matter which comes first.
+    """
+
+    def __init__(self, points: Tensor) -> None:
+        self.points = points
+        self._features: Tensor | None = None
+        self._read: Tensor | None = None
+
+    def __call__(self, layer: Prediction) -> Tensor:
+        """Mask logits of a layer at the points."""
+        masks = layer.masks
+        if not isinstance(masks, MaskFactors):
+            return sample_logits(layer.mask_logits.float(), self.points)
+        if self._read is None or self._features is not masks.features:
+            self._features = masks.features
+            self._read = sample_logits(masks.features.float().contiguous(), self.points)
+        return masks.at(self.points, self._read)
+
+
+def masks_of(layers: Sequence[Prediction], image: int, queries: Sequence[Tensor]) -> Tensor:
+    """Logits ``(M, h, w)`` of one image's queries in each layer, layer after layer, in fp32."""
+    factors = [layer.masks for layer in layers if isinstance(layer.masks, MaskFactors)]
+    if len(factors) == len(layers):
+        return chosen_masks(factors, image, list(queries))
+    chosen = [layer.mask_logits[image, q] for layer, q in zip(layers, queries, strict=True)]
+    return torch.cat(chosen).float()
 
 
 def sample_logits(masks: Tensor, points: Tensor) -> Tensor:
@@ -22,17 +59,20 @@ def sample_logits(masks: Tensor, points: Tensor) -> Tensor:
     return sampled.squeeze(2)
 
 
-def sample_nearest(masks: Tensor, points: Tensor) -> Tensor:
+def sample_nearest(masks: Tensor, points: Tensor, rows: Tensor | None = None) -> Tensor:
     """Read ``(M, H, W)`` maps of any type at points ``(M, P, 2)`` or ``(P, 2)``: ``(M, P)``.
 
+    With ``rows (R,)``, map ``rows[i]`` is read at the ``i``-th of points ``(R, P, 2)``: ``(R, P)``.
     Ground truth is read at the pixel under the point. It stays boolean or integer: nothing of
     the size of the masks is copied.
     """
     height, width = masks.shape[-2:]
     column = (points[..., 0] * width).long().clamp_(0, width - 1)
     row = (points[..., 1] * height).long().clamp_(0, height - 1)
-    index = (row * width + column).expand(len(masks), -1)
-    return masks.flatten(1).gather(1, index)
+    index = row * width + column
+    if rows is not None:
+        return masks.flatten(1)[rows[:, None], index]
+    return masks.flatten(1).gather(1, index.expand(len(masks), -1))
 
 
 @torch.no_grad()

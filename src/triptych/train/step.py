@@ -100,19 +100,10 @@ class LossModule(nn.Module):
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(pixels.device.type, self.autocast, self.autocast is not None):
             prediction = self.model(inputs)
-        # Matching costs and losses sum over thousands of points, more than bf16 can count.
+        # Matching costs and losses, which are computed in fp32, sum over thousands of points, more
+        # than bf16 can count.
         with torch.autocast(pixels.device.type, enabled=False):
-            return self.criterion(to_float(prediction), targets, self.mean_over_processes)
-
-
-def to_float(prediction: Prediction) -> Prediction:
-    """The same prediction in fp32."""
-    classes = prediction.class_logits
-    return Prediction(
-        prediction.mask_logits.float(),
-        None if classes is None else classes.float(),
-        tuple(to_float(earlier) for earlier in prediction.auxiliary),
-    )
+            return self.criterion(prediction, targets, self.mean_over_processes)
 
 
 def to_device(record: T, device: torch.device) -> T:
