@@ -35,7 +35,9 @@ from triptych.metrics.truth import PanopticTruth, TrueInstance, TrueSegment
 from triptych.readouts.instance import Instance
 from triptych.readouts.panoptic import PanopticMap, Segment
 
-CLASSES = Classes.of([f"class {i}" for i in range(20)], things=[f"class {i}" for i in range(12)])
+THINGS, KINDS = 80, 133  # as in COCO
+NAMES = [f"class {i}" for i in range(KINDS)]
+CLASSES = Classes.of(NAMES, things=NAMES[:THINGS])
 HEIGHT, WIDTH, OBJECTS, DETECTIONS = 480, 640, 12, 100
 
 
@@ -67,7 +69,7 @@ def instance_cases(count: int) -> list[tuple[list[Instance], list[TrueInstance]]
         places = []
         for _ in range(OBJECTS):
             mask, place = disc(random)
-            class_id = int(random.integers(12))
+            class_id = int(random.integers(THINGS))
             if mask.any():
                 truth.append(TrueInstance(mask, class_id, box=around(mask)))
                 places.append((place, class_id))
@@ -88,21 +90,31 @@ def our_ap(cases: list[Any]) -> float:
     return metric.compute().ap
 
 
-def pycocotools_ap(cases: list[Any]) -> float:
-    from pycocotools import mask as rle
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+def our_ap_encoded(cases: Encoded) -> float:
+    metric = MaskAP(CLASSES)
+    for image in cases:
+        metric.count(*image)
+    return metric.compute().ap
 
-    images: list[Any] = []
-    annotations: list[Any] = []
-    results: list[Any] = []
-    for number, (found, truth) in enumerate(cases):
-        images.append({"id": number, "height": HEIGHT, "width": WIDTH})
+
+Encoded = list[tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]]
+"""Of each image its size, annotations and results, as in COCO's files."""
+
+
+def encoded(cases: list[Any]) -> Encoded:
+    """What pycocotools takes, with its own run lengths."""
+    from pycocotools import mask as rle
+
+    images: Encoded = []
+    number_of_all = 0
+    for number, (found, truth) in enumerate(cases, start=1):
+        annotations, results = [], []
         for true in truth:
             code = rle.encode(np.asfortranarray(true.mask, np.uint8))
+            number_of_all += 1
             annotations.append(
                 {
-                    "id": len(annotations) + 1,
+                    "id": number_of_all,
                     "image_id": number,
                     "category_id": true.class_id,
                     "iscrowd": 0,
@@ -121,6 +133,22 @@ def pycocotools_ap(cases: list[Any]) -> float:
                     "segmentation": code,
                 }
             )
+        images.append(({"id": number, "height": HEIGHT, "width": WIDTH}, annotations, results))
+    return images
+
+
+def pycocotools_ap(cases: list[Any]) -> float:
+    return pycocotools_ap_encoded(encoded(cases))
+
+
+def pycocotools_ap_encoded(cases: Encoded) -> float:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    images = [dict(image) for image, _, _ in cases]
+    # It writes into what it is given.
+    annotations = [dict(one) for _, many, _ in cases for one in many]
+    results = [dict(one) for _, _, many in cases for one in many]
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = {
@@ -141,16 +169,16 @@ def panoptic_cases(count: int) -> list[tuple[PanopticMap, PanopticTruth]]:
     for seed in range(count):
         random = np.random.default_rng(seed)
         maps = [np.ones((HEIGHT, WIDTH), np.int64), np.ones((HEIGHT, WIDTH), np.int64)]
-        kinds = [12]
+        kinds = [THINGS]
         for number in range(2, 30):
             mask, place = disc(random)
             moved, _ = disc(random, 0.1, place)
             maps[0][mask], maps[1][moved] = number, number
-            kinds.append(int(random.integers(20)))
+            kinds.append(int(random.integers(KINDS)))
         present = [np.unique(ids).tolist() for ids in maps]
         truth = PanopticTruth(maps[0], [TrueSegment(i, kinds[i - 1]) for i in present[0]])
         segments = tuple(
-            Segment(i, kinds[i - 1], CLASSES.names[kinds[i - 1]], kinds[i - 1] < 12, 1.0, 1)
+            Segment(i, kinds[i - 1], CLASSES.names[kinds[i - 1]], kinds[i - 1] < THINGS, 1.0, 1)
             for i in present[1]
         )
         cases.append((PanopticMap(torch.from_numpy(maps[1]), segments, CLASSES), truth))
@@ -166,7 +194,7 @@ def our_pq(cases: list[Any], _: Path) -> float:
 
 def write_panoptic(cases: list[Any], folder: Path) -> None:
     """The files that panopticapi reads; not part of the time."""
-    categories = [{"id": i, "name": n, "isthing": int(i < 12)} for i, n in enumerate(CLASSES.names)]
+    categories = [{"id": i, "name": n, "isthing": int(i < THINGS)} for i, n in enumerate(CLASSES.names)]
     for kind in ("truth", "found"):
         (folder / kind).mkdir()
         annotations = []
@@ -198,7 +226,7 @@ def write_panoptic(cases: list[Any], folder: Path) -> None:
 def panopticapi_pq(cases: list[Any], folder: Path) -> float:
     from panopticapi.evaluation import pq_compute_single_core
 
-    categories = {i: {"id": i, "isthing": int(i < 12)} for i in range(len(CLASSES))}
+    categories = {i: {"id": i, "isthing": int(i < THINGS)} for i in range(len(CLASSES))}
     truth = json.loads((folder / "truth.json").read_text())["annotations"]
     found = json.loads((folder / "found.json").read_text())["annotations"]
     with contextlib.redirect_stdout(io.StringIO()):
@@ -264,6 +292,14 @@ def main() -> None:
         options.repeats,
         options.images,
     )
+    codes = encoded(cases)
+    compare(
+        "the same, run lengths given",
+        lambda: our_ap_encoded(codes),
+        lambda: pycocotools_ap_encoded(codes),
+        options.repeats,
+        options.images,
+    )
     panoptic = panoptic_cases(options.images)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -277,7 +313,7 @@ def main() -> None:
         )
     random = np.random.default_rng(0)
     shape = (2, HEIGHT, WIDTH)
-    maps = [random.integers(0, 20, shape) for _ in range(options.images)]
+    maps = [random.integers(0, KINDS, shape) for _ in range(options.images)]
     compare(
         "mIoU / loop over classes",
         lambda: our_iou(maps),

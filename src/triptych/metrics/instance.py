@@ -152,9 +152,23 @@ class MaskAP:
                     "segmentation": code,
                 }
             )
-        size = {"id": image, "height": height, "width": width}
-        self._stream.update([size], annotations, detections)
-        return self._matches(size, annotations, detections) if self.keep_matches else None
+        return self.count({"id": image, "height": height, "width": width}, annotations, detections)
+
+    def count(
+        self,
+        image: dict[str, Any],
+        annotations: list[dict[str, Any]],
+        detections: list[dict[str, Any]],
+    ) -> ImageMatches | None:
+        """:meth:`update` for masks that are run lengths already.
+
+        Args:
+            image: ``id`` (of its own), ``height`` and ``width``.
+            annotations: the objects, as the files of COCO describe them, with bytes for counts.
+            detections: what was found, as COCO's files of results do.
+        """
+        self._stream.update([image], annotations, detections)
+        return self._matches(image, annotations, detections) if self.keep_matches else None
 
     def _matches(
         self, size: dict[str, Any], annotations: list[Any], detections: list[Any]
