@@ -34,8 +34,8 @@ def load(
     *,
     revision: str | None = None,
     token: str | bool | None = None,
-    engine: str | None = None,
-    precision: str | None = None,
+    engine: str = "auto",
+    precision: str = "auto",
 ) -> Segmenter:
     """Load a checkpoint.
 
@@ -54,8 +54,8 @@ def load(
         revision: branch, tag or commit on the hub.
         token: for private models of the hub.
         engine: what runs the network: "eager", "compile", "onnx" or "openvino"; see
-            docs/engines.md. By default the one that the checkpoint was exported for, or "eager".
-        precision: arithmetic of the network: "fp32", "bf16" or "fp16". By default the one that
+            docs/engines.md. "auto" is the one that the checkpoint was exported for, or "eager".
+        precision: arithmetic of the network: "fp32", "bf16" or "fp16". "auto" is the one that
             the checkpoint was exported with, or that of the weights.
 
     Raises:
@@ -63,14 +63,15 @@ def load(
             is no such device, engine or precision, or the engine is not installed.
     """
     arithmetic = find_precision(precision)
-    check_engine(engine or "eager")
+    if engine != "auto":
+        check_engine(engine)
     where = find_device(device)
     path = _find(name_or_path, revision, token)
     model, config = read_checkpoint(path, dtype)
     exported = read_exported(path) if path.is_dir() else None
-    if exported and engine in (None, exported.engine):
+    if exported and engine in ("auto", exported.engine):
         engine = exported.engine
-        arithmetic = find_precision(precision or exported.precision)
+        arithmetic = find_precision(exported.precision if precision == "auto" else precision)
     return Segmenter(
         model.to(where),
         config.preprocess,
@@ -81,7 +82,7 @@ def load(
         family=config.family,
         arguments=config.arguments,
         notes=config.notes,
-        engine=engine or "eager",
+        engine="eager" if engine == "auto" else engine,
         exported=exported,
     )
 
@@ -115,14 +116,14 @@ def find_device(device: str | torch.device) -> torch.device:
     return where
 
 
-def find_precision(name: str | None) -> torch.dtype | None:
-    """The type of arithmetic called ``name``, for ``Segmenter.autocast``; None for fp32.
+def find_precision(name: str) -> torch.dtype | None:
+    """The type of arithmetic called ``name``, for ``Segmenter.autocast``; None for fp32, "auto".
 
     Raises:
         TriptychError: there is none of this name.
     """
     for dtype, known in PRECISIONS.items():
-        if name in (None, known):
+        if name in ("auto", known):
             return dtype
     known = ", ".join(dict.fromkeys(PRECISIONS.values()))
     raise TriptychError(f"no precision is called {name!r}; choose from {known}")

@@ -44,8 +44,8 @@ def load_network(
     overrides: Sequence[str] = (),
     device: str = "auto",
     entry: Size | None = None,
-    engine: str | None = None,
-    precision: str | None = None,
+    engine: str = "auto",
+    precision: str = "auto",
 ) -> Segmenter:
     """The network to be measured.
 
@@ -65,7 +65,9 @@ def load_network(
     if model is not None and random is not None:
         raise TriptychError("--model and --random exclude each other; keep one")
     if random is not None:
-        segmenter = random_segmenter(random, overrides, device, engine or "eager")
+        segmenter = random_segmenter(
+            random, overrides, device, "eager" if engine == "auto" else engine
+        )
         segmenter.autocast = find_precision(precision)
     elif overrides:
         raise TriptychError("--override and --backbone are for --random, not for a checkpoint")

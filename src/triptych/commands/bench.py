@@ -13,7 +13,7 @@ import tyro
 from triptych.cli import one_line
 from triptych.commands.progress import shown
 from triptych.commands.sizes import parse_size
-from triptych.engines.registry import EngineName, PrecisionName
+from triptych.engines.registry import EngineChoice, PrecisionChoice, PrecisionName
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Bench:
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
 
-    engine: EngineName | None = None
-    """What runs the network; see docs/engines.md. By default eager, or what the folder was
+    engine: EngineChoice = "auto"
+    """What runs the network; see docs/engines.md. auto is eager, or what the folder was
     exported for. Others are timed beside eager, in the same rounds."""
 
-    precision: PrecisionName | None = None
-    """Arithmetic of the network. By default fp32, or what the folder was exported with."""
+    precision: PrecisionChoice = "auto"
+    """Arithmetic of the network. auto is fp32, or what the folder was exported with."""
 
     against: Literal["none", "transformers"] = "none"
     """Run the same weights and input there too, in the same rounds, in place of eager."""

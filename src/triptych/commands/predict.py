@@ -13,7 +13,7 @@ import tyro
 
 from triptych.cli import complain, one_line
 from triptych.commands.progress import shown
-from triptych.engines.registry import EngineName, PrecisionName
+from triptych.engines.registry import EngineChoice, PrecisionChoice
 from triptych.errors import TriptychError
 
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ class Predict:
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
 
-    engine: EngineName | None = None
-    """What runs the network; see docs/engines.md. By default eager, or what the folder was
+    engine: EngineChoice = "auto"
+    """What runs the network; see docs/engines.md. auto is eager, or what the folder was
     exported for."""
 
-    precision: PrecisionName | None = None
-    """Arithmetic of the network. By default fp32, or what the folder was exported with."""
+    precision: PrecisionChoice = "auto"
+    """Arithmetic of the network. auto is fp32, or what the folder was exported with."""
 
     overwrite: bool = False
     """Do images again whose NAME.json is there already.

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from triptych.cli import one_line
-from triptych.engines.registry import EngineName, PrecisionName
+from triptych.engines.registry import EngineChoice, PrecisionChoice
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Serve:
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
 
-    engine: EngineName | None = None
-    """What runs the network; see docs/engines.md. By default eager, or what the folder was
+    engine: EngineChoice = "auto"
+    """What runs the network; see docs/engines.md. auto is eager, or what the folder was
     exported for."""
 
-    precision: PrecisionName | None = None
-    """Arithmetic of the network. By default fp32, or what the folder was exported with."""
+    precision: PrecisionChoice = "auto"
+    """Arithmetic of the network. auto is fp32, or what the folder was exported with."""
 
     def run(self) -> int:
         """Serve until SIGTERM or Ctrl-C; ends the process."""

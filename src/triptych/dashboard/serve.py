@@ -21,7 +21,7 @@ from triptych.dashboard.naming import name_of, split_name
 from triptych.dashboard.server import Server, listen, make_server
 from triptych.dashboard.store import default_path
 from triptych.dashboard.thresholds import changed
-from triptych.engines.registry import EngineName, PrecisionName
+from triptych.engines.registry import EngineChoice, PrecisionChoice
 from triptych.results import Readings
 from triptych.segmenter import load
 from triptych.stream.pipeline import Pipeline
@@ -51,8 +51,8 @@ class Plan:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """Those that go before what was chosen last."""
     device: str = "auto"
-    engine: EngineName | None = None
-    precision: PrecisionName | None = None
+    engine: EngineChoice = "auto"
+    precision: PrecisionChoice = "auto"
     frames: float = math.inf
     """Ends when so many are through, of all sources together."""
 

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from triptych.engines.folder import Exported
 
 EngineName = Literal["eager", "compile", "onnx", "openvino"]
+EngineChoice = Literal["auto", EngineName]
 
 PrecisionName = Literal["fp32", "bf16", "fp16"]
+PrecisionChoice = Literal["auto", PrecisionName]
 
 ENGINES: dict[str, str] = {
     "eager": "triptych.engines.eager:Eager",
