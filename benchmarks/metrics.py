@@ -194,7 +194,9 @@ def our_pq(cases: list[Any], _: Path) -> float:
 
 def write_panoptic(cases: list[Any], folder: Path) -> None:
     """The files that panopticapi reads; not part of the time."""
-    categories = [{"id": i, "name": n, "isthing": int(i < THINGS)} for i, n in enumerate(CLASSES.names)]
+    categories = [
+        {"id": i, "name": n, "isthing": int(i < THINGS)} for i, n in enumerate(CLASSES.names)
+    ]
     for kind in ("truth", "found"):
         (folder / kind).mkdir()
         annotations = []

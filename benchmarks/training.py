@@ -1,6 +1,7 @@
 """One training step beside transformers': the same weights, pictures, objects and optimiser.
 
     python benchmarks/training.py --rounds 5
+    python benchmarks/training.py --rounds 5 --precision bf16 --against-precision bf16
     python benchmarks/training.py --rounds 5 --precision bf16 --checkpointing
 
 A step is: forward, matching and losses of every layer, backward, clipped gradient, AdamW. Both
@@ -41,6 +42,7 @@ ARGUMENTS: dict[str, Any] = {
     "backbone": "swin_tiny",
     "backbone_arguments": {"drop_path": 0.0},
 }
+AUTOCAST = {"fp32": None, "bf16": torch.bfloat16}
 CLIP = 0.01  # the gradient's norm, as in the paper's code
 
 
@@ -51,21 +53,22 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--objects", type=int, default=10, help="of one picture")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of both")
+    parser.add_argument("--precision", choices=AUTOCAST, default="fp32", help="ours")
+    parser.add_argument("--against-precision", choices=AUTOCAST, default="fp32", help="theirs")
     parser.add_argument("--checkpointing", action="store_true", help="ours: compute maps twice")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.manual_seed(0)
     device = torch.device(options.device)
-    autocast = torch.bfloat16 if options.precision == "bf16" else None
+    ours_in, theirs_in = AUTOCAST[options.precision], AUTOCAST[options.against_precision]
     pixels = torch.randint(256, (options.batch, 3, options.size, options.size), dtype=torch.uint8)
     pixels = pixels.to(device)
     targets = [made_up(options.objects, options.size, device) for _ in range(options.batch)]
 
     ours, theirs = networks(device)
     steps = {
-        "triptych": our_step(ours, pixels, targets, autocast, options.checkpointing),
-        "transformers": their_step(theirs, pixels, targets, autocast),
+        "triptych": our_step(ours, pixels, targets, ours_in, options.checkpointing),
+        "transformers": their_step(theirs, pixels, targets, theirs_in),
     }
     peaks: dict[str, list[int]] = {name: [] for name in steps}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -91,7 +94,8 @@ def main() -> None:
     share = statistics.median(peaks["triptych"]) / statistics.median(peaks["transformers"])
     print(
         f"{ratio:.2f} times as fast, {share:.0%} of the memory; {options.size}x{options.size}, "
-        f"batch {options.batch}, {options.precision}, {torch.get_num_threads()} threads, "
+        f"batch {options.batch}, {options.precision} against {options.against_precision}, "
+        f"{torch.get_num_threads()} threads, "
         f"median of {options.rounds} rounds"
     )
 
