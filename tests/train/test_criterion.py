@@ -192,13 +192,19 @@ def test_a_mask_is_free_inside_its_ambiguous_region_and_punished_outside() -> No
     assert masks[0, :, 9:].min() >= 0
 
 
-def crowded(semantic: float) -> tuple[Criterion, Targets]:
+def crowded(semantic: float, for_all: bool = False) -> tuple[Criterion, Targets]:
     """Query 0 for the crowds of class 2, query 1 for class 0 alone, the others free."""
     truth, ids = stripes(3), [0, 2, 1]
     matcher = Matcher(points=500, crowd_query=(2,), own_query=(0,))
     labels = targets(ids, truth, torch.tensor(ids)[truth.float().argmax(0)])
     loss = Criterion(
-        matcher, points=500, classification=1 - semantic, mask=0, dice=0, semantic=semantic
+        matcher,
+        points=500,
+        classification=1 - semantic,
+        mask=0,
+        dice=0,
+        semantic=semantic,
+        semantic_for_all=for_all,
     )
     return loss, labels
 
@@ -227,6 +233,9 @@ def test_where_there_are_crowd_queries_the_semantic_loss_leaves_free_queries_alo
     for gradient in (masks.grad, classes.grad):
         assert gradient[0, :2].abs().sum() > 0
         assert not gradient[0, 2:].any()
+    loss, labels = crowded(1.0, for_all=True)
+    sum(loss(Prediction(masks, classes), [labels]).values()).backward()
+    assert masks.grad[0, 2:].any()
 
 
 def test_every_layer_adds_its_losses() -> None:

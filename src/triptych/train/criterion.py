@@ -41,8 +41,9 @@ class Criterion(nn.Module):
       matching, so every labelled pixel teaches from the first step on.
     - Crowd queries (``Matcher.crowd_query``) hold what no other query tells apart, such as the far
       end of a row of cars. They are taught by the semantic loss alone, and that loss then teaches
-      them and the own queries only: one mask over all objects of a class satisfies it, which is
-      what a crowd query is for and what a query for one object must not learn.
+      them and the own queries only (but see ``semantic_for_all``): one mask over all objects of a
+      class satisfies it, which is what a crowd query is for and what a query for one object must
+      not learn.
 
     Args:
         matcher: assigns segments to queries.
@@ -55,6 +56,9 @@ class Criterion(nn.Module):
         ambiguous: weight of pixels of ambiguous regions in the semantic loss. There it is the only
             loss that fills masks, and one mask over all the objects satisfies it, so the full
             weight teaches to merge what touches.
+        semantic_for_all: let the semantic loss teach free queries even where there are crowd
+            queries. For the end of a training: these fill the class map by then, and what free
+            queries add to it wrongly, many a little, only this loss sees.
         points: points for each matched mask, and for each image in the semantic loss.
     """
 
@@ -69,6 +73,7 @@ class Criterion(nn.Module):
         semantic: float = 0.0,
         class_weights: tuple[float, ...] = (),
         ambiguous: float = 1.0,
+        semantic_for_all: bool = False,
         points: int = 12544,
     ) -> None:
         super().__init__()
@@ -76,6 +81,7 @@ class Criterion(nn.Module):
         self.no_object = no_object
         self.weights = {"class": classification, "mask": mask, "dice": dice, "semantic": semantic}
         self.ambiguous = ambiguous
+        self.semantic_for_all = semantic_for_all
         self.points = points
         self.class_weights = torch.tensor(class_weights) if class_weights else None
 
@@ -200,7 +206,7 @@ class Criterion(nn.Module):
             assert layer.class_logits is not None
             inside = read(layer).sigmoid()  # (B, N, P)
             classes = layer.class_logits.float().softmax(-1)[..., :-1]
-            if self.matcher.crowd_query:
+            if self.matcher.crowd_query and not self.semantic_for_all:
                 inside, classes = (self._own(x) for x in (inside, classes))
             reading = classes.transpose(1, 2) @ inside  # (B, K, P)
             # Not clamped: a pixel whose true class has likelihood 0 must still have a gradient.
