@@ -48,7 +48,7 @@ class ModelRecipe:
     new_parts: tuple[str, ...] = ()
     """Parts of the network that the checkpoint under ``start_from`` does not have: beginnings of
     the names of weights, such as ``query_decoder.head.anchors.``. They start as in a new
-    network."""
+    network; of one that it has with fewer rows, only the first rows do."""
 
     freeze_norm: bool = False
     """Keep the running statistics of the backbone's batch norms; their scale and shift learn on.

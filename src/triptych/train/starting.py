@@ -54,8 +54,8 @@ def start_weights(
     for name, tensor in wanted.items():
         if not name.startswith(recipe.new_parts):
             continue
-        own = given.get(name, tensor[:0])
-        if own.shape[1:] == tensor.shape[1:] and len(own) < len(tensor):
+        own = given.setdefault(name, tensor)
+        if own.ndim and own.shape[1:] == tensor.shape[1:] and len(own) < len(tensor):
             given[name] = torch.cat((tensor[: len(tensor) - len(own)], own))
     try:
         model.load_state_dict(given)
