@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from triptych.files import atomic_write
-from triptych.render.coco import encode_mask
+from triptych.render.run_lengths import encode_mask
 
 NAMES = ("disc", "square", "triangle", "wall", "floor")
 THINGS = 3

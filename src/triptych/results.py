@@ -24,8 +24,9 @@ from triptych.files import atomic_write
 from triptych.masks import MaskSet
 from triptych.readouts.instance import Instance
 from triptych.readouts.panoptic import PanopticMap
-from triptych.render.coco import encode_ids, encode_mask
+from triptych.render.coco import encode_ids
 from triptych.render.panels import panels
+from triptych.render.run_lengths import encode_mask
 from triptych.windows.layout import Windows
 from triptych.windows.mask_sets import WindowedMasks
 

@@ -7,13 +7,18 @@ import dataclasses
 import io
 import math
 
+import hotcoco.mask
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pycocotools import mask as rle
 
 from triptych.errors import TriptychError
 from triptych.masks import Classes
-from triptych.metrics.instance import FIGURES, MaskAP
+from triptych.metrics.instance import FIGURES, MaskAP, turned_run_lengths
 from triptych.metrics.truth import TrueInstance
 from triptych.readouts.instance import Instance
 
@@ -52,7 +57,6 @@ def random_case(rng: np.random.Generator) -> Case:
 
 def reference(cases: list[Case]) -> tuple[list[float], list[float]]:
     """The twelve figures and AP by class, as pycocotools has them."""
-    from pycocotools import mask as rle
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -197,3 +201,29 @@ def test_mistakes_are_named() -> None:
         precision.update([instance(square(0, size=32), 0, 0.9)], [TrueInstance(square(0), 0)])
     with pytest.raises(TriptychError, match="class 4; class ids go from 0 to 3"):
         precision.update([], [TrueInstance(square(0), 4)])
+
+
+@given(
+    arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 90))),
+    st.integers(0, 3),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=200)
+def test_turned_run_lengths_are_those_of_the_mask_turned(mask, above, boxed):
+    mask = np.pad(mask, ((100 * above, above), (0, 0)))  # first runs of one digit and of several
+    rows = np.flatnonzero(mask.any(1))
+    box = (0.0, float(rows[0]), 0.0, rows[-1] + 1.0) if boxed and rows.size else None
+    ours = turned_run_lengths(mask, box)
+    theirs = rle.encode(np.asfortranarray(mask.T, np.uint8))
+    assert ours["size"] == theirs["size"]
+    assert hotcoco.mask.area(ours) == mask.sum()
+    overlap = hotcoco.mask.iou([ours], [theirs], [False]).item()
+    assert overlap == (1 if mask.any() else 0)
+
+
+def test_only_the_rows_of_its_box_are_looked_at():
+    mask = np.ones((6, 5), bool)
+    cut = np.zeros_like(mask)
+    cut[2:4] = True
+    box = (1.0, 2.0, 3.0, 4.0)
+    assert turned_run_lengths(mask, box)["counts"] == turned_run_lengths(cut, box)["counts"]
