@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.data.street import CAR, write_street
+from tests.data.street import CAR, write_coco, write_frames, write_street
 
 from triptych.data.composites import CompositeSet, panoptic_truth
 from triptych.data.preview import draw_scene, main
@@ -214,3 +215,13 @@ def test_real_composites(shared_data):
     assert truth is not None
     assert truth.ids.shape == (360, 480)
     assert any(not segment.crowd and segment.class_id >= CAR for segment in truth.segments)
+
+
+def test_even_drives_visit_frames_of_short_drives_several_times(tmp_path):
+    names = ["long_1", "long_2", "long_3", "long_4", "long_5", "short_1", "short_2"]
+    write_frames(tmp_path / "camvid" / "train", names)
+    write_coco(tmp_path / "coco" / "train")
+    plain, even = (StreetDataset(tmp_path, even_drives=on, **SMALL) for on in (False, True))
+    assert len(plain) == 7
+    visited = Counter(even.scene(index)[1] for index in range(len(even)))
+    assert [visited[number] for number in range(7)] == [1, 1, 1, 1, 1, 2, 2]

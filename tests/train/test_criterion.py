@@ -192,6 +192,15 @@ def test_a_mask_is_free_inside_its_ambiguous_region_and_punished_outside() -> No
     assert masks[0, :, 9:].min() >= 0
 
 
+def test_a_query_without_pixels_is_no_object_wherever_what_little_there_is_lies() -> None:
+    unsure, _ = left_half_ambiguous()
+    logits = torch.full((1, 2, 16, 16), -9.0)
+    logits[0, 0, :, :8] = 9  # fills the region, and is matched with it
+    logits[0, 1, :, :8] = -2  # all of its little mass lies in the region
+    classes, _ = in_region(logits, unsure)
+    assert classes[1, 2] < 0
+
+
 def crowded(semantic: float, for_all: bool = False) -> tuple[Criterion, Targets]:
     """Query 0 for the crowds of class 2, query 1 for class 0 alone, the others free."""
     truth, ids = stripes(3), [0, 2, 1]
@@ -236,6 +245,26 @@ def test_where_there_are_crowd_queries_the_semantic_loss_leaves_free_queries_alo
     loss, labels = crowded(1.0, for_all=True)
     sum(loss(Prediction(masks, classes), [labels]).values()).backward()
     assert masks.grad[0, 2:].any()
+
+
+@pytest.mark.parametrize("for_all", [False, True])
+def test_what_free_queries_find_is_missing_in_the_crowds_class_map_all_the_same(
+    for_all: bool,
+) -> None:
+    loss, labels = crowded(1.0, for_all)
+    nothing = Prediction(torch.full((1, 5, 16, 16), -9.0), torch.zeros(1, 5, 4))
+    found = Prediction(nothing.mask_logits.clone(), torch.zeros(1, 5, 4))
+    found.mask_logits[0, 2] = torch.where(labels.semantic == 2, 9.0, -40.0)
+    assert found.class_logits is not None
+    found.class_logits[0, 2, 2] = 9  # a free query holds the things
+    torch.manual_seed(0)
+    missing = loss(nothing, [labels])["semantic"].item()
+    torch.manual_seed(0)
+    still_missing = loss(found, [labels])["semantic"].item()
+    if for_all:
+        assert still_missing < missing
+    else:
+        assert still_missing == pytest.approx(missing)
 
 
 def test_every_layer_adds_its_losses() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -139,6 +140,18 @@ def test_crowd_queries_are_matched_with_nothing_and_stand_before_own_queries() -
     assert found[2] == 1
     assert found[0] == 2
     assert {found[1], found[3]} == {3, 4}
+
+
+def test_regions_of_classes_with_a_crowd_query_are_matched_with_nothing() -> None:
+    matcher = Matcher(points=100, crowd_query=(1,))
+    plain = targets([2], stripes(3)[:1])
+    labels = dataclasses.replace(
+        plain, ambiguous=stripes(3)[1:], ambiguous_class_ids=torch.tensor([1, 0])
+    )
+    assert matcher.answerable(labels).tolist() == [True, False, True]
+    prediction = Prediction(torch.randn(1, 5, 16, 16), torch.randn(1, 5, 5))
+    ((_, segment),) = matcher(prediction, [labels])
+    assert sorted(segment.tolist()) == [0, 2]
 
 
 def test_an_own_query_without_its_class_stays_free() -> None:

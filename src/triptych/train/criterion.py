@@ -40,10 +40,11 @@ class Criterion(nn.Module):
       the true class under ``sum_i p_i(k) sigmoid(m_i)``, normalised over ``k``. It needs no
       matching, so every labelled pixel teaches from the first step on.
     - Crowd queries (``Matcher.crowd_query``) hold what no other query tells apart, such as the far
-      end of a row of cars. They are taught by the semantic loss alone, and that loss then teaches
-      them and the own queries only (but see ``semantic_for_all``): one mask over all objects of a
-      class satisfies it, which is what a crowd query is for and what a query for one object must
-      not learn.
+      end of a row of cars. They are taught by the semantic loss alone, and that loss then reads
+      and teaches them and the own queries only (but see ``semantic_for_all``): one mask over all
+      objects of a class satisfies it, which is what a crowd query is for and what a query for one
+      object must not learn. So crowd and own queries are a whole class map by themselves, and
+      what no other query finds is not missing in it.
 
     Args:
         matcher: assigns segments to queries.
@@ -56,9 +57,9 @@ class Criterion(nn.Module):
         ambiguous: weight of pixels of ambiguous regions in the semantic loss. There it is the only
             loss that fills masks, and one mask over all the objects satisfies it, so the full
             weight teaches to merge what touches.
-        semantic_for_all: let the semantic loss teach free queries even where there are crowd
-            queries. For the end of a training: these fill the class map by then, and what free
-            queries add to it wrongly, many a little, only this loss sees.
+        semantic_for_all: where there are crowd queries, half of the semantic loss reads and
+            teaches all queries. For the end of a training: crowd queries fill the class map by
+            then, and what free queries add to it wrongly, many a little, only this half sees.
         points: points for each matched mask, and for each image in the semantic loss.
     """
 
@@ -105,7 +106,8 @@ class Criterion(nn.Module):
         Raises:
             TriptychError: a matching cost is not finite.
         """
-        segments = max(1.0, mean_over_processes(sum(len(t.all_class_ids) for t in targets)))
+        count = sum(int(self.matcher.answerable(target).sum()) for target in targets)
+        segments = max(1.0, mean_over_processes(count))
         layers = (*prediction.auxiliary, prediction)
         matches = self.matcher.match_layers(layers, targets)
         classes = [
@@ -143,13 +145,16 @@ class Criterion(nn.Module):
     @staticmethod
     @torch.no_grad()
     def _undecided(layer: Prediction, image: int, target: Targets) -> Tensor:
-        """``(N,)``: whether most of a query's mask lies in one ambiguous region."""
+        """``(N,)``: whether most of a query's pixels lie in one ambiguous region.
+
+        A query without pixels is none: it would be left alone for ever with whatever class it has.
+        """
         assert layer.class_logits is not None
         everything = torch.arange(layer.class_logits.shape[1], device=layer.class_logits.device)
         mask_logits = masks_of([layer], image, [everything])
         regions = target.ambiguous[:, None].float()
         regions = F.interpolate(regions, size=mask_logits.shape[-2:], mode="nearest").flatten(1)
-        inside = mask_logits.sigmoid().flatten(1)
+        inside = (mask_logits > 0).flatten(1).float()
         return (inside @ regions.T).amax(1) > 0.5 * inside.sum(1)
 
     def _mask_losses(
@@ -192,13 +197,11 @@ class Criterion(nn.Module):
             "dice": dice.sum() / segments,
         }
 
-    def _own(self, per_query: Tensor) -> Tensor:
-        """``(B, N, X)`` through which nothing flows back to the queries that are matched freely."""
-        fixed = self.matcher.fixed
-        return torch.cat((per_query[:, :fixed], per_query[:, fixed:].detach()), dim=1)
-
     def _semantic_loss(self, layers: Sequence[Prediction], targets: list[Targets]) -> Tensor:
         """Negative log-likelihood of the layers' semantic readings at uniformly drawn points."""
+        parts = [slice(self.matcher.fixed)] if self.matcher.crowd_query else [slice(None)]
+        if self.matcher.crowd_query and self.semantic_for_all:
+            parts.append(slice(None))
         points = torch.rand(len(targets), self.points, 2, device=targets[0].semantic.device)
         read = AtPoints(points)
         likelihoods = []
@@ -206,11 +209,11 @@ class Criterion(nn.Module):
             assert layer.class_logits is not None
             inside = read(layer).sigmoid()  # (B, N, P)
             classes = layer.class_logits.float().softmax(-1)[..., :-1]
-            if self.matcher.crowd_query and not self.semantic_for_all:
-                inside, classes = (self._own(x) for x in (inside, classes))
-            reading = classes.transpose(1, 2) @ inside  # (B, K, P)
-            # Not clamped: a pixel whose true class has likelihood 0 must still have a gradient.
-            likelihoods.append((reading + 1e-6).log() - (reading.sum(1, keepdim=True) + 1e-6).log())
+            for part in parts:
+                reading = classes[:, part].transpose(1, 2) @ inside[:, part]  # (B, K, P)
+                # Not clamped: a pixel whose true class has likelihood 0 must have a gradient too.
+                whole = reading.sum(1, keepdim=True)
+                likelihoods.append((reading + 1e-6).log() - (whole + 1e-6).log())
         count = likelihoods[0].shape[1]
 
         def at_points(planes: Iterable[Tensor]) -> Tensor:
@@ -229,4 +232,4 @@ class Criterion(nn.Module):
             (F.nll_loss(likelihood, truth, ignore_index=IGNORE, reduction="none") * weights).sum()
             for likelihood in likelihoods
         ]
-        return torch.stack(losses).sum()
+        return torch.stack(losses).sum() / len(parts)

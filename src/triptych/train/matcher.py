@@ -26,7 +26,9 @@ class Matcher(nn.Module):
 
     Mask2Former, section 3.3 (costs as in DETR and MaskFormer): for each image the assignment of
     segments to queries with the least total cost. Costs are computed in fp32. Ambiguous regions
-    are matched like segments: each holds an object.
+    are matched like segments, for each holds an object, unless their class has a crowd query:
+    that one holds them, and a query that had to answer for a region without having to fill it
+    would learn to be an object without pixels.
 
     Args:
         classification: weight of the class cost, ``-p_i(class)``.
@@ -136,7 +138,7 @@ class Matcher(nn.Module):
                     f"the {term} cost of image {number} of the batch is not finite; lower the "
                     "learning rate or train in fp32"
                 )
-        allowed = self._allowed(target.all_class_ids.cpu(), costs.shape[1]).numpy()
+        allowed = self._allowed(target, costs.shape[1]).numpy()
         total = costs.sum(0) + FORBIDDEN * ~allowed
         queries, segments = linear_sum_assignment(total)
         # With more segments of a kind than free queries, a forbidden pair may be left over.
@@ -144,14 +146,21 @@ class Matcher(nn.Module):
         matched = torch.from_numpy(np.stack((queries[kept], segments[kept]))).to(device)
         return matched[0], matched[1]
 
-    def _allowed(self, class_ids: Tensor, queries: int) -> Tensor:
-        """``(N, T)``: whether a query may answer for a segment."""
+    def answerable(self, target: Targets) -> Tensor:
+        """``(T + C,)`` bool, on the CPU: the segments and regions that are to be matched."""
+        crowds = torch.tensor(self.crowd_query, dtype=torch.int64)
+        regions = ~torch.isin(target.ambiguous_class_ids.cpu(), crowds)
+        return torch.cat((torch.ones(len(target.class_ids), dtype=torch.bool), regions))
+
+    def _allowed(self, target: Targets, queries: int) -> Tensor:
+        """``(N, T + C)``: whether a query may answer for a segment."""
+        class_ids = target.all_class_ids.cpu()
         owner = torch.full_like(class_ids, -1)
         for number, class_id in enumerate(self.own_query, start=len(self.crowd_query)):
             owner[class_ids == class_id] = number
         query = torch.arange(queries, device=class_ids.device)[:, None]
         free = (query >= self.fixed) & (owner < 0)
-        return free | (query == owner)
+        return (free | (query == owner)) & self.answerable(target)
 
 
 def pairwise_cross_entropy(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
