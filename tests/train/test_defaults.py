@@ -190,6 +190,24 @@ def test_losses_follow_from_what_the_data_tell(tmp_path, universal):
     assert fine_tuning(universal, own_table(tmp_path)).criterion["semantic"] > 0
 
 
+def test_queries_for_one_class_are_carried_over(tmp_path, universal):
+    table = own_table(tmp_path)
+    table.write_text(OWN.replace("person, ", ""))
+    assert set(fine_tuning(universal, table).criterion["matcher"]) == {"points"}
+    config = Path(universal) / "config.json"
+    contents = json.loads(config.read_text())
+    matcher = {"points": 7, "crowd_query": [1], "own_query": [0]}
+    contents["notes"]["recipe"]["criterion"] = {"matcher": matcher}
+    config.write_text(json.dumps(contents))
+    carried = fine_tuning(universal, table).criterion["matcher"]
+    assert carried["crowd_query"] == [0]  # car
+    assert carried["own_query"] == [1]  # background, in the place of road
+    # A run by that recipe must understand it.
+    assert (
+        train("--model", universal, "--data", table, "--steps", 1, "--out", tmp_path / "run") == 0
+    )
+
+
 def test_folders_of_transformers_are_trained_further(tmp_path):
     old = tiny_segformer()
     old.save(tmp_path / "theirs", format="transformers")

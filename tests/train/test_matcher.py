@@ -133,7 +133,7 @@ def test_own_queries_answer_for_their_class_and_for_nothing_else() -> None:
 
 def test_crowd_queries_are_matched_with_nothing_and_stand_before_own_queries() -> None:
     matcher = Matcher(points=100, own_query=(2, 0), crowd_query=(1,))
-    assert matcher.fixed == 3
+    assert matcher.fixed == (0, 1, 2)
     prediction = Prediction(torch.randn(1, 5, 16, 16), torch.randn(1, 5, 5))
     ((query, segment),) = matcher(prediction, [targets([0, 1, 2, 3], stripes(4))])
     found = dict(zip(segment.tolist(), query.tolist(), strict=True))

@@ -136,7 +136,7 @@ class Criterion(nn.Module):
             weight[number, query] = 1
         loss = F.cross_entropy(class_logits.flatten(0, 1), truth.flatten(), reduction="none")
         loss = loss.view_as(weight)
-        for row, class_id in enumerate(self.matcher.crowd_query):
+        for class_id, row in self.matcher.crowd_query.items():
             logs = class_logits[:, row].log_softmax(-1)
             loss[:, row] = -CROWD * logs[:, class_id] - (1 - CROWD) * logs[:, -1]
             weight[:, row] = 1
@@ -199,9 +199,10 @@ class Criterion(nn.Module):
 
     def _semantic_loss(self, layers: Sequence[Prediction], targets: list[Targets]) -> Tensor:
         """Negative log-likelihood of the layers' semantic readings at uniformly drawn points."""
-        parts = [slice(self.matcher.fixed)] if self.matcher.crowd_query else [slice(None)]
-        if self.matcher.crowd_query and self.semantic_for_all:
-            parts.append(slice(None))
+        parts: list[slice | list[int]] = [slice(None)]
+        if self.matcher.crowd_query:
+            crowds_and_own = list(self.matcher.fixed)
+            parts = [crowds_and_own, *parts] if self.semantic_for_all else [crowds_and_own]
         points = torch.rand(len(targets), self.points, 2, device=targets[0].semantic.device)
         read = AtPoints(points)
         likelihoods = []

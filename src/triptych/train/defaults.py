@@ -16,7 +16,9 @@ from triptych.data.views import part, training_split
 from triptych.errors import TriptychError
 from triptych.images import Preprocess
 from triptych.segmenter import Segmenter, load
+from triptych.train.carrying import carried_queries
 from triptych.train.recipe import Recipe, is_recipe, plain
+from triptych.train.starting import class_sources
 
 EPOCHS = 10
 """Times that each image is seen, unless that is fewer than :data:`LEAST_STEPS`."""
@@ -133,7 +135,7 @@ def fine_tuning(
                 "at_start": True,
                 "arguments": {"count": EVALUATED if validation > EVALUATED else 0},
             },
-            "criterion": _criterion(segmenter, training, area),
+            "criterion": _criterion(segmenter, training, area, values["model"]),
             "notes": {"images": images, "epochs": round(total / each, 1)},
         },
     )
@@ -222,24 +224,41 @@ def _crop(model: str, segmenter: Segmenter, data: DiskSet) -> list[int]:
 def _learning(segmenter: Segmenter) -> dict[str, Any]:
     """Rates of learning: as the checkpoint was trained, if it tells."""
     usual = LEARNING[str(segmenter.model.competition)]
-    recipe = segmenter.notes.get("recipe")
-    told = recipe.get("optimisation") if isinstance(recipe, dict) else None
-    if isinstance(told, dict) and all(name in told for name in usual):
+    told = _told(segmenter, "optimisation")
+    if all(name in told for name in usual):
         return {name: told[name] for name in usual}
     return dict(usual)
 
 
-def _criterion(segmenter: Segmenter, data: DiskSet, area: int) -> dict[str, Any]:
+def _told(segmenter: Segmenter, section: str) -> dict[str, Any]:
+    """A section of the recipe that the checkpoint was trained by, if it tells."""
+    recipe = segmenter.notes.get("recipe")
+    told = recipe.get(section) if isinstance(recipe, dict) else None
+    return told if isinstance(told, dict) else {}
+
+
+def _criterion(
+    segmenter: Segmenter, data: DiskSet, area: int, model: Mapping[str, Any]
+) -> dict[str, Any]:
     """Losses; a point stands for as many pixels as in the paper, where crops are of 1024 x 1024."""
     if segmenter.model.competition == "softmax":
         return {}
     points = max(min(area // 84, 12544), 256)
+    matcher: dict[str, Any] = {"points": points}
+    if data.semantic:  # else nothing would teach crowd queries their masks
+        renamed = model.get("classes_from")
+        renamed = renamed if isinstance(renamed, dict) else {}
+        sources = class_sources(data.classes, segmenter.classes, renamed)
+        told = _told(segmenter, "criterion").get("matcher")
+        if isinstance(told, dict):
+            matcher |= carried_queries(told, segmenter.classes, data.classes, sources)
     return {
         # Pays for itself in mIoU, and is all that fills masks where objects are not told apart.
         "semantic": 2.0 if data.semantic else 0.0,
+        "semantic_for_all": True,
         "ambiguous": 0.3,
         "points": points,
-        "matcher": {"points": points},
+        "matcher": matcher,
     }
 
 

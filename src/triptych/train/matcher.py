@@ -38,7 +38,8 @@ class Matcher(nn.Module):
         own_query: class ids that always belong to one fixed query: the ``j``-th of them to query
             ``j``, which answers for nothing else. Stuff has at most one segment a class, so
             nothing is to be matched there, and a fixed query learns its class much sooner
-            (MaskFormer, appendix, "fixed matching"). Empty for the paper's free matching.
+            (MaskFormer, appendix, "fixed matching"). Empty for the paper's free matching; None
+            in the place of a class leaves that query free.
         crowd_query: class ids that have a query for all of their pixels, which is matched with
             nothing: the ``j``-th of them query ``j``. Own queries come behind these. See
             :class:`~triptych.train.criterion.Criterion`.
@@ -51,21 +52,18 @@ class Matcher(nn.Module):
         mask: float = 5.0,
         dice: float = 5.0,
         points: int = 12544,
-        own_query: tuple[int, ...] = (),
-        crowd_query: tuple[int, ...] = (),
+        own_query: Sequence[int | None] = (),
+        crowd_query: Sequence[int | None] = (),
     ) -> None:
         super().__init__()
         self.classification = classification
         self.mask = mask
         self.dice = dice
         self.points = points
-        self.own_query = own_query
-        self.crowd_query = crowd_query
-
-    @property
-    def fixed(self) -> int:
-        """How many queries, the first ones, are not free to answer for any segment."""
-        return len(self.crowd_query) + len(self.own_query)
+        self.crowd_query = _places(crowd_query, 0)
+        self.own_query = _places(own_query, len(crowd_query))
+        self.fixed = (*self.crowd_query.values(), *self.own_query.values())
+        """The queries that are not free to answer for any segment."""
 
     def forward(
         self, prediction: Prediction, targets: list[Targets]
@@ -148,7 +146,7 @@ class Matcher(nn.Module):
 
     def answerable(self, target: Targets) -> Tensor:
         """``(T + C,)`` bool, on the CPU: the segments and regions that are to be matched."""
-        crowds = torch.tensor(self.crowd_query, dtype=torch.int64)
+        crowds = torch.tensor([*self.crowd_query], dtype=torch.int64)
         regions = ~torch.isin(target.ambiguous_class_ids.cpu(), crowds)
         return torch.cat((torch.ones(len(target.class_ids), dtype=torch.bool), regions))
 
@@ -156,11 +154,17 @@ class Matcher(nn.Module):
         """``(N, T + C)``: whether a query may answer for a segment."""
         class_ids = target.all_class_ids.cpu()
         owner = torch.full_like(class_ids, -1)
-        for number, class_id in enumerate(self.own_query, start=len(self.crowd_query)):
+        for class_id, number in self.own_query.items():
             owner[class_ids == class_id] = number
-        query = torch.arange(queries, device=class_ids.device)[:, None]
-        free = (query >= self.fixed) & (owner < 0)
+        query = torch.arange(queries)[:, None]
+        free = ~torch.isin(query, torch.tensor(self.fixed, dtype=torch.int64)) & (owner < 0)
         return (free | (query == owner)) & self.answerable(target)
+
+
+def _places(class_ids: Sequence[int | None], first: int) -> dict[int, int]:
+    """The query of each class."""
+    numbered = enumerate(class_ids, start=first)
+    return {class_id: number for number, class_id in numbered if class_id is not None}
 
 
 def pairwise_cross_entropy(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:

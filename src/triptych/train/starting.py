@@ -45,7 +45,7 @@ def start_weights(
     """
     start = str(recipe.start_from)
     old = load(start, "cpu")
-    sources = _sources(classes, old.classes, recipe.classes_from)
+    sources = class_sources(classes, old.classes, recipe.classes_from)
     given, wanted = old.model.state_dict(), model.state_dict()
     for name in class_weights(recipe.family, arguments):
         if name in given:
@@ -84,8 +84,19 @@ def class_weights(family: str, arguments: Mapping[str, Any]) -> list[str]:
     return [name for name, shape in shapes[0].items() if shape != shapes[1][name]]
 
 
-def _sources(classes: Classes, old: Classes, classes_from: Mapping[str, str]) -> list[int | None]:
-    """For each class the number of the old one that it starts from, None if it is new."""
+def class_sources(
+    classes: Classes, old: Classes, classes_from: Mapping[str, str]
+) -> list[int | None]:
+    """For each class the number of the old one that it starts from, None if it is new.
+
+    Args:
+        classes: what is to be found.
+        old: what the checkpoint finds.
+        classes_from: names of old classes by names of new ones, where they differ.
+
+    Raises:
+        TriptychError: ``classes_from`` names a class that is not there.
+    """
     for new, source in classes_from.items():
         for name, known, whose in (
             (new, classes, "the data have"),

@@ -1,0 +1,55 @@
+"""Queries that answer for one class, carried over to another table of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from triptych.masks import Classes
+
+Queries = dict[str, list[int | None]]
+"""Arguments of :class:`triptych.train.matcher.Matcher`."""
+
+KINDS = ("crowd_query", "own_query")
+
+
+def carried_queries(
+    told: Mapping[str, Any], old: Classes, new: Classes, sources: Sequence[int | None]
+) -> Queries:
+    """``crowd_query`` and ``own_query`` of a checkpoint, for the classes that it is to learn.
+
+    A class takes over the query of the class that it starts from; new things take crowd queries,
+    and new stuff own queries, of classes that are gone. With crowd queries the semantic loss reads
+    no others than these two kinds, so then each class must get one, or none is carried over.
+
+    Args:
+        told: what the checkpoint was trained with; may lack either.
+        old: the classes it knows.
+        new: the classes it is to learn.
+        sources: for each new class the number of the old one that it starts from.
+
+    Returns:
+        One entry for each query of the checkpoint, None where it becomes free; nothing where
+        nothing is carried over.
+    """
+    result: Queries = {}
+    for kind in KINDS:
+        before = [number for number in told.get(kind, ()) if _known(number, old)]
+        if len(before) != len(told.get(kind, ())):
+            return {}  # not written by us
+        of_kind = [i for i, thing in enumerate(new.is_thing) if thing == (kind == "crowd_query")]
+        after = [next((i for i in of_kind if sources[i] == number), None) for number in before]
+        waiting = [number for number in of_kind if number not in after]
+        for place, number in enumerate(after):
+            if number is None and waiting:
+                after[place] = waiting.pop(0)
+        if after:
+            result[kind] = after
+    given = {number for queries in result.values() for number in queries}
+    if "crowd_query" in result and not given.issuperset(range(len(new))):
+        return {}
+    return result
+
+
+def _known(number: Any, classes: Classes) -> bool:
+    return type(number) is int and 0 <= number < len(classes)
