@@ -43,6 +43,7 @@ def test_a_model_is_measured(
     found = json.loads(figures.read_text())
     assert found["data"].endswith("split val")
     assert found["figures"]["images"] == 3
+    assert (found["engine"], found["precision"]) == ("eager", "fp32"), "what auto became"
     assert set(found["per_class"]) == {"iou"}
     low, high = found["intervals"]["miou"]
     assert 0 <= low <= found["figures"]["miou"] <= high <= 1
@@ -68,8 +69,9 @@ def test_predictions_give_the_same_figures_as_their_model(
     files = [tmp_path / "of_model.json", tmp_path / "of_files.json"]
     for source, file in zip((["--model", model], ["--predictions", out]), files, strict=True):
         assert main(["eval", "--data", str(data), *source, "--json", str(file)]) == 0
-    figures, again = (json.loads(file.read_text())["figures"] for file in files)
-    assert figures == again
+    ours, theirs = (json.loads(file.read_text()) for file in files)
+    assert ours["figures"] == theirs["figures"]
+    assert theirs["engine"] is None
     capsys.readouterr()
 
 

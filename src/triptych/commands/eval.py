@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from triptych.data.sets.base import LabelledSet
     from triptych.evaluation.answers import Answer
     from triptych.metrics.truth import Example
+    from triptych.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,19 @@ class Eval:
         if self.count < 0 or self.intervals < 0:
             raise TriptychError("--count and --intervals must not be negative")
         data = open_set(self.data, self.split)
+        segmenter = None
+        if self.model is not None:
+            from triptych.segmenter import load
+
+            segmenter = load(self.model, self.device, engine=self.engine, precision=self.precision)
         report = measure(
-            self._answered(data), data.classes, semantic=data.semantic, replicates=self.intervals
+            self._answered(data, segmenter),
+            data.classes,
+            semantic=data.semantic,
+            replicates=self.intervals,
         )
         if self.json is not None:
-            self._write(self.json, data, report.to_dict())
+            self._write(self.json, data, segmenter, report.to_dict())
         if self.confusion is not None:
             if report.confusion is None:
                 raise TriptychError("--confusion: the data have no class map to compare with")
@@ -97,14 +106,17 @@ class Eval:
         print(one_line(f"{data.title}: {report.figures['images']:,.0f} images"))
         return 0
 
-    def _answered(self, data: LabelledSet) -> Iterator[tuple[Example, Answer]]:
+    def _answered(
+        self, data: LabelledSet, segmenter: Segmenter | None
+    ) -> Iterator[tuple[Example, Answer]]:
         """Images with what the model, or the tool, found in them."""
         from triptych.data.spread import spread
 
         indices = spread(len(data), self.count)
-        if self.predictions is not None:
+        if segmenter is None:
             from triptych.evaluation.files import open_answers
 
+            assert self.predictions is not None
             found = open_answers(self.predictions, data)
             for index in shown(indices, len(indices), "images"):
                 example = data[index]
@@ -113,9 +125,7 @@ class Eval:
             return
 
         from triptych.evaluation.answers import match_classes, some
-        from triptych.segmenter import load
 
-        segmenter = load(str(self.model), self.device, engine=self.engine, precision=self.precision)
         match = match_classes(segmenter.classes, data.classes)
         if match.unknown:
             print(one_line(f"the model cannot find, and gets 0 for: {some(match.unknown)}"))
@@ -126,17 +136,24 @@ class Eval:
             masks = segmenter(example.image).to("cpu")
             yield example, match.answer(masks, self.panoptic_threshold, self.overlap)
 
-    def _write(self, file: Path, data: LabelledSet, report: dict[str, object]) -> None:
+    def _write(
+        self,
+        file: Path,
+        data: LabelledSet,
+        segmenter: Segmenter | None,
+        report: dict[str, object],
+    ) -> None:
         import json
 
+        from triptych.engines.base import PRECISIONS
         from triptych.files import atomic_write
 
         contents = {
             "data": data.title,
             "model": self.model,
             "predictions": None if self.predictions is None else str(self.predictions),
-            "engine": self.engine,
-            "precision": self.precision,
+            "engine": segmenter and segmenter.engine.name,
+            "precision": segmenter and PRECISIONS[segmenter.autocast],
             "panoptic_threshold": self.panoptic_threshold,
             "overlap": self.overlap,
             "classes": list(data.classes.names),
