@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from triptych.nn import deformable, deformable_bags
 from triptych.nn.deformable import (
     DeformableAttention,
+    _softmax,
     grid_reference,
     sample,
     sample_by_grid,
@@ -242,3 +243,9 @@ def test_a_trace_by_the_older_way_holds_for_other_inputs():
     torch.testing.assert_close(
         traced(-value, points + 1, weights), form(-value, points + 1, weights)
     )
+
+
+def test_the_short_softmax_has_the_gradient_of_the_plain_one():
+    scores = torch.randn(3, 5, 12, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(_softmax, (scores,))
+    torch.testing.assert_close(_softmax(scores), scores.softmax(-1))

@@ -89,3 +89,47 @@ def test_an_exporter_sees_operators_it_knows(layer, x: Tensor):
         program = torch.export.export(layer, (x,), strict=False)
         assert not any("mkldnn" in str(node.target) for node in program.graph.nodes)
         torch.testing.assert_close(program.module()(x), layer(x))
+
+
+def gradients(layer, x, *activation):
+    x = x.clone().requires_grad_()
+    layer.zero_grad()
+    y = layer(x, *activation)
+    (y.float() * torch.linspace(-1, 1, y.numel()).view(y.shape)).sum().backward()
+    return [x.grad, *(parameter.grad for parameter in layer.parameters())]
+
+
+@pytest.mark.parametrize("shape", [(16,), (5, 16), (2, 3, 16), (0, 16)])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("activation", AFTER)
+@pytest.mark.parametrize("half", [True, False])
+def test_gradients_are_those_of_the_plain_layer(shape, bias, activation, half, monkeypatch):
+    layer, x = Linear(16, 8, bias=bias), torch.randn(shape)
+    with torch.autocast("cpu", torch.bfloat16, half):
+        ours = gradients(layer, x, activation)
+        monkeypatch.setattr(linear, "LEAST", 1 << 30)
+        theirs = gradients(layer, x, activation)
+    for own, wanted in zip(ours, theirs, strict=True):
+        assert own.dtype == torch.float32
+        near = 0.02 if half else 1e-5
+        torch.testing.assert_close(own, wanted, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("last", [True, False])
+def test_gradients_of_a_point_convolution_are_those_of_a_convolution(bias, last, monkeypatch):
+    layer, x = PointConv(6, 4, bias=bias), torch.randn(2, 6, 3, 5)
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    ours = gradients(layer, x)
+    monkeypatch.setattr(linear, "LEAST", 1 << 30)
+    for own, wanted in zip(ours, gradients(layer, x), strict=True):
+        torch.testing.assert_close(own, wanted)
+
+
+def test_frozen_weights_get_no_gradient():
+    layer, x = Linear(16, 8), torch.randn(3, 16, requires_grad=True)
+    layer.requires_grad_(False)
+    layer(x).sum().backward()
+    assert layer.weight.grad is None
+    assert x.grad is not None

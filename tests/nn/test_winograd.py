@@ -36,6 +36,25 @@ def test_equals_the_plain_convolution(batch, height, width, inputs, outputs, til
     assert (read - wanted).abs().max() <= 2e-5 * max(1.0, float(wanted.abs().max()))
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_gradients_are_those_of_the_plain_convolution(last, monkeypatch):
+    layer, x = Conv3x3(5, 4), torch.randn(2, 5, 9, 7)
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    weighing = torch.randn(2, 4, 9, 7)
+
+    def gradients():
+        inputs = x.clone().requires_grad_()
+        layer.zero_grad()
+        (layer(inputs) * weighing).sum().backward()
+        return inputs.grad, layer.weight.grad
+
+    wanted = gradients()
+    monkeypatch.setattr(winograd, "LEAST", 0)
+    for own, plain in zip(gradients(), wanted, strict=True):
+        torch.testing.assert_close(own, plain, rtol=1e-4, atol=1e-4)
+
+
 def test_weights_that_change_are_noticed(monkeypatch):
     monkeypatch.setattr(winograd, "LEAST", 0)
     layer = Conv3x3(3, 2)
@@ -46,7 +65,7 @@ def test_weights_that_change_are_noticed(monkeypatch):
         torch.testing.assert_close(layer(x), -before)
 
 
-def test_only_large_ones_in_full_precision_without_gradients(monkeypatch):
+def test_only_large_ones_in_full_precision(monkeypatch):
     called = []
 
     def note(image, kernel):
@@ -58,10 +77,11 @@ def test_only_large_ones_in_full_precision_without_gradients(monkeypatch):
     with torch.no_grad():
         layer(x)
     monkeypatch.setattr(winograd, "LEAST", 9 * 16 * x.numel())
-    layer(x)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
     assert not called
-    with torch.no_grad():
-        layer(x)
-    assert called == [(1, 16, 16, 16)] * 2
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad):
+            layer(x)
+        assert called == [(1, 16, 16, 16)] * 2
+        called.clear()

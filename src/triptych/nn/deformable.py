@@ -10,16 +10,18 @@ Letters: B batch, Q queries, L maps ("levels"), P points a map, S cells of all m
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from triptych.keymap import Rename
 from triptych.nn.constants import constant
 from triptych.nn.deformable_bags import Shapes, read_table, sample_by_bags, table_of
 from triptych.nn.linear import Linear
-from triptych.nn.rows import piecewise
+from triptych.nn.rows import eager_cpu
 
 
 class DeformableAttention(nn.Module):
@@ -99,11 +101,28 @@ class DeformableAttention(nn.Module):
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    if not piecewise(scores):
+    if not eager_cpu(scores):
         return scores.softmax(-1)
-    # Along a dozen numbers, 4 times as quick as torch's.
-    shares = (scores - scores.amax(-1, keepdim=True)).exp_()
-    return shares.div_(shares.sum(-1, keepdim=True))
+    shares: Tensor = _ShortSoftmax.apply(scores)
+    return shares
+
+
+class _ShortSoftmax(torch.autograd.Function):
+    """Softmax along a dozen numbers, there and back 4 times as quick as torch's on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        shares = (scores - scores.amax(-1, keepdim=True)).exp_()
+        shares.div_(shares.sum(-1, keepdim=True))
+        ctx.save_for_backward(shares)
+        return shares
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (shares,) = ctx.saved_tensors
+        part: Tensor = gradient * shares
+        return part.addcmul_(shares, part.sum(-1, keepdim=True), value=-1)
 
 
 @constant

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from triptych.nn.kept import Kept
-from triptych.nn.rows import piecewise
+from triptych.nn.rows import eager_cpu
 
 Activation = Literal["none", "relu", "gelu"]
 
@@ -36,26 +37,60 @@ class _Fused:
         self, x: Tensor, weight: Tensor, bias: Tensor | None, then: Activation
     ) -> Tensor | None:
         """``(..., inputs)`` to ``(..., outputs)``, or None where oneDNN is not to be used."""
-        if FUSED is None or not piecewise(x) or x.numel() * len(weight) < LEAST:
+        if FUSED is None or not eager_cpu(x) or x.numel() * len(weight) < LEAST:
             return None
         half = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if half else x.dtype
         if dtype not in (torch.float32, torch.bfloat16):
             return None
+        x, weight = x.to(dtype), weight.flatten(1)
+        if torch.is_grad_enabled():
+            bias = None if bias is None else bias.to(dtype)
+            after: Activation = "none" if then == "gelu" else then
+            y: Tensor = _Differentiable.apply(x, weight.to(dtype), bias, after)
+            return F.gelu(y) if then == "gelu" else y
         if weight.dtype != dtype:
             parts = [weight] if bias is None else [weight, bias]
             weight, *rest = self._kept.get(parts, lambda: [part.to(dtype) for part in parts])
             bias = rest[0] if rest else None
-        result: Tensor = FUSED(x.to(dtype), weight.flatten(1), bias, then, [], "none")
+        result: Tensor = FUSED(x, weight, bias, then, [], "none")
         return result
+
+
+class _Differentiable(torch.autograd.Function):
+    """oneDNN's product with its gradients, which torch does not have."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, then: Literal["none", "relu"]
+    ) -> Tensor:
+        assert FUSED is not None
+        y: Tensor = FUSED(x, weight, bias, then, [], "none")
+        ctx.save_for_backward(x, weight, y if then == "relu" else None)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, y = ctx.saved_tensors
+        if y is not None:
+            gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
+        for_x, for_weight, for_bias = ctx.needs_input_grad[:3]
+        rows = gradient.reshape(-1, len(weight))
+        return (
+            (rows @ weight).view(x.shape) if for_x else None,
+            rows.T @ x.reshape(len(rows), -1) if for_weight else None,
+            rows.sum(0) if for_bias else None,
+            None,
+        )
 
 
 class Linear(nn.Linear, _Fused):
     """``nn.Linear`` whose call may name the activation that follows.
 
-    For inference on a CPU the product, the bias and the activation are one call of oneDNN, which
-    otherwise serves torch's compiler: 1.1 to 1.4 times as quick as ``F.linear``, which first
-    copies the bias over the whole result (Zen 4, 400 to 8400 tokens of 96 to 3072 numbers).
+    On a CPU the product, the bias and the activation are one call of oneDNN, which otherwise serves
+    torch's compiler: 1.1 to 1.4 times as quick as ``F.linear``, which first copies the bias over
+    the whole result (Zen 4, 400 to 8400 tokens of 96 to 3072 numbers).
     """
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
@@ -69,12 +104,13 @@ class Linear(nn.Linear, _Fused):
             return y
         y = super().forward(x)
         if activation == "relu":
-            return F.relu(y, inplace=True)
+            # In place of what a gradient needs, torch would copy it twice on the way back.
+            return F.relu(y, inplace=not y.requires_grad)
         return F.gelu(y) if activation == "gelu" else y
 
 
 class PointConv(nn.Conv2d, _Fused):
-    """1x1 convolution; for inference on a CPU the linear layer that it is, as :class:`Linear`.
+    """1x1 convolution; on a CPU the linear layer that it is, as :class:`Linear`.
 
     The result is laid out channels last then, which spares maps that became tokens, or will, a
     copy each way.

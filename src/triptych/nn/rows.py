@@ -11,6 +11,12 @@ ROWS = 1024
 """Tokens handled at once; measured from 256 to 4096."""
 
 
+def eager_cpu(x: Tensor) -> bool:
+    """Whether what is done to ``x`` happens at once and on a CPU: not traced, not exported."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    return x.device.type == "cpu" and not traced
+
+
 def piecewise(x: Tensor) -> bool:
     """Whether to go in pieces: on a CPU, where nothing is differentiated, traced or exported.
 
@@ -18,8 +24,7 @@ def piecewise(x: Tensor) -> bool:
     a whole layer's intermediates are new memory each time (Mask2Former at 640x640, the hidden
     layer of one feed-forward: 34 MB).
     """
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
-    return x.device.type == "cpu" and not torch.is_grad_enabled() and not traced
+    return eager_cpu(x) and not torch.is_grad_enabled()
 
 
 def pieces(length: int, size: int) -> Iterator[slice]:
