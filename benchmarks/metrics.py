@@ -13,6 +13,10 @@ told.
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("RAYON_NUM_THREADS", "1")  # hotcoco's threads: one, as the others have
+
 import argparse
 import contextlib
 import functools
