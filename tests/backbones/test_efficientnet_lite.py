@@ -89,6 +89,20 @@ def test_training_in_bfloat16_gives_the_gradients_of_full_precision(
     assert torch.allclose(gradient(True), gradient(False), rtol=0.03, atol=2e-3)
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_the_first_maps_are_not_rounded_under_autocast(training: bool) -> None:
+    trunk = build_backbone("efficientnet_lite0").train(training)
+    assert isinstance(trunk, EfficientNetLite)
+    types = []
+    for part in (trunk.stem, *trunk.stages):
+        part.register_forward_hook(lambda module, given, result: types.append(result.dtype))
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.set_grad_enabled(training), torch.autocast("cpu", torch.bfloat16):
+        maps = trunk(pixels)
+    assert types == [torch.float32] * 2 + [torch.bfloat16] * 6
+    assert all(x.dtype == torch.bfloat16 for x in maps)
+
+
 def test_folded_norms_change_nothing_and_follow_the_weights() -> None:
     block = ConvNorm(8, 8, 3, stride=2, groups=8).eval()
     pixels = torch.randn(1, 8, 9, 12)

@@ -31,6 +31,11 @@ STEM_WIDTH = 32
 TAPS = (1, 2, 4, 6)
 """Stages after which the map at 1/4, 1/8, 1/16 and 1/32 is taken."""
 
+FULL = 1
+"""The stem and so many stages compute in the pixels' own precision, whatever autocast says: rounding
+there costs the panoptic map of ``street`` 0.7 % of its pixels in bfloat16, rounding in all that
+comes later 0.2 %, and they are a tenth of the work."""
+
 
 class SameConv(nn.Conv2d):
     """Bias-free convolution padded as TensorFlow's "SAME": the odd pixel goes right and below.
@@ -173,10 +178,14 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Map pixels ``(B, 3, H, W)`` to maps ``(B, C_i, H/s, W/s)``."""
-        x = self.stem(pixels)
-        maps = []
-        for index, stage in enumerate(self.stages):
-            x = stage(x)
+        kind = pixels.device.type
+        maps, x = [], pixels
+        for index, part in enumerate((self.stem, *self.stages), start=-1):
+            if index < FULL and torch.is_autocast_enabled(kind):
+                with torch.autocast(kind, enabled=False):
+                    x = part(x)
+            else:
+                x = part(x)
             if index in TAPS:
                 maps.append(x)
         return tuple(maps)
