@@ -181,9 +181,11 @@ class EfficientNetLite(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Map pixels ``(B, 3, H, W)`` to maps ``(B, C_i, H/s, W/s)``."""
         kind = pixels.device.type
+        # ("meta", for one, knows no autocast.)
+        half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
         maps, x = [], pixels
         for index, part in enumerate((self.stem, *self.stages), start=-1):
-            if index < FULL and torch.is_autocast_enabled(kind):
+            if index < FULL and half:
                 with torch.autocast(kind, enabled=False):
                     x = part(x)
             else:
