@@ -103,6 +103,8 @@ class DeformableAttention(nn.Module):
 def _softmax(scores: Tensor) -> Tensor:
     if not eager_cpu(scores):
         return scores.softmax(-1)
+    if torch.is_grad_enabled():  # gradients want full precision, as autocast has it
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     shares: Tensor = _ShortSoftmax.apply(scores)
     return shares
 

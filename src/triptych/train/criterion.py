@@ -106,10 +106,11 @@ class Criterion(nn.Module):
         Raises:
             TriptychError: a matching cost is not finite.
         """
-        count = sum(int(self.matcher.answerable(target).sum()) for target in targets)
-        segments = max(1.0, mean_over_processes(count))
         layers = (*prediction.auxiliary, prediction)
         matches = self.matcher.match_layers(layers, targets)
+        # After the matching, which waits for the device anyway.
+        count = sum(int(self.matcher.answerable(target).sum()) for target in targets)
+        segments = max(1.0, mean_over_processes(count))
         classes = [
             self._class_loss(layer, targets, matched)
             for layer, matched in zip(layers, matches, strict=True)

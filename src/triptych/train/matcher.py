@@ -146,6 +146,8 @@ class Matcher(nn.Module):
 
     def answerable(self, target: Targets) -> Tensor:
         """``(T + C,)`` bool, on the CPU: the segments and regions that are to be matched."""
+        if not self.crowd_query:
+            return torch.ones(len(target.all_class_ids), dtype=torch.bool)
         crowds = torch.tensor([*self.crowd_query], dtype=torch.int64)
         regions = ~torch.isin(target.ambiguous_class_ids.cpu(), crowds)
         return torch.cat((torch.ones(len(target.class_ids), dtype=torch.bool), regions))
