@@ -52,3 +52,9 @@ def test_what_is_not_told_is_not_carried_over(told: dict) -> None:
 def test_a_thing_that_becomes_stuff_takes_an_own_query() -> None:
     result = carried(["car", "person"], ("person",))
     assert result == {"crowd_query": [None, 1], "own_query": [0, None, None]}
+
+
+def test_queries_that_became_free_before_are_there_to_be_taken() -> None:
+    told = {"crowd_query": [None, 4], "own_query": [0, None, None]}
+    result = carried(["dog", "person", "road", "grass"], ("dog", "person"), told)
+    assert result == {"crowd_query": [0, 1], "own_query": [2, 3, None]}

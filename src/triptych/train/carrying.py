@@ -34,11 +34,14 @@ def carried_queries(
     """
     result: Queries = {}
     for kind in KINDS:
-        before = [number for number in told.get(kind, ()) if _known(number, old)]
-        if len(before) != len(told.get(kind, ())):
+        before = list(told.get(kind, ()))
+        if not all(number is None or _known(number, old) for number in before):
             return {}  # not written by us
         of_kind = [i for i, thing in enumerate(new.is_thing) if thing == (kind == "crowd_query")]
-        after = [next((i for i in of_kind if sources[i] == number), None) for number in before]
+        after = [
+            next((i for i in of_kind if number is not None and sources[i] == number), None)
+            for number in before
+        ]
         waiting = [number for number in of_kind if number not in after]
         for place, number in enumerate(after):
             if number is None and waiting:
