@@ -43,6 +43,9 @@ class Matcher(nn.Module):
         crowd_query: class ids that have a query for all of their pixels, which is matched with
             nothing: the ``j``-th of them query ``j``. Own queries come behind these. See
             :class:`~triptych.train.criterion.Criterion`.
+        together: one assignment for all layers of a decoder, by the last one's costs. Where each
+            has its own, as in the paper, two queries may take turns at one object, and neither
+            learns to leave it to the other.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class Matcher(nn.Module):
         points: int = 12544,
         own_query: Sequence[int | None] = (),
         crowd_query: Sequence[int | None] = (),
+        together: bool = False,
     ) -> None:
         super().__init__()
+        self.together = together
         self.classification = classification
         self.mask = mask
         self.dice = dice
@@ -83,15 +88,15 @@ class Matcher(nn.Module):
     def match_layers(
         self, layers: Sequence[Prediction], targets: list[Targets]
     ) -> list[list[tuple[Tensor, Tensor]]]:
-        """Match each layer's prediction of a batch by itself; for each what :meth:`forward` gives.
+        """Match each layer's prediction of a batch; for each what :meth:`forward` gives.
 
-        All layers are compared at the same points, and their costs reach the processor together,
-        so a GPU is waited for once a step.
+        Layers come in the decoder's order. All are compared at the same points, and their costs
+        reach the processor together, so a GPU is waited for once a step.
 
         Raises:
             TriptychError: as :meth:`forward`.
         """
-        costs = self._costs(layers, targets)
+        costs = self._costs(layers[-1:] if self.together else layers, targets)
         flat = torch.cat([cost.flatten() for cost in costs]).cpu()
         parts = flat.split([cost.numel() for cost in costs])
         tables = [part.view_as(cost).numpy() for part, cost in zip(parts, costs, strict=True)]
@@ -100,7 +105,8 @@ class Matcher(nn.Module):
             self._assign(number % len(targets), table, targets[number % len(targets)], device)
             for number, table in enumerate(tables)
         ]
-        return [matches[i : i + len(targets)] for i in range(0, len(matches), len(targets))]
+        by_layer = [matches[i : i + len(targets)] for i in range(0, len(matches), len(targets))]
+        return by_layer * len(layers) if self.together else by_layer
 
     def _costs(self, layers: Sequence[Prediction], targets: list[Targets]) -> list[Tensor]:
         """For each layer and image the weighted costs ``(3, N, T + C)``, in the order of TERMS."""
@@ -151,6 +157,11 @@ class Matcher(nn.Module):
         crowds = torch.tensor([*self.crowd_query], dtype=torch.int64)
         regions = ~torch.isin(target.ambiguous_class_ids.cpu(), crowds)
         return torch.cat((torch.ones(len(target.class_ids), dtype=torch.bool), regions))
+
+    def free_for(self, target: Targets) -> Tensor:
+        """``(T,)`` bool: the segments that any free query may answer for."""
+        own = torch.tensor([*self.own_query], dtype=torch.int64, device=target.class_ids.device)
+        return ~torch.isin(target.class_ids, own)
 
     def _allowed(self, target: Targets, queries: int) -> Tensor:
         """``(N, T + C)``: whether a query may answer for a segment."""
