@@ -154,6 +154,20 @@ def test_regions_of_classes_with_a_crowd_query_are_matched_with_nothing() -> Non
     assert sorted(segment.tolist()) == [0, 2]
 
 
+def test_a_sure_class_without_a_mask_does_not_win_where_classes_count_by_their_masks() -> None:
+    truth = torch.zeros(1, 32, 32, dtype=torch.bool)
+    truth[0, 4:8, 4:8] = True  # small, so that leaving it out costs little
+    seen = torch.where(truth, 3.0, -3.0)
+    seen[0, :, 8:] = -1.5  # found, with something of a haze about it
+    masks = torch.cat((torch.full_like(seen, -8.0), seen))[None]
+    classes = torch.tensor([[[9.0, 0.0], [-1.5, 0.0]]])
+    weights = {"classification": 4.0, "points": 20000}
+    for aligned, winner in ((False, 0), (True, 1)):
+        matcher = Matcher(aligned=aligned, **weights)  # type: ignore[arg-type]
+        ((query, _),) = matcher(Prediction(masks, classes), [targets([0], truth)])
+        assert query.tolist() == [winner]
+
+
 def test_together_all_layers_have_the_last_ones_assignment() -> None:
     truth, labels = stripes(2), [targets([0, 1], stripes(2))]
     last = Prediction(torch.where(truth, 6.0, -6.0)[None], torch.zeros(1, 2, 3))

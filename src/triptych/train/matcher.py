@@ -43,6 +43,11 @@ class Matcher(nn.Module):
         crowd_query: class ids that have a query for all of their pixels, which is matched with
             nothing: the ``j``-th of them query ``j``. Own queries come behind these. See
             :class:`~triptych.train.criterion.Criterion`.
+        aligned: the class counts as far as the mask fits: the class cost is multiplied by one less
+            the dice cost. Otherwise a query that is always sure of itself and has no pixels wins
+            small objects, whose masks cost little, and they are lost to the query that would find
+            them (the product as in Wang et al., "End-to-End Object Detection with Fully
+            Convolutional Network", CVPR 2021, section 3.2).
         together: one assignment for all layers of a decoder, by the last one's costs. Where each
             has its own, as in the paper, two queries may take turns at one object, and neither
             learns to leave it to the other.
@@ -57,9 +62,11 @@ class Matcher(nn.Module):
         points: int = 12544,
         own_query: Sequence[int | None] = (),
         crowd_query: Sequence[int | None] = (),
+        aligned: bool = False,
         together: bool = False,
     ) -> None:
         super().__init__()
+        self.aligned = aligned
         self.together = together
         self.classification = classification
         self.mask = mask
@@ -125,10 +132,12 @@ class Matcher(nn.Module):
             for number, (target, truth, known) in enumerate(
                 zip(targets, truths, knowns, strict=True)
             ):
+                likely = probabilities[number][:, target.all_class_ids]
+                dice = pairwise_dice(logits[number], truth, known)
                 terms = (
-                    -self.classification * probabilities[number][:, target.all_class_ids],
+                    -self.classification * (likely * (1 - dice) if self.aligned else likely),
                     self.mask * pairwise_cross_entropy(logits[number], truth, known),
-                    self.dice * pairwise_dice(logits[number], truth, known),
+                    self.dice * dice,
                 )
                 costs.append(torch.stack(terms))
         return costs
