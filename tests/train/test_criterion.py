@@ -73,22 +73,23 @@ def test_class_loss_is_the_weighted_cross_entropy() -> None:
 
 def test_a_double_is_no_object_with_a_weight_of_its_own() -> None:
     truth = stripes(2)
-    logits = torch.where(truth[[0, 0, 1, 1]], 5.0, -5.0)[None]
-    logits[0, 1, :, 8:] = -5  # query 1 holds half of what query 0 holds
-    logits[0, 3] = -5  # query 3 holds nothing
-    classes = torch.zeros(1, 4, 3)
-    classes[0, 0, 0] = classes[0, 2, 1] = 3.0  # so these two are matched
+    logits = torch.where(truth[[0, 0, 0, 1, 1]], 5.0, -5.0)[None]
+    logits[0, 1, :, 10:] = -5  # query 1 holds most of what query 0 holds
+    logits[0, 2, :, 6:] = -5  # query 2 holds less than half
+    logits[0, 4] = -5  # query 4 holds nothing
+    classes = torch.zeros(1, 5, 3)
+    classes[0, 0, 0] = classes[0, 3, 1] = 3.0  # so these two are matched
     labels = targets([0, 1], truth)
     loss = criterion(no_object=0.1, double=0.7)
     value = loss(Prediction(logits, classes), [labels])["class"].item()
     matched, unmatched = math.log(1 + 2 * math.exp(-3.0)), math.log(3)
-    assert value == pytest.approx((2 * matched + 0.8 * unmatched) / 2.8, rel=1e-5)
+    assert value == pytest.approx((2 * matched + 0.9 * unmatched) / 2.9, rel=1e-5)
 
     # What has a query of its own cannot have a double: free queries are not for it.
     loss.matcher.own_query = {0: 0}
     loss.matcher.fixed = (0,)
     value = loss(Prediction(logits, classes), [labels])["class"].item()
-    assert value == pytest.approx((2 * matched + 0.2 * unmatched) / 2.2, rel=1e-5)
+    assert value == pytest.approx((2 * matched + 0.3 * unmatched) / 2.3, rel=1e-5)
 
 
 def test_mask_losses_equal_those_on_all_pixels_where_logits_are_constant() -> None:

@@ -168,21 +168,6 @@ def test_a_sure_class_without_a_mask_does_not_win_where_classes_count_by_their_m
         assert query.tolist() == [winner]
 
 
-def test_together_all_layers_have_the_last_ones_assignment() -> None:
-    truth, labels = stripes(2), [targets([0, 1], stripes(2))]
-    last = Prediction(torch.where(truth, 6.0, -6.0)[None], torch.zeros(1, 2, 3))
-    first = Prediction(last.mask_logits.flip(1), torch.zeros(1, 2, 3))
-
-    def found(matcher: Matcher) -> list[list[int]]:
-        return [
-            query[segment.argsort()].tolist()
-            for ((query, segment),) in matcher.match_layers([first, first, last], labels)
-        ]
-
-    assert found(Matcher(points=200)) == [[1, 0], [1, 0], [0, 1]]
-    assert found(Matcher(points=200, together=True)) == [[0, 1]] * 3
-
-
 def test_an_own_query_without_its_class_stays_free() -> None:
     matcher = Matcher(points=100, own_query=(0, 1))
     prediction = Prediction(torch.randn(1, 3, 16, 16), torch.randn(1, 3, 4))

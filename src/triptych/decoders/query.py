@@ -14,6 +14,8 @@ from triptych.decoders.anchors import Anchors
 from triptych.decoders.factors import MaskFactors
 from triptych.decoders.fading import Fading
 from triptych.decoders.pixel import PixelFeatures
+from triptych.decoders.suppression import suppress_doubles
+from triptych.errors import TriptychError
 from triptych.keymap import Rename, Stack, under
 from triptych.nn.attention import PACKED_ATTENTION_RULES, Attention
 from triptych.nn.linear import Linear
@@ -132,6 +134,11 @@ class QueryDecoder(nn.Module):
         masked: False for plain cross-attention (an ablation: the paper's table 4).
         anchors: how many of the queries, the last ones, have an anchor; see :class:`Anchors`.
         annealing: first and last training step between which masks fade away; see :class:`Fading`.
+        suppression: intersection over union from which on two masks of a class are one object's,
+            and the less likely query becomes "no object", outside of training; None: as they are.
+
+    Raises:
+        TriptychError: ``suppression`` is not above 0 and at most 1.
     """
 
     def __init__(
@@ -147,8 +154,12 @@ class QueryDecoder(nn.Module):
         masked: bool = True,
         anchors: int = 0,
         annealing: Sequence[int] | None = None,
+        suppression: float | None = None,
     ) -> None:
         super().__init__()
+        if suppression is not None and not 0 < suppression <= 1:
+            raise TriptychError(f"suppression is {suppression}; give a share above 0, at most 1")
+        self.suppression = suppression
         self.masked = masked
         self.fading: Fading | None = Fading(*annealing) if annealing and masked else None
         self.query_content = nn.Embedding(queries, dim)
@@ -192,6 +203,8 @@ class QueryDecoder(nn.Module):
             mask = self._attention_mask(normed, resized[level])
             queries = layer(queries, position, *memory[level], mask)
         last = self.head.predict(self.norm(queries), mask_features)
+        if self.suppression is not None and not self.training:
+            return suppress_doubles(last, self.suppression)
         return replace(last, auxiliary=tuple(auxiliary))
 
     def _tokens(self, level: int, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -65,6 +65,7 @@ def mask2former(
     masked: bool = True,
     anchors: int = 0,
     annealing: Sequence[int] | None = None,
+    suppression: float | None = None,
 ) -> Mask2Former:
     """Assemble a Mask2Former with random weights; the defaults are the paper's.
 
@@ -85,6 +86,8 @@ def mask2former(
         masked: masked (True) or plain (False) cross-attention.
         anchors: how many of the queries, the last ones, keep to a place; 0 as published.
         annealing: first and last training step between which the masks of attention fade away.
+        suppression: overlap from which on two masks of a class are taken for one object's; None,
+            as published, leaves them as they are.
     """
     trunk = build_backbone(backbone, **(backbone_arguments or {}))
     channels: tuple[int, int, int, int] = trunk.channels  # type: ignore[assignment]
@@ -111,6 +114,7 @@ def mask2former(
         masked=masked,
         anchors=anchors,
         annealing=annealing,
+        suppression=suppression,
     )
     return Mask2Former(trunk, pixels, query_decoder)
 
@@ -167,10 +171,11 @@ def write_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     numbers = with_defaults(mask2former, arguments)
     plain = not numbers["masked"] or numbers["annealing"]
-    if numbers["pixel_decoder"] != "deformable" or plain:
+    own = numbers["anchors"] or numbers["suppression"]
+    if numbers["pixel_decoder"] != "deformable" or plain or own:
         raise TriptychError(
             "transformers has no Mask2Former with an fpn pixel decoder, annealed or plain "
-            "cross-attention; use the format triptych"
+            "cross-attention, anchors or suppression; use the format triptych"
         )
     return {
         "model_type": "mask2former",

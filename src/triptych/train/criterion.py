@@ -26,6 +26,10 @@ no reading that wants one to be likelier than not, and its class still wins wher
 is."""
 
 
+FITTING = 0.5
+"""Intersection over union from which on a mask is one of a segment."""
+
+
 class Criterion(nn.Module):
     """Class, mask, dice and (optionally) semantic loss, summed over decoder layers.
 
@@ -49,10 +53,11 @@ class Criterion(nn.Module):
     Args:
         matcher: assigns segments to queries.
         no_object: weight of "no object" in the class loss.
-        double: the same for a query most of whose pixels lie in one segment that another query
-            answers for, own queries' segments aside; as ``no_object`` by default. At 0.1 a query
-            that wins the matching one time in three learns to be sure of its class (0.83), and
-            so do the two others; at 1 the three share the certainty.
+        double: the same for a query that fits a segment (intersection over union above
+            :data:`FITTING`) which another one answers for, own queries' segments aside; as
+            ``no_object`` by default. 0 is for networks that suppress doubles themselves
+            (:func:`~triptych.decoders.suppression.suppress_doubles`): their queries may all be
+            sure of what they see.
         classification: weight of the class loss.
         mask: weight of the binary cross-entropy at the points.
         dice: weight of the dice loss at the points.
@@ -138,12 +143,16 @@ class Criterion(nn.Module):
         weight = torch.full((batch, queries), self.no_object, device=truth.device)
         for number, (target, (query, segment)) in enumerate(zip(targets, matches, strict=True)):
             if self.double is not None:
-                objects = self.matcher.free_for(target)
-                inside = self._inside(layer, number, target.masks[objects])
-                weight[number].masked_fill_(inside, self.double)
+                segments = target.masks[self.matcher.free_for(target)]
+                common, own, theirs = self._areas(layer, number, segments)
+                fits = common > FITTING * (own[:, None] + theirs - common)
+                weight[number].masked_fill_(fits.any(1), self.double)
             if len(target.ambiguous):
-                # What is one of the region's objects is not known.
-                weight[number].masked_fill_(self._inside(layer, number, target.ambiguous), 0)
+                # Which of a region's objects a query inside it has is not known. (A query without
+                # pixels is not inside: it would be left alone for ever with whatever class it has.)
+                common, own, _ = self._areas(layer, number, target.ambiguous)
+                undecided = (common > 0.5 * own[:, None]).any(1)
+                weight[number].masked_fill_(undecided, 0)
             truth[number, query] = target.all_class_ids[segment]
             weight[number, query] = 1
         loss = F.cross_entropy(class_logits.flatten(0, 1), truth.flatten(), reduction="none")
@@ -156,21 +165,23 @@ class Criterion(nn.Module):
 
     @staticmethod
     @torch.no_grad()
-    def _inside(layer: Prediction, image: int, regions: Tensor) -> Tensor:
-        """``(N,)``: whether most of a query's pixels lie in one of ``regions (R, H, W)``.
+    def _areas(layer: Prediction, image: int, regions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pixels of the masks' grid that ``N`` queries share with ``regions (R, H, W)``.
 
-        Not so of a query without pixels: it would be left alone for ever with whatever class it
-        has.
+        Returns:
+            In common ``(N, R)``, of the queries ``(N,)``, of the regions ``(R,)``.
         """
         assert layer.class_logits is not None
         everything = torch.arange(layer.class_logits.shape[1], device=layer.class_logits.device)
         mask_logits = masks_of([layer], image, [everything])
-        if not len(regions):
-            return torch.zeros(len(mask_logits), dtype=torch.bool, device=mask_logits.device)
-        size = mask_logits.shape[-2:]
-        coarse = F.interpolate(regions[:, None].float(), size=size, mode="nearest").flatten(1)
-        pixels = (mask_logits > 0).flatten(1).float()
-        return (pixels @ coarse.T).amax(1) > 0.5 * pixels.sum(1)
+        masks = (mask_logits > 0).flatten(1).float()
+        # An image without any: interpolation takes no empty batch.
+        coarse = masks.new_zeros(0, masks.shape[1])
+        if len(regions):
+            size = mask_logits.shape[-2:]
+            resized = F.interpolate(regions[:, None].float(), size=size, mode="nearest")
+            coarse = resized.flatten(1)
+        return masks @ coarse.T, masks.sum(1), coarse.sum(1)
 
     def _mask_losses(
         self,

@@ -48,9 +48,6 @@ class Matcher(nn.Module):
             small objects, whose masks cost little, and they are lost to the query that would find
             them (the product as in Wang et al., "End-to-End Object Detection with Fully
             Convolutional Network", CVPR 2021, section 3.2).
-        together: one assignment for all layers of a decoder, by the last one's costs. Where each
-            has its own, as in the paper, two queries may take turns at one object, and neither
-            learns to leave it to the other.
     """
 
     def __init__(
@@ -63,11 +60,9 @@ class Matcher(nn.Module):
         own_query: Sequence[int | None] = (),
         crowd_query: Sequence[int | None] = (),
         aligned: bool = False,
-        together: bool = False,
     ) -> None:
         super().__init__()
         self.aligned = aligned
-        self.together = together
         self.classification = classification
         self.mask = mask
         self.dice = dice
@@ -95,15 +90,15 @@ class Matcher(nn.Module):
     def match_layers(
         self, layers: Sequence[Prediction], targets: list[Targets]
     ) -> list[list[tuple[Tensor, Tensor]]]:
-        """Match each layer's prediction of a batch; for each what :meth:`forward` gives.
+        """Match each layer's prediction of a batch by itself; for each what :meth:`forward` gives.
 
-        Layers come in the decoder's order. All are compared at the same points, and their costs
-        reach the processor together, so a GPU is waited for once a step.
+        All layers are compared at the same points, and their costs reach the processor together,
+        so a GPU is waited for once a step.
 
         Raises:
             TriptychError: as :meth:`forward`.
         """
-        costs = self._costs(layers[-1:] if self.together else layers, targets)
+        costs = self._costs(layers, targets)
         flat = torch.cat([cost.flatten() for cost in costs]).cpu()
         parts = flat.split([cost.numel() for cost in costs])
         tables = [part.view_as(cost).numpy() for part, cost in zip(parts, costs, strict=True)]
@@ -112,8 +107,7 @@ class Matcher(nn.Module):
             self._assign(number % len(targets), table, targets[number % len(targets)], device)
             for number, table in enumerate(tables)
         ]
-        by_layer = [matches[i : i + len(targets)] for i in range(0, len(matches), len(targets))]
-        return by_layer * len(layers) if self.together else by_layer
+        return [matches[i : i + len(targets)] for i in range(0, len(matches), len(targets))]
 
     def _costs(self, layers: Sequence[Prediction], targets: list[Targets]) -> list[Tensor]:
         """For each layer and image the weighted costs ``(3, N, T + C)``, in the order of TERMS."""
