@@ -190,18 +190,30 @@ def test_losses_follow_from_what_the_data_tell(tmp_path, universal):
     assert fine_tuning(universal, own_table(tmp_path)).criterion["semantic"] > 0
 
 
+def test_doubles_are_no_mistake_where_the_network_suppresses_them(tmp_path, universal):
+    assert "double" not in fine_tuning(universal, own_table(tmp_path)).criterion
+    config = Path(universal) / "config.json"
+    contents = json.loads(config.read_text())
+    contents["arguments"]["suppression"] = 0.5
+    config.write_text(json.dumps(contents))
+    recipe = fine_tuning(universal, own_table(tmp_path))
+    assert recipe.model.arguments["suppression"] == 0.5
+    assert recipe.criterion["double"] == 0
+
+
 def test_queries_for_one_class_are_carried_over(tmp_path, universal):
     table = own_table(tmp_path)
     table.write_text(OWN.replace("person, ", ""))
     assert set(fine_tuning(universal, table).criterion["matcher"]) == {"points"}
     config = Path(universal) / "config.json"
     contents = json.loads(config.read_text())
-    matcher = {"points": 7, "crowd_query": [1], "own_query": [0]}
+    matcher = {"points": 7, "crowd_query": [1], "own_query": [0], "aligned": True}
     contents["notes"]["recipe"]["criterion"] = {"matcher": matcher}
     config.write_text(json.dumps(contents))
     carried = fine_tuning(universal, table).criterion["matcher"]
     assert carried["crowd_query"] == [0]  # car
     assert carried["own_query"] == [1]  # background, in the place of road
+    assert carried["aligned"]
     # A run by that recipe must understand it.
     assert (
         train("--model", universal, "--data", table, "--steps", 1, "--out", tmp_path / "run") == 0

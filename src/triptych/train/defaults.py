@@ -245,14 +245,18 @@ def _criterion(
         return {}
     points = max(min(area // 84, 12544), 256)
     matcher: dict[str, Any] = {"points": points}
+    told = _told(segmenter, "criterion").get("matcher")
+    told = told if isinstance(told, dict) else {}
+    if told.get("aligned") is True:
+        matcher["aligned"] = True
     if data.semantic:  # else nothing would teach crowd queries their masks
         renamed = model.get("classes_from")
         renamed = renamed if isinstance(renamed, dict) else {}
         sources = class_sources(data.classes, segmenter.classes, renamed)
-        told = _told(segmenter, "criterion").get("matcher")
-        if isinstance(told, dict):
-            matcher |= carried_queries(told, segmenter.classes, data.classes, sources)
-    return {
+        matcher |= carried_queries(told, segmenter.classes, data.classes, sources)
+    # Where the network suppresses doubles, they are no mistake.
+    doubles = {"double": 0.0} if segmenter.arguments.get("suppression") else {}
+    return doubles | {
         # Pays for itself in mIoU, and is all that fills masks where objects are not told apart.
         "semantic": 2.0 if data.semantic else 0.0,
         "semantic_for_all": True,
