@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import signal
 import subprocess
@@ -140,6 +141,21 @@ class TestPredict:
         assert "3 of them with another model or settings" in capsys.readouterr().out
         assert main([*again, "--overwrite", "--batch-size", "2", "--precision", "bf16"]) == 0
         assert "3 images done" in capsys.readouterr().out
+
+    def test_overlap_is_the_checkpoints_unless_it_is_given(self, photos, model, tmp_path):
+        lenient = tmp_path / "lenient"
+        tiny = tiny_segformer()
+        tiny.overlap = 0.6
+        tiny.save(lenient)
+        for name, options, overlap in [
+            (model, [], 0.8),
+            (str(lenient), [], 0.6),
+            (str(lenient), ["--overlap", "0.8"], 0.8),
+        ]:
+            command = ["predict", "photos", "--model", name, "--out", "results", *options]
+            assert main([*command, "--overwrite"]) == 0
+            found = json.loads(Path("results/0.json").read_text())
+            assert found["settings"]["overlap"] == overlap
 
     def test_bad_inputs_are_named_and_the_rest_is_done(self, photos, model, capsys):
         (photos / "1a.jpg").write_text("no image")

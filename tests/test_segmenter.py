@@ -35,6 +35,12 @@ class TestCall:
             assert instance.name == "red"
             assert abs(instance.mask.float().mean().item() - 0.5) < 0.06
 
+    def test_mask_sets_are_read_as_the_checkpoint_asks(self, tmp_path):
+        tiny = tiny_segformer()
+        tiny.overlap = 0.6
+        tiny.save(tmp_path)
+        assert load(tmp_path, "cpu")(picture(40, 50)).overlap == 0.6
+
     def test_a_list_gives_a_list_in_its_order(self):
         segmenter = colour_segmenter()
         sizes = [(8, 8), (8, 12), (5, 7), (8, 11), (8, 8)]

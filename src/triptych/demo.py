@@ -36,7 +36,9 @@ def run_demo(out: Path, model: str = "street") -> Path:
         with atomic_write(out / "frames" / f"street-{second:.2f}s.png") as path:
             frame.save(path)
     sources, _ = find_images([str(out / "frames")])
-    for outcome in predict(segmenter, sources, out, Readings(), overwrite=True):
+    for outcome in predict(
+        segmenter, sources, out, Readings(overlap=segmenter.overlap), overwrite=True
+    ):
         if outcome.state == "failed":
             raise TriptychError(outcome.note)
     picture = out / "demo.png"

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from triptych.readouts.panoptic import PanopticMap
     from triptych.readouts.semantic import SemanticMap
 
+OVERLAP = 0.8
+"""Share of its own mask that a panoptic segment must keep against the others, where neither the
+checkpoint nor the caller says otherwise (Cheng et al., MaskFormer, 2021)."""
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -181,6 +185,8 @@ class MaskSet:
     things_only: bool = True
     """What :meth:`instances` reads. True (a panoptic checkpoint, whose queries cover stuff too):
     thing classes only. False (an instance-only checkpoint): all classes."""
+    overlap: float = OVERLAP
+    """What :meth:`panoptic` uses unless it is told otherwise: the checkpoint's own."""
 
     def __post_init__(self) -> None:
         if self.mask_logits.ndim != 3 or 0 in self.mask_logits.shape:
@@ -246,7 +252,7 @@ class MaskSet:
 
         return read_instances(self, threshold=threshold, top=top)
 
-    def panoptic(self, threshold: float = 0.8, overlap: float = 0.8) -> PanopticMap:
+    def panoptic(self, threshold: float = 0.8, overlap: float | None = None) -> PanopticMap:
         """Every pixel in one segment; see :func:`triptych.readouts.panoptic.read_panoptic`."""
         from triptych.readouts.panoptic import read_panoptic
 
@@ -258,7 +264,7 @@ class MaskSet:
         instance_threshold: float = 0.5,
         top: int = 100,
         panoptic_threshold: float = 0.8,
-        overlap: float = 0.8,
+        overlap: float | None = None,
     ) -> Explanation:
         """Which rule every query fell to; see :func:`triptych.readouts.explain.explain`."""
         from triptych.readouts.explain import explain

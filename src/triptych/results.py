@@ -21,7 +21,7 @@ from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
-from triptych.masks import MaskSet
+from triptych.masks import OVERLAP, MaskSet
 from triptych.readouts.instance import Instance
 from triptych.readouts.panoptic import PanopticMap
 from triptych.render.coco import encode_ids
@@ -45,7 +45,7 @@ class Readings:
     instance_threshold: float = 0.5
     top: int = 100
     panoptic_threshold: float = 0.8
-    overlap: float = 0.8
+    overlap: float = OVERLAP
 
     def __post_init__(self) -> None:
         for name in ("instance_threshold", "panoptic_threshold", "overlap"):

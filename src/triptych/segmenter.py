@@ -17,7 +17,7 @@ from triptych.engines.folder import Exported, read_exported
 from triptych.engines.registry import check_engine, make_engine
 from triptych.errors import TriptychError
 from triptych.images import Batch, ImageLike, Preprocess, load_image
-from triptych.masks import Classes, MaskSet
+from triptych.masks import OVERLAP, Classes, MaskSet
 from triptych.weights.bundled import bundled
 from triptych.weights.folder import ModelConfig, write_folder
 from triptych.weights.hub import fetch
@@ -77,6 +77,7 @@ def load(
         config.preprocess,
         config.classes,
         config.panoptic,
+        overlap=config.overlap,
         name=str(name_or_path),
         autocast=arithmetic,
         family=config.family,
@@ -142,6 +143,7 @@ class Segmenter:
         classes: the ``K`` classes.
         panoptic: whether the network separates things from stuff, so that instances are things.
         name: for reports.
+        overlap: see :class:`triptych.masks.MaskSet`.
         autocast: compute in this type where the engine thinks it safe (``torch.bfloat16``),
             with weights as they are.
         family: with ``arguments``, how :func:`triptych.models.registry.build` makes the network;
@@ -164,6 +166,7 @@ class Segmenter:
         panoptic: bool = True,
         name: str = "",
         *,
+        overlap: float = OVERLAP,
         autocast: torch.dtype | None = None,
         family: str | None = None,
         arguments: Mapping[str, Any] | None = None,
@@ -178,6 +181,7 @@ class Segmenter:
             self.preprocess = dataclasses.replace(preprocess, size_divisor=divisor)
         self.classes = classes
         self.panoptic = panoptic
+        self.overlap = overlap
         self.name = name
         self.autocast = autocast
         self.family = family
@@ -313,6 +317,7 @@ class Segmenter:
                 geometry,
                 competition=self.model.competition,  # type: ignore[arg-type]
                 things_only=self.panoptic,
+                overlap=self.overlap,
             )
 
     def save(
@@ -340,7 +345,13 @@ class Segmenter:
         if format not in _WRITERS:
             raise TriptychError(f"no format is called {format!r}; use {' or '.join(_WRITERS)}")
         config = ModelConfig(
-            self.family, self.arguments, self.classes, self.preprocess, self.panoptic, self.notes
+            self.family,
+            self.arguments,
+            self.classes,
+            self.preprocess,
+            self.panoptic,
+            self.overlap,
+            self.notes,
         )
         _WRITERS[format](Path(folder), config, self.model.state_dict(), dtype)
 

@@ -53,6 +53,19 @@ def test_thresholds_are_those_chosen_last_unless_given(tmp_path: Path, served: l
     assert served[1].readings == Readings(overlap=0.6, instance_threshold=0.7)
 
 
+def test_thresholds_begin_with_what_the_checkpoint_asks_for(
+    tmp_path: Path, served: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lenient = colour_segmenter()
+    lenient.overlap = 0.4
+    monkeypatch.setattr(module, "load", lambda *_, **__: lenient)
+    desks: list[Any] = []
+    monkeypatch.setattr(module, "make_app", lambda desk, _: desks.append(desk))
+    serve(plan(tmp_path, "demo"), tell)
+    assert served[1].readings == Readings(overlap=0.4)
+    assert desks[0].greeting()["default_readings"]["overlap"] == 0.4
+
+
 def test_a_token_is_made_up_once_where_it_is_needed(
     tmp_path: Path, served: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

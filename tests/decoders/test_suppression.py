@@ -65,6 +65,7 @@ def test_masks_without_pixels_overlap_nothing() -> None:
     assert torch.equal(overlaps(masks), torch.zeros(1, 2, 2))
     classes = torch.tensor([[[2.0, 0.0], [2.0, 0.0]]])
     after = suppress_doubles(Prediction(masks, classes), 0.5)
+    assert after.class_logits is not None
     assert torch.equal(after.class_logits, classes)
 
 

@@ -93,6 +93,18 @@ def test_overlap_is_the_share_of_its_own_mask_that_a_segment_needs(overlap, kept
     assert (result.ids == 0).sum() == (0 if kept == 2 else 55)
 
 
+def test_overlap_is_the_mask_sets_own_unless_it_is_told():
+    masks = flat(
+        [stripe(0, 45, length=100), stripe(0, 100, length=100)], [sure(CAR, 0.99), sure(PERSON)]
+    )
+    assert len(masks.panoptic().segments) == 1
+    lenient = dataclasses.replace(masks, overlap=0.55)
+    assert len(lenient.panoptic().segments) == 2
+    assert lenient.explain().panoptic == {Fate.KEPT: 2}
+    assert len(lenient.panoptic(overlap=0.56).segments) == 1
+    assert lenient.explain(overlap=0.56).panoptic == {Fate.KEPT: 1, Fate.OVERLAP: 1}
+
+
 def test_overlap_counts_pixels_above_one_half_on_both_sides():
     # The second query wins pixels 4 to 10 with a mask value below one half: they are not its own.
     weak = [[OUT] * 2 + [IN] * 2 + [-0.5] * 6]

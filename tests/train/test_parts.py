@@ -15,7 +15,7 @@ from triptych.strict import Document, build
 from triptych.train import parts
 from triptych.train.loop import run
 from triptych.train.recipe import Recipe
-from triptych.weights.folder import read_folder
+from triptych.weights.folder import read_config, read_folder
 
 MODEL = {
     "backbone": "efficientnet_lite0",
@@ -106,6 +106,13 @@ def test_averaged_weights_are_evaluated_on_the_data_sets_examples():
     assert figures["images"] == 3
     assert 0 <= figures["miou"] <= 1
     assert figures.keys() >= {"iou/left", "iou/right", "other_miou", "other_iou/left"}
+
+
+def test_the_trained_model_asks_for_the_overlap_it_was_measured_with(tmp_path):
+    made = parts.assemble(recipe(evaluation={"overlap": 0.6}))
+    assert made.export is not None
+    made.export(made.model, tmp_path, 0)
+    assert read_config(tmp_path).overlap == 0.6
 
 
 def test_start_from_takes_all_weights_and_of_the_class_head_those_of_known_classes(

@@ -78,6 +78,7 @@ def test_numbers_with_an_exponent_are_numbers(write):
         (MINIMAL + "  ema_decay: 1\n", r"ema_decay must be from 0 to below 1, not 1.0"),
         (MINIMAL + "  learning_rate: .nan\n", r"learning_rate must be positive, not nan"),
         (MINIMAL + "checkpoint: {keep: 0}\n", r"line 5: checkpoint.keep must be at least 1"),
+        (MINIMAL + "evaluation: {overlap: 5}\n", r"overlap must be a share from 0 to 1, not 5"),
         (MINIMAL + "time_limit: 0\n", r"line 5: time_limit must be positive or null"),
         (MINIMAL + "input: {std: [58, 57, 57]}\n", r"line 5: preprocess: std is .* scale 0..1"),
         ("model: {family: x}\n", r"recipe.yaml: the recipe needs the key 'optimisation'"),

@@ -78,6 +78,8 @@ class TestConfig:
             ({"classes": [{"title": "sky"}]}, "classes"),
             ({"preprocess": {"shortest_edge": -1}}, "shortest_edge is -1"),
             ({"panoptic": "yes"}, "'panoptic' is not a bool"),
+            ({"overlap": "half"}, "'overlap' is not a float"),
+            ({"overlap": 1.5}, "overlap is 1.5; give a share from 0 to 1"),
         ],
     )
     def test_wrong_entries_are_named(self, folder, changes, words):
@@ -85,9 +87,10 @@ class TestConfig:
         assert words in refused(folder)
 
     def test_entries_with_a_default_may_be_left_out(self, folder):
-        edit(folder, notes=None, panoptic=None)
+        edit(folder, notes=None, panoptic=None, overlap=None)
         config = read_config(folder)
         assert config.panoptic is True
+        assert config.overlap == 0.8
         assert config.notes == {}
 
 

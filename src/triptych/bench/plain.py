@@ -34,9 +34,10 @@ def semantic(masks: MaskSet) -> Tensor:
     return torch.einsum("qk,qhw->khw", scores, logits.sigmoid_()).argmax(0)
 
 
-def panoptic(masks: MaskSet, threshold: float = 0.8, overlap: float = 0.8) -> Tensor:
+def panoptic(masks: MaskSet, threshold: float = 0.8, overlap: float | None = None) -> Tensor:
     """Class ``(H, W)`` of the segment of every pixel, -1 where it is void."""
     assert masks.class_logits is not None
+    overlap = masks.overlap if overlap is None else overlap
     scores, labels = masks.class_logits.softmax(-1).max(-1)
     kept = (labels < len(masks.classes)) & (scores > threshold)
     kind = torch.full(masks.geometry.image_size, -1, device=labels.device)

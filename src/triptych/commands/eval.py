@@ -53,8 +53,9 @@ class Eval:
     panoptic_threshold: float = 0.8
     """Lowest score of a panoptic segment."""
 
-    overlap: float = 0.8
-    """Share of its own mask that a panoptic segment must keep against the others."""
+    overlap: float | None = None
+    """Share of its own mask that a panoptic segment must keep against the others. By default what
+    the checkpoint asks for, which is 0.8 for all but a few."""
 
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
@@ -155,7 +156,7 @@ class Eval:
             "engine": segmenter and segmenter.engine.name,
             "precision": segmenter and PRECISIONS[segmenter.autocast],
             "panoptic_threshold": self.panoptic_threshold,
-            "overlap": self.overlap,
+            "overlap": segmenter.overlap if segmenter and self.overlap is None else self.overlap,
             "classes": list(data.classes.names),
             **report,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -50,8 +51,9 @@ class Predict:
     panoptic_threshold: float = 0.8
     """Lowest score of a panoptic segment."""
 
-    overlap: float = 0.8
-    """Share of its own mask that a panoptic segment must keep against the others."""
+    overlap: float | None = None
+    """Share of its own mask that a panoptic segment must keep against the others. By default what
+    the checkpoint asks for, which is 0.8 for all but a few."""
 
     batch_size: int = 1
     """Images that go through the network together, if they are of one size."""
@@ -92,6 +94,7 @@ class Predict:
         if not sources:
             return 2
 
+        from triptych.masks import OVERLAP
         from triptych.predict import predict
         from triptych.results import Readings
         from triptych.segmenter import load
@@ -103,10 +106,16 @@ class Predict:
             windows = Windows(self.window, overlap)
         elif self.window_overlap is not None:
             raise TriptychError("--window-overlap needs --window; give the edge of a window, too")
+        # Made before anything is loaded, which tells of mistakes at once.
         readings = Readings(
-            self.instance_threshold, self.top, self.panoptic_threshold, self.overlap
+            self.instance_threshold,
+            self.top,
+            self.panoptic_threshold,
+            OVERLAP if self.overlap is None else self.overlap,
         )
         segmenter = load(self.model, self.device, engine=self.engine, precision=self.precision)
+        if self.overlap is None:
+            readings = dataclasses.replace(readings, overlap=segmenter.overlap)
         began, counts = time.monotonic(), Counter[str]()
         outcomes = predict(
             segmenter,

@@ -72,7 +72,7 @@ class Serve:
 
     overlap: float | None = None
     """Share of its own mask that a panoptic segment must keep, to begin with. By default the last
-    one, at first 0.8."""
+    one, at first what the checkpoint asks for (0.8 for all but a few)."""
 
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""

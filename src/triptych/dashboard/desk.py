@@ -37,6 +37,8 @@ class Options:
     """Gets recordings; None forbids them."""
     state: Path = field(default_factory=default_path)
     """Keeps lines, zones and thresholds."""
+    usual: Readings = field(default_factory=Readings)
+    """The thresholds where none were stored, and what the page goes back to."""
 
 
 class Desk:
@@ -53,7 +55,7 @@ class Desk:
     def __init__(self, pipeline: Pipeline, options: Options) -> None:
         self.pipeline = pipeline
         self.options = options
-        self.store = Store(options.state)
+        self.store = Store(options.state, options.usual)
         self.live = Live(pipeline)
         self.recorder = Recorder(pipeline, options.recordings)
         self.figures = Figures(self.live, self.recorder)
@@ -73,7 +75,7 @@ class Desk:
                 for name, thing, colour in table
             ],
             "countable": self.pipeline.countable,
-            "default_readings": dataclasses.asdict(Readings()),
+            "default_readings": dataclasses.asdict(self.options.usual),
             "window": self.pipeline.settings.window,
             "can_record": self.options.recordings is not None,
             "can_add": self.options.allow_sources,

@@ -85,6 +85,7 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
             allow_sources=plan.allow_sources,
             recordings=plan.recordings,
             state=plan.state or default_path(),
+            usual=Readings(overlap=segmenter.overlap),
         )
         desk = Desk(pipeline, options)
         pipeline.read_with(changed(desk.store.readings, plan.thresholds))

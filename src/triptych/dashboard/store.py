@@ -28,15 +28,16 @@ class Store:
 
     Args:
         path: read now, if it is there.
+        usual: the thresholds where none were stored.
 
     Raises:
         TriptychError: the file is none of ours.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, usual: Readings | None = None) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._layouts, self._readings = _read(path)
+        self._layouts, self._readings = _read(path, usual or Readings())
 
     @property
     def readings(self) -> Readings:
@@ -77,11 +78,11 @@ class Store:
         self._layouts, self._readings = layouts, readings
 
 
-def _read(path: Path) -> tuple[dict[str, Layout], Readings]:
+def _read(path: Path, usual: Readings) -> tuple[dict[str, Layout], Readings]:
     try:
         data = json.loads(path.read_bytes())
     except FileNotFoundError:
-        return {}, Readings()
+        return {}, usual
     except (OSError, ValueError) as error:
         raise TriptychError(
             f"{path}: cannot be read ({error}); move it away to begin anew"
@@ -92,6 +93,6 @@ def _read(path: Path) -> tuple[dict[str, Layout], Readings]:
         )
     try:
         layouts = {name: Layout.from_dict(one) for name, one in data["layouts"].items()}
-        return layouts, changed(Readings(), data.get("readings", {}))
+        return layouts, changed(usual, data.get("readings", {}))
     except (KeyError, AttributeError, TriptychError) as error:
         raise TriptychError(f"{path}: is damaged ({error}); move it away to begin anew") from error

@@ -60,7 +60,7 @@ def evaluate(
     classes: Classes | None = None,
     semantic: bool = True,
     threshold: float = 0.8,
-    overlap: float = 0.8,
+    overlap: float | None = None,
     replicates: int = 0,
 ) -> Report:
     """Run ``segmenter`` once over each image and take all the figures from that.

@@ -47,7 +47,7 @@ def explain(
     instance_threshold: float = 0.5,
     top: int = 100,
     panoptic_threshold: float = 0.8,
-    overlap: float = 0.8,
+    overlap: float | None = None,
 ) -> Explanation:
     """Count the fates of the queries in the three readings with these settings.
 

@@ -41,7 +41,7 @@ class PanopticMap:
 
 
 def read_panoptic(
-    mask_set: MaskSet, *, threshold: float = 0.8, overlap: float = 0.8
+    mask_set: MaskSet, *, threshold: float = 0.8, overlap: float | None = None
 ) -> PanopticMap:
     """Cut the image into segments (Cheng et al., Mask2Former, 2022, and its released code).
 
@@ -49,7 +49,8 @@ def read_panoptic(
     2. A pixel goes to the kept query with the largest ``score * sigmoid(m)``; of equal ones, to
        the first. It is void if that ``sigmoid(m)`` is below one half.
     3. A query's segment stays if its pixels are at least the share ``overlap`` of the pixels at
-       which its own ``sigmoid(m)`` is at least one half; otherwise they are void.
+       which its own ``sigmoid(m)`` is at least one half; otherwise they are void. By default it
+       is the mask set's own, which is 0.8 unless the checkpoint asks for another.
     4. Stuff segments of one class merge. Ids follow the order of the queries.
 
     Masks of a pixel labeller never overlap: its segments are the regions of a stuff class and the
@@ -63,9 +64,10 @@ def read_panoptic(
 
 
 def trace_panoptic(
-    mask_set: MaskSet, threshold: float, overlap: float
+    mask_set: MaskSet, threshold: float, overlap: float | None
 ) -> tuple[PanopticMap, list[Fate]]:
     """The panoptic map, and what became of each of the ``N`` queries."""
+    overlap = mask_set.overlap if overlap is None else overlap
     check_share("threshold", threshold)
     check_share("overlap", overlap)
     with reading(mask_set) as grid:

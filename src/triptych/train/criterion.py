@@ -90,7 +90,7 @@ class Criterion(nn.Module):
         super().__init__()
         self.matcher = matcher
         self.no_object = no_object
-        self.double = double
+        self.for_doubles = double
         self.weights = {"class": classification, "mask": mask, "dice": dice, "semantic": semantic}
         self.ambiguous = ambiguous
         self.semantic_for_all = semantic_for_all
@@ -142,11 +142,11 @@ class Criterion(nn.Module):
         truth = torch.full((batch, queries), columns - 1, device=class_logits.device)
         weight = torch.full((batch, queries), self.no_object, device=truth.device)
         for number, (target, (query, segment)) in enumerate(zip(targets, matches, strict=True)):
-            if self.double is not None:
+            if self.for_doubles is not None:
                 segments = target.masks[self.matcher.free_for(target)]
                 common, own, theirs = self._areas(layer, number, segments)
                 fits = common > FITTING * (own[:, None] + theirs - common)
-                weight[number].masked_fill_(fits.any(1), self.double)
+                weight[number].masked_fill_(fits.any(1), self.for_doubles)
             if len(target.ambiguous):
                 # Which of a region's objects a query inside it has is not known. (A query without
                 # pixels is not inside: it would be left alone for ever with whatever class it has.)

@@ -98,6 +98,7 @@ def assemble(recipe: Recipe) -> Parts:
             arguments=arguments,
             classes=classes,
             preprocess=Segmenter(average, recipe.input, classes).preprocess,
+            overlap=recipe.evaluation.overlap,
             notes={"recipe": recipe.to_plain(), "trained_steps": step},
         )
         write_folder(folder, config, average.state_dict())

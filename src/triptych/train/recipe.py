@@ -15,6 +15,7 @@ import yaml
 from triptych import strict
 from triptych.errors import TriptychError
 from triptych.images import Preprocess
+from triptych.masks import OVERLAP
 
 
 def _require(condition: bool, message: str) -> None:
@@ -181,11 +182,14 @@ class EvaluationRecipe:
     threshold: float = 0.8
     """Score from which on the panoptic reading keeps a segment."""
 
-    overlap: float = 0.8
-    """Share of its mask that a panoptic segment must win."""
+    overlap: float = OVERLAP
+    """Share of its mask that a panoptic segment must win; the trained model asks for it in use."""
 
     def __post_init__(self) -> None:
         _require(self.every >= 0, f"every must not be negative, not {self.every}")
+        for name in ("threshold", "overlap"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, f"{name} must be a share from 0 to 1, not {value}")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.images import Preprocess
-from triptych.masks import Classes
+from triptych.masks import OVERLAP, Classes
 from triptych.weights.skeleton import skeleton
 
 CONFIG = "config.json"
@@ -33,7 +33,8 @@ class ModelConfig:
     """Everything about a checkpoint but its weights.
 
     Raises:
-        TriptychError: the network would be built for another number of classes.
+        TriptychError: the network would be built for another number of classes, or ``overlap`` is
+            no share.
     """
 
     family: str
@@ -44,6 +45,8 @@ class ModelConfig:
     preprocess: Preprocess
     panoptic: bool = True
     """Whether the network separates things from stuff; see :class:`triptych.masks.MaskSet`."""
+    overlap: float = OVERLAP
+    """Share of its own mask that a segment of this checkpoint must keep, by default."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Free remarks, such as how the weights were trained; not used."""
 
@@ -53,6 +56,8 @@ class ModelConfig:
                 f"{len(self.classes)} classes are listed, but arguments ask for "
                 f"{self.arguments.get('classes')}"
             )
+        if not 0 <= self.overlap <= 1:
+            raise TriptychError(f"overlap is {self.overlap}; give a share from 0 to 1")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the contents of ``config.json``."""
@@ -64,6 +69,7 @@ class ModelConfig:
             "classes": self.classes.to_list(),
             "preprocess": self.preprocess.to_dict(),
             "panoptic": self.panoptic,
+            "overlap": float(self.overlap),
             "notes": dict(self.notes),
         }
 
@@ -86,12 +92,13 @@ class ModelConfig:
             "classes": list,
             "preprocess": dict,
             "panoptic": bool,
+            "overlap": float,
             "notes": dict,
         }
         for name in data.keys() - types.keys() - {"format", "version"}:
             raise TriptychError(f"unknown entry {name!r}; there are {', '.join(types)}")
         for name, kind in types.items():
-            if name not in data and name not in ("panoptic", "notes"):
+            if name not in data and name not in ("panoptic", "overlap", "notes"):
                 raise TriptychError(f"entry {name!r} is missing")
             if name in data and not isinstance(data[name], kind):
                 raise TriptychError(f"entry {name!r} is not a {kind.__name__}")
@@ -101,6 +108,7 @@ class ModelConfig:
             classes=Classes.from_list(data["classes"]),
             preprocess=Preprocess.from_dict(data["preprocess"]),
             panoptic=data.get("panoptic", True),
+            overlap=data.get("overlap", OVERLAP),
             notes=data.get("notes", {}),
         )
 

@@ -78,7 +78,7 @@ class WindowedMasks:
             pieces += [Piece.of(number, window, instance) for instance in found]
         return Instances(tuple(joined(self.windows, pieces, self.image_size)), source)
 
-    def panoptic(self, threshold: float = 0.8, overlap: float = 0.8) -> PanopticMap:
+    def panoptic(self, threshold: float = 0.8, overlap: float | None = None) -> PanopticMap:
         """Every pixel in one segment; see :func:`triptych.readouts.panoptic.read_panoptic`.
 
         ``threshold`` and ``overlap`` hold in each window. The score of a thing that several
