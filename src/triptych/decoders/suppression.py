@@ -17,10 +17,10 @@ def suppress_doubles(prediction: Prediction, overlap: float) -> Prediction:
     """Make a query "no object" where a better one of its class has nearly the same mask.
 
     Self-attention between queries is what keeps a set of masks free of doubles (Carion et al.,
-    "DETR", ECCV 2020, section 4.1), after many layers and very many steps of training. A small
-    decoder needs help: this is non-maximum suppression of masks in one step, without a loop over
-    queries (Bolya et al., "YOLACT", ICCV 2019, section 3.4, Fast NMS), on the network's own grid.
-    A query that is itself suppressed still suppresses others.
+    "DETR", ECCV 2020), after many layers and very many steps of training. A small decoder needs
+    help: this is non-maximum suppression of masks in one step, without a loop over queries (Bolya
+    et al., "YOLACT", ICCV 2019: Fast NMS), on the network's own grid. A query that is itself
+    suppressed still suppresses others.
 
     Args:
         prediction: class logits ``(B, N, K+1)`` and masks ``(B, N, h, w)``.

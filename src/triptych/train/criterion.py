@@ -143,9 +143,9 @@ class Criterion(nn.Module):
         weight = torch.full((batch, queries), self.no_object, device=truth.device)
         for number, (target, (query, segment)) in enumerate(zip(targets, matches, strict=True)):
             if self.for_doubles is not None:
-                segments = target.masks[self.matcher.free_for(target)]
-                common, own, theirs = self._areas(layer, number, segments)
+                common, own, theirs = self._areas(layer, number, target.masks)
                 fits = common > FITTING * (own[:, None] + theirs - common)
+                fits &= self.matcher.free_for(target)
                 weight[number].masked_fill_(fits.any(1), self.for_doubles)
             if len(target.ambiguous):
                 # Which of a region's objects a query inside it has is not known. (A query without

@@ -46,8 +46,8 @@ class Matcher(nn.Module):
         aligned: the class counts as far as the mask fits: the class cost is multiplied by one less
             the dice cost. Otherwise a query that is always sure of itself and has no pixels wins
             small objects, whose masks cost little, and they are lost to the query that would find
-            them (the product as in Wang et al., "End-to-End Object Detection with Fully
-            Convolutional Network", CVPR 2021, section 3.2).
+            them (a product as in Wang et al., "End-to-End Object Detection with Fully
+            Convolutional Network", CVPR 2021).
     """
 
     def __init__(
