@@ -15,6 +15,7 @@ from tests.tiny_model import tiny_segformer
 from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
+from triptych.decoders.suppression import SURELY
 from triptych.engines import base
 from triptych.engines.base import GraphEngine, Session, differences
 from triptych.engines.eager import Eager
@@ -52,6 +53,20 @@ def test_a_graph_of_every_family_answers_as_eager_does(family: str, engine: str)
     assert max(found.values()) < 1e-4, found
     assert ("class logits" in found) == (eager.class_logits is not None)
     assert ours.mask_logits.shape == eager.mask_logits.shape
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_a_graph_suppresses_doubles_as_eager_does(engine: str) -> None:
+    needs(engine)
+    # A random network's masks overlap everywhere: nearly any two of a class are doubles.
+    model = small("mask2former", suppression=0.02)
+    pixels = torch.randn(1, 3, 64, 96)
+    ours, eager = make_engine(engine, model)(pixels), Eager(model)(pixels)
+    assert ours.class_logits is not None
+    assert eager.class_logits is not None
+    lost = eager.class_logits[..., -1] == SURELY
+    assert 0 < lost.sum() < lost.numel()
+    torch.testing.assert_close(ours.class_logits, eager.class_logits, atol=1e-4, rtol=1e-4)
 
 
 class Numbers(GraphEngine):

@@ -27,7 +27,7 @@ is."""
 
 
 FITTING = 0.5
-"""Intersection over union from which on a mask is one of a segment."""
+"""Intersection over union above which a mask is one of a segment."""
 
 
 class Criterion(nn.Module):
