@@ -20,7 +20,8 @@ from PIL import Image
 import triptych
 from triptych.bench.memory import resident
 from triptych.inputs import find_images
-from triptych.results import Readings, Results
+from triptych.reading_settings import ReadingSettings
+from triptych.results import Results
 from triptych.windows.layout import Windows
 
 
@@ -69,7 +70,9 @@ def main() -> None:
         lap(f"panoptic: {len(masks.panoptic().segments)} segments")
         if options.write:
             pixels = triptych.load_image(path)
-            Results(Path(name, "mosaic"), path, options.model, Readings()).write(pixels, masks)
+            Results(Path(name, "mosaic"), path, options.model, ReadingSettings()).write(
+                pixels, masks
+            )
             lap("readings and files")
     print(f"{torch.get_num_threads()} threads")
 

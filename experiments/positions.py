@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def at_size(trained: Segmenter, preprocess: Preprocess) -> Segmenter:
     """The same network, given its images in another way."""
-    return Segmenter(trained.model, preprocess, trained.classes, trained.panoptic)
+    return Segmenter(trained.model, preprocess, trained.classes, trained.readings)
 
 
 def name_of(size: tuple[int, int]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import signal
@@ -19,8 +18,7 @@ from tests.tiny_model import tiny_segformer
 
 import triptych
 from triptych.cli import main, one_line
-from triptych.commands.predict import Predict
-from triptych.masks import MaskSet
+from triptych.reading_settings import ReadingSettings
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
 
@@ -73,15 +71,6 @@ class TestStart:
         told = capsys.readouterr()
         assert "usage: triptych" in told.out
         assert told.err == ""
-
-    def test_defaults_are_those_of_the_library(self):
-        ours = Predict(("x",))
-        instances = inspect.signature(MaskSet.instances).parameters
-        panoptic = inspect.signature(MaskSet.panoptic).parameters
-        assert ours.instance_threshold == instances["threshold"].default
-        assert ours.top == instances["top"].default
-        assert ours.panoptic_threshold == panoptic["threshold"].default
-        assert ours.overlap == panoptic["overlap"].default
 
     @pytest.mark.parametrize(
         ("arguments", "words"),
@@ -145,7 +134,7 @@ class TestPredict:
     def test_overlap_is_the_checkpoints_unless_it_is_given(self, photos, model, tmp_path):
         lenient = tmp_path / "lenient"
         tiny = tiny_segformer()
-        tiny.overlap = 0.6
+        tiny.readings = ReadingSettings(overlap=0.6)
         tiny.save(lenient)
         for name, options, overlap in [
             (model, [], 0.8),

@@ -21,7 +21,7 @@ import triptych.predict
 from triptych.errors import TriptychError
 from triptych.inputs import Source, find_images
 from triptych.predict import Outcome, predict
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 from triptych.segmenter import Segmenter, load
 from triptych.windows.layout import Windows
 
@@ -41,7 +41,9 @@ def photos(tmp_path) -> Path:
 def run(folder: Path, out: Path, segmenter: Segmenter | None = None, **settings) -> list[Outcome]:
     sources, problems = find_images([str(folder)])
     assert problems == []
-    return list(predict(segmenter or colour_segmenter(), sources, out, Readings(), **settings))
+    return list(
+        predict(segmenter or colour_segmenter(), sources, out, ReadingSettings(), **settings)
+    )
 
 
 def states(outcomes: list[Outcome]) -> dict[str, str]:
@@ -94,7 +96,7 @@ def test_results_made_otherwise_are_kept_and_told(photos, tmp_path):
     run(photos, tmp_path / "out")
     before = times(tmp_path / "out")
     sources, _ = find_images([str(photos)])
-    changed = Readings(overlap=0.3)
+    changed = ReadingSettings(overlap=0.3)
     outcomes = list(predict(colour_segmenter(), sources, tmp_path / "out", changed))
     assert {outcome.state for outcome in outcomes} == {"skipped"}
     assert all("other settings" in outcome.note for outcome in outcomes)
@@ -195,7 +197,7 @@ class TestUnwritable:
 
     def test_a_disk_that_fills_up_ends_the_run(self, photos, tmp_path, monkeypatch):
         sources, _ = find_images([str(photos)])
-        outcomes = predict(colour_segmenter(), sources, tmp_path / "out", Readings())
+        outcomes = predict(colour_segmenter(), sources, tmp_path / "out", ReadingSettings())
         assert next(outcomes).state == "done"
 
         def full(*_, **__):
@@ -269,12 +271,12 @@ def test_large_images_are_read_in_windows(tmp_path, monkeypatch):
     segmenter = colour_segmenter(model)
     source = Source(path, PurePath("large"))
     monkeypatch.setattr(triptych.predict, "MAX_PIXELS", 5000)
-    (whole,) = predict(segmenter, [source], tmp_path / "out", Readings())
+    (whole,) = predict(segmenter, [source], tmp_path / "out", ReadingSettings())
     assert whole.state == "failed"
     assert "read it in windows (--window 1024)" in whole.note
     for _ in range(2):
         outcomes = predict(
-            segmenter, [source], tmp_path / "out", Readings(), windows=Windows(48, 16)
+            segmenter, [source], tmp_path / "out", ReadingSettings(), windows=Windows(48, 16)
         )
         states = [outcome.state for outcome in outcomes]
     assert states == ["skipped"]

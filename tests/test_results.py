@@ -17,7 +17,8 @@ from tests.tiny_model import COLOURS, colour_segmenter
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.masks import Classes, Geometry, MaskSet
-from triptych.results import Readings, Results, Standing, remove_leftovers
+from triptych.reading_settings import ReadingSettings
+from triptych.results import Results, Standing, remove_leftovers
 
 ENDS = (".semantic.png", ".panoptic.png", ".overlay.png", ".json")
 
@@ -47,7 +48,7 @@ def photo(tmp_path, image) -> Path:
 
 @pytest.fixture
 def results(tmp_path, photo) -> Results:
-    return Results(tmp_path / "out" / "deep" / "a photo", photo, "colours", Readings())
+    return Results(tmp_path / "out" / "deep" / "a photo", photo, "colours", ReadingSettings())
 
 
 def read(results: Results) -> dict:
@@ -109,7 +110,7 @@ class TestContents:
         ],
     )
     def test_settings_reach_the_readings(self, changes, segments, instances, results, image):
-        settings = dataclasses.replace(results, readings=Readings(**changes))
+        settings = dataclasses.replace(results, readings=ReadingSettings(**changes))
         settings.write(image, colour_segmenter()(image))
         found = read(results)
         assert len(found["segments"]) == segments
@@ -122,7 +123,7 @@ class TestContents:
         image[:] = 0
         image[..., 0] = 200
         image[:16, :, 2] = 255
-        settings = dataclasses.replace(results, readings=Readings(overlap=overlap))
+        settings = dataclasses.replace(results, readings=ReadingSettings(overlap=overlap))
         settings.write(image, colour_segmenter()(image))
         assert [segment["class"] for segment in read(results)["segments"]] == names
 
@@ -156,9 +157,9 @@ class TestContents:
     )
     def test_shares_are_shares(self, changes):
         with pytest.raises(TriptychError, match="give a share from 0 to 1"):
-            Readings(**changes)
+            ReadingSettings(**changes)
         with pytest.raises(TriptychError, match="at least one instance"):
-            Readings(top=0)
+            ReadingSettings(top=0)
 
 
 class TestStanding:
@@ -166,10 +167,12 @@ class TestStanding:
         assert results.standing() is Standing.ABSENT
         results.write(image, colour_segmenter()(image))
         assert results.standing() is Standing.SAME
-        changed = Results(results.base, photo, "colours", Readings(overlap=0.5))
+        changed = Results(results.base, photo, "colours", ReadingSettings(overlap=0.5))
         assert changed.standing() is Standing.CHANGED
-        assert Results(results.base, photo, "other", Readings()).standing() is Standing.CHANGED
-        other = Results(results.base, photo.with_name("b.png"), "colours", Readings())
+        assert (
+            Results(results.base, photo, "other", ReadingSettings()).standing() is Standing.CHANGED
+        )
+        other = Results(results.base, photo.with_name("b.png"), "colours", ReadingSettings())
         photo.with_name("b.png").touch()
         assert other.standing() is Standing.FOREIGN
         os.utime(photo, (2e9, 2e9))
@@ -179,7 +182,7 @@ class TestStanding:
         results.write(image, colour_segmenter()(image))
         monkeypatch.chdir(tmp_path)
         relative = Results(
-            Path("out/deep/a photo"), Path("photos/a photo.png"), "colours", Readings()
+            Path("out/deep/a photo"), Path("photos/a photo.png"), "colours", ReadingSettings()
         )
         assert relative.standing() is Standing.SAME
 

@@ -10,6 +10,7 @@ from tests.tiny_model import COLOURS, ColourModel, colour_segmenter, tiny_segfor
 import triptych.segmenter
 from triptych.errors import TriptychError
 from triptych.images import Preprocess
+from triptych.reading_settings import ReadingSettings
 from triptych.segmenter import Segmenter, load
 
 
@@ -37,9 +38,9 @@ class TestCall:
 
     def test_mask_sets_are_read_as_the_checkpoint_asks(self, tmp_path):
         tiny = tiny_segformer()
-        tiny.overlap = 0.6
+        tiny.readings = ReadingSettings(overlap=0.6)
         tiny.save(tmp_path)
-        assert load(tmp_path, "cpu")(picture(40, 50)).overlap == 0.6
+        assert load(tmp_path, "cpu")(picture(40, 50)).readings.overlap == 0.6
 
     def test_a_list_gives_a_list_in_its_order(self):
         segmenter = colour_segmenter()
@@ -96,10 +97,10 @@ class TestCall:
         first, _ = colour_segmenter()([picture(8, 8), picture(8, 8)])
         assert first.mask_logits.untyped_storage().nbytes() == first.mask_logits.numel() * 4
 
-    def test_things_only_follows_panoptic(self):
-        for panoptic in (True, False):
-            segmenter = Segmenter(ColourModel(), Preprocess(), COLOURS, panoptic)
-            assert segmenter(picture(8, 8)).things_only is panoptic
+    def test_mask_sets_have_the_settings_of_the_checkpoint(self):
+        for settings in (ReadingSettings(things_only=False), ReadingSettings(top=7)):
+            segmenter = Segmenter(ColourModel(), Preprocess(), COLOURS, settings)
+            assert segmenter(picture(8, 8)).readings == settings
 
     def test_bad_pictures_are_named(self, tmp_path):
         with pytest.raises(TriptychError, match=r"gone\.png: no such file"):

@@ -10,7 +10,6 @@ from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.inputs import find_images
 from triptych.predict import predict
-from triptych.results import Readings
 from triptych.samples import frames_at, street_clip
 from triptych.segmenter import load
 
@@ -36,9 +35,7 @@ def run_demo(out: Path, model: str = "street") -> Path:
         with atomic_write(out / "frames" / f"street-{second:.2f}s.png") as path:
             frame.save(path)
     sources, _ = find_images([str(out / "frames")])
-    for outcome in predict(
-        segmenter, sources, out, Readings(overlap=segmenter.overlap), overwrite=True
-    ):
+    for outcome in predict(segmenter, sources, out, segmenter.readings, overwrite=True):
         if outcome.state == "failed":
             raise TriptychError(outcome.note)
     picture = out / "demo.png"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from triptych.colours import Colour, default_colours
 from triptych.errors import TriptychError
+from triptych.reading_settings import ReadingSettings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from triptych.readouts.instance import Instances
     from triptych.readouts.panoptic import PanopticMap
     from triptych.readouts.semantic import SemanticMap
-
-OVERLAP = 0.8
-"""Share of its own mask that a panoptic segment must keep against the others, where neither the
-checkpoint nor the caller says otherwise (Cheng et al., MaskFormer, 2021)."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +179,8 @@ class MaskSet:
     quality: Tensor | None = None
     """``(N,)`` float in 0..1, the network's own estimate of each mask; promptable only."""
     competition: Literal["independent", "softmax"] = "independent"
-    things_only: bool = True
-    """What :meth:`instances` reads. True (a panoptic checkpoint, whose queries cover stuff too):
-    thing classes only. False (an instance-only checkpoint): all classes."""
-    overlap: float = OVERLAP
-    """What :meth:`panoptic` uses unless it is told otherwise: the checkpoint's own."""
+    readings: ReadingSettings = field(default_factory=ReadingSettings)
+    """The checkpoint's own settings: what the readings use unless they are told otherwise."""
 
     def __post_init__(self) -> None:
         if self.mask_logits.ndim != 3 or 0 in self.mask_logits.shape:
@@ -246,13 +240,13 @@ class MaskSet:
 
         return read_semantic(self)
 
-    def instances(self, threshold: float = 0.5, top: int = 100) -> Instances:
+    def instances(self, threshold: float | None = None, top: int | None = None) -> Instances:
         """Objects, best first; see :func:`triptych.readouts.instance.read_instances`."""
         from triptych.readouts.instance import read_instances
 
         return read_instances(self, threshold=threshold, top=top)
 
-    def panoptic(self, threshold: float = 0.8, overlap: float | None = None) -> PanopticMap:
+    def panoptic(self, threshold: float | None = None, overlap: float | None = None) -> PanopticMap:
         """Every pixel in one segment; see :func:`triptych.readouts.panoptic.read_panoptic`."""
         from triptych.readouts.panoptic import read_panoptic
 
@@ -261,9 +255,9 @@ class MaskSet:
     def explain(
         self,
         *,
-        instance_threshold: float = 0.5,
-        top: int = 100,
-        panoptic_threshold: float = 0.8,
+        instance_threshold: float | None = None,
+        top: int | None = None,
+        panoptic_threshold: float | None = None,
         overlap: float | None = None,
     ) -> Explanation:
         """Which rule every query fell to; see :func:`triptych.readouts.explain.explain`."""

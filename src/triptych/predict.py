@@ -14,7 +14,8 @@ from triptych.errors import TriptychError
 from triptych.images import load_image
 from triptych.inputs import Source
 from triptych.masks import MaskSet
-from triptych.results import Readings, Results, Standing, remove_leftovers
+from triptych.reading_settings import ReadingSettings
+from triptych.results import Results, Standing, remove_leftovers
 from triptych.segmenter import Segmenter
 from triptych.windows.layout import Windows
 from triptych.windows.mask_sets import WindowedMasks
@@ -35,7 +36,7 @@ def predict(
     segmenter: Segmenter,
     sources: Sequence[Source],
     out: Path,
-    readings: Readings,
+    readings: ReadingSettings,
     *,
     batch_size: int = 1,
     windows: Windows | None = None,

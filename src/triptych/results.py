@@ -19,9 +19,9 @@ from PIL import Image
 from scipy.ndimage import find_objects
 from torch import Tensor
 
-from triptych.errors import TriptychError
 from triptych.files import atomic_write
-from triptych.masks import OVERLAP, MaskSet
+from triptych.masks import MaskSet
+from triptych.reading_settings import ReadingSettings
 from triptych.readouts.instance import Instance
 from triptych.readouts.panoptic import PanopticMap
 from triptych.render.coco import encode_ids
@@ -32,27 +32,6 @@ from triptych.windows.mask_sets import WindowedMasks
 
 FORMAT = "triptych-prediction"
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class Readings:
-    """How the readings are made; see the methods of :class:`triptych.masks.MaskSet`.
-
-    Raises:
-        TriptychError: a value is out of range.
-    """
-
-    instance_threshold: float = 0.5
-    top: int = 100
-    panoptic_threshold: float = 0.8
-    overlap: float = OVERLAP
-
-    def __post_init__(self) -> None:
-        for name in ("instance_threshold", "panoptic_threshold", "overlap"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise TriptychError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
-        if self.top < 1:
-            raise TriptychError(f"top is {self.top}; ask for at least one instance")
 
 
 class Standing(Enum):
@@ -85,7 +64,7 @@ class Results:
     """Where the files lie, with ``NAME``."""
     image: Path
     model: str
-    readings: Readings
+    readings: ReadingSettings
     windows: Windows | None = None
     """How the image was cut, if it was."""
 
@@ -100,7 +79,7 @@ class Results:
             "version": VERSION,
             "image": Path(os.path.relpath(self.image, self.base.parent)).as_posix(),
             "model": self.model,
-            "settings": dataclasses.asdict(self.readings)
+            "settings": self.readings.to_dict()
             | ({"windows": dataclasses.asdict(self.windows)} if self.windows else {}),
         }
 

@@ -17,7 +17,8 @@ from triptych.engines.folder import Exported, read_exported
 from triptych.engines.registry import check_engine, make_engine
 from triptych.errors import TriptychError
 from triptych.images import Batch, ImageLike, Preprocess, load_image
-from triptych.masks import OVERLAP, Classes, MaskSet
+from triptych.masks import Classes, MaskSet
+from triptych.reading_settings import ReadingSettings
 from triptych.weights.bundled import bundled
 from triptych.weights.folder import ModelConfig, write_folder
 from triptych.weights.hub import fetch
@@ -76,8 +77,7 @@ def load(
         model.to(where),
         config.preprocess,
         config.classes,
-        config.panoptic,
-        overlap=config.overlap,
+        config.readings,
         name=str(name_or_path),
         autocast=arithmetic,
         family=config.family,
@@ -141,9 +141,8 @@ class Segmenter:
         model: maps pixels ``(B, 3, Hn, Wn)`` to a ``Prediction``; see ``triptych.models``.
         preprocess: where it pads, its ``size_divisor`` is raised to what the network asks for.
         classes: the ``K`` classes.
-        panoptic: whether the network separates things from stuff, so that instances are things.
+        readings: how its masks are read unless the caller says otherwise.
         name: for reports.
-        overlap: see :class:`triptych.masks.MaskSet`.
         autocast: compute in this type where the engine thinks it safe (``torch.bfloat16``),
             with weights as they are.
         family: with ``arguments``, how :func:`triptych.models.registry.build` makes the network;
@@ -163,10 +162,9 @@ class Segmenter:
         model: nn.Module,
         preprocess: Preprocess,
         classes: Classes,
-        panoptic: bool = True,
+        readings: ReadingSettings | None = None,
         name: str = "",
         *,
-        overlap: float = OVERLAP,
         autocast: torch.dtype | None = None,
         family: str | None = None,
         arguments: Mapping[str, Any] | None = None,
@@ -180,8 +178,7 @@ class Segmenter:
             divisor = math.lcm(preprocess.size_divisor, int(getattr(model, "size_divisor", 1)))
             self.preprocess = dataclasses.replace(preprocess, size_divisor=divisor)
         self.classes = classes
-        self.panoptic = panoptic
-        self.overlap = overlap
+        self.readings = readings or ReadingSettings()
         self.name = name
         self.autocast = autocast
         self.family = family
@@ -316,8 +313,7 @@ class Segmenter:
                 self.classes,
                 geometry,
                 competition=self.model.competition,  # type: ignore[arg-type]
-                things_only=self.panoptic,
-                overlap=self.overlap,
+                readings=self.readings,
             )
 
     def save(
@@ -349,8 +345,7 @@ class Segmenter:
             self.arguments,
             self.classes,
             self.preprocess,
-            self.panoptic,
-            self.overlap,
+            self.readings,
             self.notes,
         )
         _WRITERS[format](Path(folder), config, self.model.state_dict(), dtype)

@@ -20,7 +20,7 @@ from triptych.dashboard import api, live
 from triptych.dashboard.openapi import description
 from triptych.dashboard.store import Store
 from triptych.errors import TriptychError
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 
 ONE = "/api/sources/street"
 LINE = {"lines": [{"name": "gate", "a": [0.5, 0.05], "b": [0.5, 0.95]}], "zones": []}
@@ -71,7 +71,7 @@ def test_thresholds_read_the_newest_frame_again(rig: Rig) -> None:
     assert len(rig.pipeline.latest("street").instances) == 3  # type: ignore[union-attr]
     answer = rig.json("PATCH", "/api/readings", {"instance_threshold": 0.9})
     assert answer["instance_threshold"] == 0.9
-    assert Store(rig.desk.options.state).readings == Readings(instance_threshold=0.9)
+    assert Store(rig.desk.options.state).readings == ReadingSettings(instance_threshold=0.9)
     wait_for(lambda: len(rig.pipeline.latest("street").instances) == 2)  # type: ignore[union-attr]
     assert len(rig.network.batches) == passes
 

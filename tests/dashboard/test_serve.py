@@ -16,7 +16,7 @@ from triptych.dashboard.serve import Plan, serve
 from triptych.dashboard.server import listen
 from triptych.dashboard.store import Store
 from triptych.errors import TriptychError
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 
 
 @pytest.fixture
@@ -48,21 +48,23 @@ def test_sources_are_named(tmp_path: Path, served: list[Any]) -> None:
 
 
 def test_thresholds_are_those_chosen_last_unless_given(tmp_path: Path, served: list[Any]) -> None:
-    Store(tmp_path / "state.json").keep_readings(Readings(overlap=0.3, instance_threshold=0.7))
+    Store(tmp_path / "state.json").keep_readings(
+        ReadingSettings(overlap=0.3, instance_threshold=0.7)
+    )
     serve(plan(tmp_path, "demo", thresholds={"overlap": 0.6}), tell)
-    assert served[1].readings == Readings(overlap=0.6, instance_threshold=0.7)
+    assert served[1].readings == ReadingSettings(overlap=0.6, instance_threshold=0.7)
 
 
 def test_thresholds_begin_with_what_the_checkpoint_asks_for(
     tmp_path: Path, served: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lenient = colour_segmenter()
-    lenient.overlap = 0.4
+    lenient.readings = ReadingSettings(overlap=0.4)
     monkeypatch.setattr(module, "load", lambda *_, **__: lenient)
     desks: list[Any] = []
     monkeypatch.setattr(module, "make_app", lambda desk, _: desks.append(desk))
     serve(plan(tmp_path, "demo"), tell)
-    assert served[1].readings == Readings(overlap=0.4)
+    assert served[1].readings == ReadingSettings(overlap=0.4)
     assert desks[0].greeting()["default_readings"]["overlap"] == 0.4
 
 

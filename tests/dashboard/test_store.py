@@ -8,7 +8,7 @@ import pytest
 
 from triptych.dashboard.store import Store, default_path
 from triptych.errors import TriptychError
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 from triptych.stream.layout import Layout, Line, Zone
 
 LAYOUT = Layout(
@@ -32,12 +32,12 @@ def test_what_is_kept_is_there_again(tmp_path: Path) -> None:
 def test_thresholds_are_kept_beside_the_lines(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     store = Store(path)
-    assert store.readings == Readings()
+    assert store.readings == ReadingSettings()
     store.keep("north", LAYOUT)
-    store.keep_readings(Readings(overlap=0.25))
+    store.keep_readings(ReadingSettings(overlap=0.25))
     store.keep("south", LAYOUT)
     again = Store(path)
-    assert again.readings == Readings(overlap=0.25)
+    assert again.readings == ReadingSettings(overlap=0.25)
     assert again.layout("north") == again.layout("south") == LAYOUT
 
 
@@ -70,9 +70,9 @@ def test_what_cannot_be_stored_is_not_remembered(tmp_path: Path) -> None:
     with pytest.raises(TriptychError, match="cannot write"):
         store.keep("north", LAYOUT)
     with pytest.raises(TriptychError, match="cannot write"):
-        store.keep_readings(Readings(overlap=0.25))
+        store.keep_readings(ReadingSettings(overlap=0.25))
     assert store.layout("north") == Layout()
-    assert store.readings == Readings()
+    assert store.readings == ReadingSettings()
 
 
 def test_the_usual_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from triptych.dashboard.layers import lay_out
 from triptych.dashboard.picture import PANELS, panel, triptych
 from triptych.dashboard.wire import encode_frame, encode_jpeg, encode_runs
 from triptych.masks import Geometry, MaskSet
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 from triptych.stream.frames import Frame
 from triptych.stream.result import Result
 from triptych.stream.scene import Scene
@@ -53,7 +53,7 @@ def result() -> Result:
 
     for frame in STREET.frames(2.0):
         (masks,) = network.segment([torch.from_numpy(frame.pixels)])
-        found = scene.observe(frame, masks, Readings(), {})
+        found = scene.observe(frame, masks, ReadingSettings(), {})
     return found
 
 
@@ -113,7 +113,7 @@ def test_overlapping_objects_show_the_better_one() -> None:
     logits = torch.tensor([[0, 0, 2.0, 0, 0], [0, 0, 0, 8.0, 0]])
     masks = MaskSet(grid, logits, CLASSES, Geometry((4, 4), (4, 4), (4, 4)))
     frame = Frame(np.zeros((4, 4, 3), np.uint8), 0, 0.0)
-    found = Scene("s", ("car", "person")).observe(frame, masks, Readings(0.1), {})
+    found = Scene("s", ("car", "person")).observe(frame, masks, ReadingSettings(0.1), {})
     layers = lay_out(found)
     assert [CLASSES.names[thing.class_id] for thing in layers.things][:2] == ["person", "car"]
     assert layers.instances[:, 0].tolist() == [2, 1, 1, 1]
@@ -126,7 +126,7 @@ def test_a_new_track_has_no_number_yet() -> None:
     numbers = []
     for frame in list(STREET.frames(2.0))[-4:]:
         (masks,) = network.segment([torch.from_numpy(frame.pixels)])
-        layers = lay_out(scene.observe(frame, masks, Readings(), {}))
+        layers = lay_out(scene.observe(frame, masks, ReadingSettings(), {}))
         numbers.append({thing.track for thing in layers.things})
     assert numbers[0] == {None}
     assert len(numbers[-1]) == 3
@@ -143,11 +143,11 @@ def test_pictures_have_the_size_of_the_frame_and_differ(result: Result) -> None:
 
 def test_reading_again_keeps_the_numbers(result: Result) -> None:
     before = {t.track: t.box for t in lay_out(result).things}
-    fewer = read_again(result, Readings(instance_threshold=0.9))
+    fewer = read_again(result, ReadingSettings(instance_threshold=0.9))
     kept = {t.track: t.box for t in lay_out(fewer).things}
     assert len(kept) == 2
     assert kept.items() <= before.items()
-    more = read_again(fewer, Readings(instance_threshold=0.5))
+    more = read_again(fewer, ReadingSettings(instance_threshold=0.5))
     numbers = [t.track for t in lay_out(more).things]
     assert len(numbers) == 3
     assert numbers.count(None) == 1  # nobody followed the one that came back

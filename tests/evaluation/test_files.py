@@ -18,7 +18,8 @@ from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import Report, measure
 from triptych.evaluation.files import open_answers
 from triptych.masks import Geometry, MaskSet
-from triptych.results import Readings, Results
+from triptych.reading_settings import ReadingSettings
+from triptych.results import Results
 
 SIZE = (disk.HEIGHT, disk.WIDTH)
 
@@ -92,7 +93,7 @@ def test_what_predict_writes_is_read_back(tmp_path: Path) -> None:
     pixels = torch.zeros(*SIZE, 3, dtype=torch.uint8)
     for index in range(len(data)):
         base = tmp_path / "found" / data.name(index)
-        Results(base, data.image(index), "model", Readings()).write(pixels, masks)
+        Results(base, data.image(index), "model", ReadingSettings()).write(pixels, masks)
     answer = open_answers(tmp_path / "found", data).answer(1, SIZE)
     assert answer.semantic is not None
     np.testing.assert_array_equal(answer.semantic, masks.semantic().ids.numpy())

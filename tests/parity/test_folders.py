@@ -168,7 +168,7 @@ def test_there_and_back(name, close, tmp_path):
     assert ours.family == name.partition(",")[0]
     assert ours.classes.names == tuple(NAMES.values())
     assert ours.classes.thing_ids == (1, 2)
-    assert ours.panoptic
+    assert ours.readings.things_only
     compare(close, ours, model, processor)
 
     ours.save(tmp_path / "back", format="transformers")

@@ -6,6 +6,7 @@ import torch
 from hypothesis import strategies as st
 
 from triptych.masks import Classes, Geometry, MaskSet
+from triptych.reading_settings import ReadingSettings
 
 NAMES = ("road", "car", "sky", "person")
 THINGS = ("car", "person")
@@ -46,6 +47,16 @@ def geometries(draw) -> tuple[tuple[int, int], Geometry]:
     return (coarse[0], coarse[1]), Geometry(*sizes)
 
 
+def settings() -> st.SearchStrategy[ReadingSettings]:
+    """The rules in which families differ; thresholds are given to each reading."""
+    return st.builds(
+        ReadingSettings,
+        things_only=st.booleans(),
+        segment_pixels=st.sampled_from(["kept", "won"]),
+        semantic_resize=st.sampled_from(["masks", "scores"]),
+    )
+
+
 @st.composite
 def mask_sets(draw, kind: str) -> MaskSet:
     """Random masks of one kind of network: queries, labeller or promptable."""
@@ -67,7 +78,13 @@ def mask_sets(draw, kind: str) -> MaskSet:
     if kind == "promptable":
         quality = torch.rand(queries, generator=seed)
         thing = Classes.of(["object"], things=["object"])
-        return MaskSet(masks, None, thing, geometry, quality=quality)
+        return MaskSet(masks, None, thing, geometry, quality=quality, readings=draw(settings()))
     sharpness = draw(st.sampled_from([0.5, 3.0, 8.0]))
     logits = sharpness * torch.randn(queries, count + 1, generator=seed)
-    return MaskSet(masks, logits, classes(count), geometry, things_only=draw(st.booleans()))
+    return MaskSet(
+        masks,
+        logits,
+        classes(count),
+        geometry,
+        readings=draw(settings()),
+    )

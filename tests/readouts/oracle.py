@@ -78,19 +78,29 @@ def class_scores(masks: MaskSet) -> list[np.ndarray]:
 
 
 def semantic(masks: MaskSet) -> Answer:
-    """With the lead of the winner over the second at every pixel."""
-    logits, scores = upsample(masks), class_scores(masks)
-    height, width = logits.shape[1:]
+    """With the lead of the winner over the second at every pixel.
+
+    As ``semantic_inference`` of both, with the masks resized to the image before it, or the class
+    scores after it (``sem_seg_postprocess_before_inference`` on or off).
+    """
+    scores, geometry = class_scores(masks), masks.geometry
+    logits = upsample(masks)
+    if masks.readings.semantic_resize == "masks":
+        totals = _totals(logits, scores, len(masks.classes))
+    else:
+        grown = np.stack(
+            [resize(m, geometry.input_size) for m in masks.mask_logits.double().numpy()]
+        )
+        rows, columns = geometry.valid_size
+        valid = _totals(grown[:, :rows, :columns], scores, len(masks.classes))
+        totals = np.stack([resize(plane, geometry.image_size) for plane in valid])
+    height, width = totals.shape[1:]
     answer = Answer(ids=np.zeros((height, width), dtype=int))
     lead = np.zeros((height, width))
     for y in range(height):
         for x in range(width):
-            totals = [0.0] * len(masks.classes)
-            for query in range(len(masks)):
-                for label in range(len(masks.classes)):
-                    totals[label] += scores[query][label] * sigmoid(logits[query, y, x])
-            answer.ids[y, x] = totals.index(max(totals))
-            ranked = sorted(totals, reverse=True)
+            answer.ids[y, x] = totals[:, y, x].tolist().index(max(totals[:, y, x]))
+            ranked = sorted(totals[:, y, x], reverse=True)
             lead[y, x] = ranked[0] - ranked[1] if len(ranked) > 1 else math.inf
     answer.lead = lead
     for query in range(len(masks)):
@@ -109,12 +119,26 @@ def semantic(masks: MaskSet) -> Answer:
     return answer
 
 
+def _totals(logits: np.ndarray, scores: list[np.ndarray], classes: int) -> np.ndarray:
+    """``(K, H, W)``: the class scores."""
+    totals = np.zeros((classes, *logits.shape[1:]))
+    for label, y, x in np.ndindex(*totals.shape):
+        for query in range(len(logits)):
+            totals[label, y, x] += scores[query][label] * sigmoid(logits[query, y, x])
+    return totals
+
+
 def panoptic(masks: MaskSet, threshold: float, overlap: float) -> Answer:
-    """``found``: (class, score, area) of every segment."""
+    """``found``: (class, score, area) of every segment.
+
+    As ``panoptic_inference`` of MaskFormer (mask_former/mask_former_model.py), where segments get
+    the pixels they won, and of Mask2Former (mask2former/maskformer_model.py), where they get
+    those of them at which their own mask is at least one half.
+    """
     logits, scores, classes = upsample(masks), class_scores(masks), masks.classes
     height, width = logits.shape[1:]
     answer = Answer(ids=np.zeros((height, width), dtype=int))
-    kept = []
+    taking_part = []
     for query in range(len(masks)):
         best = int(scores[query][:-1].argmax())
         score = scores[query][best]
@@ -123,26 +147,29 @@ def panoptic(masks: MaskSet, threshold: float, overlap: float) -> Answer:
         elif not answer.decide(score, threshold):
             answer.fates[Fate.LOW_SCORE] += 1
         else:
-            kept.append((query, best, score))
-    won: dict[int, list[tuple[int, int]]] = {query: [] for query, _, _ in kept}
-    own: Counter[int] = Counter()
+            taking_part.append((query, best, score))
+    won: dict[int, list[tuple[int, int]]] = {query: [] for query, _, _ in taking_part}
+    own: dict[int, set[tuple[int, int]]] = {query: set() for query, _, _ in taking_part}
     for y in range(height):
         for x in range(width):
             winner, most = None, -1.0
-            for query, _, score in kept:
+            for query, _, score in taking_part:
                 value = score * sigmoid(logits[query, y, x])
-                own[query] += not answer.decide(0.0, logits[query, y, x])
+                if not answer.decide(0.0, logits[query, y, x]):
+                    own[query].add((y, x))
                 if answer.decide(value, most):
                     winner, most = query, value
-            if winner is not None and logits[winner, y, x] >= 0:
+            if winner is not None:
                 won[winner].append((y, x))
     merged: dict[int, int] = {}
-    for query, label, score in kept:
+    for query, label, score in taking_part:
         pixels = won[query]
-        if not pixels:
+        if masks.readings.segment_pixels == "kept":
+            pixels = [place for place in pixels if place in own[query]]
+        if not pixels or not own[query]:
             answer.fates[Fate.NO_PIXEL] += 1
             continue
-        if len(pixels) / own[query] < overlap:
+        if len(won[query]) / len(own[query]) < overlap:
             answer.fates[Fate.OVERLAP] += 1
             continue
         answer.fates[Fate.KEPT] += 1
@@ -173,7 +200,7 @@ def instances(masks: MaskSet, threshold: float, top: int) -> Answer:
             for x in range(logits.shape[2]):
                 if answer.decide(logits[query, y, x], 0.0):
                     inside.append((y, x))
-        if masks.things_only and not classes.is_thing[label]:
+        if masks.readings.things_only and not classes.is_thing[label]:
             fate = Fate.STUFF
         elif answer.decide(threshold, score):
             fate = Fate.LOW_SCORE

@@ -10,6 +10,7 @@ from tests.readouts.cases import classes, flat
 
 from triptych.errors import TriptychError
 from triptych.masks import Classes, Geometry, MaskSet
+from triptych.reading_settings import ReadingSettings
 from triptych.readouts.fate import Fate
 
 IN, OUT = 9.0, -9.0
@@ -98,20 +99,60 @@ def test_overlap_is_the_mask_sets_own_unless_it_is_told():
         [stripe(0, 45, length=100), stripe(0, 100, length=100)], [sure(CAR, 0.99), sure(PERSON)]
     )
     assert len(masks.panoptic().segments) == 1
-    lenient = dataclasses.replace(masks, overlap=0.55)
+    lenient = dataclasses.replace(masks, readings=ReadingSettings(overlap=0.55))
     assert len(lenient.panoptic().segments) == 2
     assert lenient.explain().panoptic == {Fate.KEPT: 2}
     assert len(lenient.panoptic(overlap=0.56).segments) == 1
     assert lenient.explain(overlap=0.56).panoptic == {Fate.KEPT: 1, Fate.OVERLAP: 1}
 
 
-def test_overlap_counts_pixels_above_one_half_on_both_sides():
-    # The second query wins pixels 4 to 10 with a mask value below one half: they are not its own.
-    weak = [[OUT] * 2 + [IN] * 2 + [-0.5] * 6]
-    masks = flat([stripe(0, 4), weak], [sure(CAR, 0.99), sure(PERSON)])
-    result = masks.panoptic()
-    assert result.ids.tolist() == [[1] * 4 + [0] * 6]
-    assert masks.explain().panoptic == {Fate.KEPT: 1, Fate.NO_PIXEL: 1}
+def test_overlap_counts_all_pixels_that_a_query_wins():
+    # The second query's own pixels are 0 to 4. The first one takes three of them; of pixels 4 to
+    # 10, where nobody is positive, the second wins all.
+    weak = [[IN] * 4 + [-0.5] * 6]
+    masks = flat([stripe(0, 3), weak], [sure(CAR, 0.99), sure(PERSON)])
+    result = masks.panoptic(overlap=1.0)  # it wins 7 pixels, which are more than 4
+    assert result.ids.tolist() == [[1] * 3 + [2] + [0] * 6]
+    assert [s.area for s in result.segments] == [3, 1]
+    assert masks.explain().panoptic == {Fate.KEPT: 2}
+
+
+def test_segments_get_the_pixels_that_they_win_if_the_checkpoint_says_so():
+    weak = [[IN] * 4 + [-0.5] * 6]
+    masks = flat(
+        [stripe(0, 3), weak],
+        [sure(CAR, 0.99), sure(PERSON)],
+        readings=ReadingSettings(segment_pixels="won"),
+    )
+    result = masks.panoptic(overlap=1.0)
+    assert result.ids.tolist() == [[1] * 3 + [2] * 7]
+    assert [s.area for s in result.segments] == [3, 7]
+
+
+@pytest.mark.parametrize("pixels", ["kept", "won"])
+def test_a_query_without_own_pixels_has_no_segment(pixels):
+    faint = [[-0.5] * 10]
+    masks = flat(
+        [stripe(0, 3), faint],
+        [sure(CAR, 0.99), sure(PERSON)],
+        readings=ReadingSettings(segment_pixels=pixels),
+    )
+    assert masks.panoptic(overlap=0.0).ids.tolist() == [[1] * 3 + [0] * 7]
+    assert masks.explain(overlap=0.0).panoptic == {Fate.KEPT: 1, Fate.NO_PIXEL: 1}
+
+
+def test_class_scores_may_be_resized_in_place_of_masks():
+    # Two input pixels, three image pixels. Halfway, the logits of the first query are +1 on
+    # average, its probabilities 0.5: less than what the second has everywhere.
+    masks = MaskSet(
+        torch.tensor([[[-8.0, 10.0]], [[0.3, 0.3]]]),
+        torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]]),
+        classes(2),
+        Geometry((1, 2), (1, 2), (1, 3)),
+    )
+    assert masks.semantic().ids.tolist() == [[CAR, ROAD, ROAD]]
+    scores = dataclasses.replace(masks, readings=ReadingSettings(semantic_resize="scores"))
+    assert scores.semantic().ids.tolist() == [[CAR, CAR, ROAD]]
 
 
 def test_a_winner_below_one_half_leaves_void_even_if_the_loser_is_above():
@@ -187,7 +228,11 @@ def test_instances_take_the_top_pairs_before_they_drop_stuff():
 
 
 def test_an_instance_only_checkpoint_reads_all_classes():
-    masks = flat([stripe(0, 5), stripe(5, 10)], [sure(ROAD), sure(CAR)], things_only=False)
+    masks = flat(
+        [stripe(0, 5), stripe(5, 10)],
+        [sure(ROAD), sure(CAR)],
+        readings=ReadingSettings(things_only=False),
+    )
     assert {i.name for i in masks.instances()} == {"road", "car"}
 
 
@@ -273,7 +318,7 @@ def test_labeller_scores_may_equal_the_threshold_of_instances_only():
 
 
 def test_labeller_that_does_not_know_stuff_splits_every_class():
-    masks = dataclasses.replace(labeller([[0, 1, 0]]), things_only=False)
+    masks = dataclasses.replace(labeller([[0, 1, 0]]), readings=ReadingSettings(things_only=False))
     assert sorted(i.name for i in masks.instances()) == ["car", "road", "road"]
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from triptych.masks import Classes, Geometry, MaskSet
+from triptych.reading_settings import ReadingSettings
 from triptych.readouts.instance import Instance
 from triptych.stream.frames import Frame
 from triptych.stream.source import Picture
@@ -139,7 +140,7 @@ class ExactNetwork:
     """
 
     classes = CLASSES
-    panoptic = True
+    readings = ReadingSettings()
     name = "exact"
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.masks import Geometry, MaskSet
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 from triptych.stream.frames import Drop, Frame, Phase
 from triptych.stream.layout import Layout, Line
 from triptych.stream.pipeline import Pipeline
@@ -41,7 +41,7 @@ class Flat:
     """A network that says "ground" of every picture, at hardly any cost."""
 
     classes = CLASSES
-    panoptic = True
+    readings = ReadingSettings()
     name = "flat"
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ def test_thresholds_read_the_last_mask_set_again_also_while_paused() -> None:
         eventually(lambda: pipeline.health("street").status.phase is Phase.PAUSED)
         before = settled(pipeline)
         passes = len(network.batches)
-        pipeline.read_with(Readings(instance_threshold=0.7))
+        pipeline.read_with(ReadingSettings(instance_threshold=0.7))
         eventually(lambda: revision(pipeline) == before.revision + 1)
         strict = pipeline.latest("street")
         assert strict is not None
@@ -153,7 +153,7 @@ def test_thresholds_read_the_last_mask_set_again_also_while_paused() -> None:
         assert drawn.counts.lines.keys() == {"middle"}
         assert pipeline.layout("street") == MIDDLE
         assert len(network.batches) == passes
-        assert pipeline.readings == Readings(instance_threshold=0.7)
+        assert pipeline.readings == ReadingSettings(instance_threshold=0.7)
         pipeline.resume("street")
         eventually(lambda: results(pipeline, "street") == 16, 60)
 
@@ -321,7 +321,7 @@ def test_sources_come_and_go_while_it_runs() -> None:
 def test_a_network_of_instances_counts_all_classes() -> None:
     network = Flat()
     assert Pipeline(network).countable == ("car", "person")
-    network.panoptic = False
+    network.readings = ReadingSettings(things_only=False)
     assert Pipeline(network).countable == CLASSES.names
 
 

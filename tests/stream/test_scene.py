@@ -10,7 +10,7 @@ from tests.stream.rendered import ExactNetwork, Thing, World
 
 from triptych.errors import TriptychError
 from triptych.masks import MaskSet
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 from triptych.stream.cuts import glance, is_cut
 from triptych.stream.frames import Frame
 from triptych.stream.layout import Layout, Line, Zone
@@ -29,7 +29,7 @@ WORLD = World(
 LAYOUT = Layout(
     (Line("middle", (0.5, 0.0), (0.5, 1.0)),), (Zone("left", ((0, 0), (0.5, 0), (0.5, 1), (0, 1))),)
 )
-STRICT = Readings(instance_threshold=0.7)  # people are seen at 0.6
+STRICT = ReadingSettings(instance_threshold=0.7)  # people are seen at 0.6
 FRAMES = list(WORLD.frames(1.6))
 
 
@@ -52,7 +52,7 @@ def figures(result: Result) -> object:
     return tracks, result.counts, [i.score for i in result.instances], result.readings
 
 
-def run(scene: Scene, readings: Sequence[Readings]) -> list[Result]:
+def run(scene: Scene, readings: Sequence[ReadingSettings]) -> list[Result]:
     return [
         scene.observe(frame, found, how, {})
         for frame, found, how in zip(FRAMES, MASKS, readings, strict=False)
@@ -60,7 +60,7 @@ def run(scene: Scene, readings: Sequence[Readings]) -> list[Result]:
 
 
 def test_results_hold_what_the_picture_shows() -> None:
-    results = run(scene(), [Readings()] * len(FRAMES))
+    results = run(scene(), [ReadingSettings()] * len(FRAMES))
     last = results[-1]
     assert [result.revision for result in results] == list(range(1, len(FRAMES) + 1))
     assert last.source == "street"
@@ -83,9 +83,9 @@ def test_results_hold_what_the_picture_shows() -> None:
 @pytest.mark.parametrize("at", [0, 4, 9, len(FRAMES) - 1])
 def test_a_frame_read_again_is_as_if_read_so_from_the_first(at: int) -> None:
     again, fresh = scene(), scene()
-    run(again, [Readings()] * (at + 1))
+    run(again, [ReadingSettings()] * (at + 1))
     changed = again.reread(STRICT)
-    straight = run(fresh, [Readings()] * at + [STRICT])[-1]
+    straight = run(fresh, [ReadingSettings()] * at + [STRICT])[-1]
     assert changed is not None
     assert figures(changed) == figures(straight)
     assert changed.revision == straight.revision + 1
@@ -96,9 +96,9 @@ def test_a_frame_read_again_is_as_if_read_so_from_the_first(at: int) -> None:
 def test_a_threshold_moved_there_and_back_leaves_no_trace() -> None:
     moved, calm = scene(), scene()
     for frame, found in zip(FRAMES, MASKS, strict=True):
-        moved.observe(frame, found, Readings(), {})
-        calm.observe(frame, found, Readings(), {})
-        for readings in (STRICT, Readings(instance_threshold=0.1), Readings()):
+        moved.observe(frame, found, ReadingSettings(), {})
+        calm.observe(frame, found, ReadingSettings(), {})
+        for readings in (STRICT, ReadingSettings(instance_threshold=0.1), ReadingSettings()):
             moved.reread(readings)
     assert moved.latest is not None
     assert calm.latest is not None
@@ -110,7 +110,7 @@ def test_a_threshold_moved_there_and_back_leaves_no_trace() -> None:
 
 def test_the_semantic_map_is_not_read_again() -> None:
     one = scene()
-    first = one.observe(FRAMES[5], MASKS[5], Readings(), {})
+    first = one.observe(FRAMES[5], MASKS[5], ReadingSettings(), {})
     again = one.reread(STRICT)
     assert again is not None
     assert again.semantic is first.semantic
@@ -130,11 +130,11 @@ def test_masks_that_cannot_be_read_change_nothing() -> None:
         MASKS[0].geometry,
     )
     for index, (frame, found) in enumerate(zip(FRAMES, MASKS, strict=True)):
-        whole.observe(frame, found, Readings(), {})
-        broken.observe(frame, found, Readings(), {})
+        whole.observe(frame, found, ReadingSettings(), {})
+        broken.observe(frame, found, ReadingSettings(), {})
         if index == 6:
             with pytest.raises(TriptychError, match="NaN"):
-                broken.observe(frame, nonsense, Readings(), {})
+                broken.observe(frame, nonsense, ReadingSettings(), {})
     assert broken.latest is not None
     assert whole.latest is not None
     assert figures(broken.latest) == figures(whole.latest)
@@ -145,18 +145,18 @@ def test_lines_drawn_later_count_from_then_on() -> None:
     for index, (frame, found) in enumerate(zip(FRAMES, MASKS, strict=True)):
         if index == len(FRAMES) - 3:
             late.draw(LAYOUT)
-            drawn = late.reread(Readings())
+            drawn = late.reread(ReadingSettings())
             assert drawn is not None
             assert drawn.counts.lines["middle"].backward == {"car": 0, "person": 0}
             assert drawn.counts.zones["left"].inside["person"] >= 0
-        result = late.observe(frame, found, Readings(), {})
+        result = late.observe(frame, found, ReadingSettings(), {})
     assert late.layout is LAYOUT
     assert sum(result.counts.lines["middle"].backward.values()) == 0
 
 
 def test_history_is_on_the_clock_of_the_recording() -> None:
     recorded = scene()
-    run(recorded, [Readings()] * len(FRAMES))
+    run(recorded, [ReadingSettings()] * len(FRAMES))
     buckets = recorded.history.whole()
     span = buckets[-1].start - buckets[0].start
     assert span == 1  # 1.6 seconds of video, whatever the time it took
@@ -168,16 +168,16 @@ def test_history_is_on_the_clock_of_the_recording() -> None:
 
 def test_after_a_cut_everything_is_new() -> None:
     cut = scene()
-    run(cut, [Readings()] * 6)
+    run(cut, [ReadingSettings()] * 6)
     before = cut.latest
     assert before is not None
     bright = dataclasses.replace(FRAMES[6], pixels=FRAMES[6].pixels + 100)  # another shot
-    after = cut.observe(bright, MASKS[6], Readings(), {})
+    after = cut.observe(bright, MASKS[6], ReadingSettings(), {})
     ids = [{track.id for track in result.tracks} for result in (before, after)]
     assert len(ids[0]) == len(ids[1]) == 3
     assert ids[0].isdisjoint(ids[1])
     assert after.counts.left == before.counts.entered
-    again = cut.reread(Readings())
+    again = cut.reread(ReadingSettings())
     assert again is not None
     assert {track.id for track in again.tracks} == ids[1]
 
@@ -194,7 +194,7 @@ def test_only_a_cut_changes_the_whole_picture() -> None:
 def test_what_falls_below_the_threshold_is_no_instance_and_keeps_its_number() -> None:
     made = scene()
     made._tracker = Tracker(Tracking(memory=0.3))
-    readings = [Readings()] * 4 + [STRICT] * 8 + [Readings()] * 4
+    readings = [ReadingSettings()] * 4 + [STRICT] * 8 + [ReadingSettings()] * 4
     results = run(made, readings)
     for result, found, how in zip(results, MASKS, readings, strict=True):
         expected = found.instances(how.instance_threshold, how.top)

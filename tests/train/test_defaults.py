@@ -195,7 +195,7 @@ def test_doubles_are_no_mistake_where_the_network_suppresses_them(tmp_path, univ
     config = Path(universal) / "config.json"
     contents = json.loads(config.read_text())
     contents["arguments"]["suppression"] = 0.5
-    contents["overlap"] = 0.6
+    contents["readings"]["overlap"] = 0.6
     config.write_text(json.dumps(contents))
     recipe = fine_tuning(universal, own_table(tmp_path))
     assert recipe.model.arguments["suppression"] == 0.5

@@ -112,7 +112,7 @@ def test_the_trained_model_asks_for_the_overlap_it_was_measured_with(tmp_path):
     made = parts.assemble(recipe(evaluation={"overlap": 0.6}))
     assert made.export is not None
     made.export(made.model, tmp_path, 0)
-    assert read_config(tmp_path).overlap == 0.6
+    assert read_config(tmp_path).readings.overlap == 0.6
 
 
 def test_start_from_takes_all_weights_and_of_the_class_head_those_of_known_classes(

@@ -15,6 +15,7 @@ from tests.tiny_model import tiny_segformer
 from torch import nn
 
 from triptych.errors import TriptychError
+from triptych.reading_settings import ReadingSettings
 from triptych.weights.bundled import bundled
 from triptych.weights.folder import read_config, read_folder, write_folder
 
@@ -38,7 +39,7 @@ def edit(folder: Path, **changes: object) -> None:
     config = json.loads((folder / "config.json").read_text())
     for name, value in changes.items():
         if value is None:
-            del config[name]
+            config.pop(name, None)
         else:
             config[name] = value
     (folder / "config.json").write_text(json.dumps(config))
@@ -77,9 +78,13 @@ class TestConfig:
             ({"arguments": {"classes": 7}}, "4 classes are listed, but arguments ask for 7"),
             ({"classes": [{"title": "sky"}]}, "classes"),
             ({"preprocess": {"shortest_edge": -1}}, "shortest_edge is -1"),
-            ({"panoptic": "yes"}, "'panoptic' is not a bool"),
-            ({"overlap": "half"}, "'overlap' is not a float"),
-            ({"overlap": 1.5}, "overlap is 1.5; give a share from 0 to 1"),
+            ({"readings": None, "panoptic": "yes"}, "'panoptic' is not a bool"),
+            ({"readings": None, "overlap": "half"}, "'overlap' is not a float"),
+            ({"readings": None, "overlap": 1.5}, "overlap is 1.5; give a share from 0 to 1"),
+            ({"readings": {"overlap": "half"}}, "readings: overlap is 'half'; give a float"),
+            ({"readings": {"overlap": 1.5}}, "overlap is 1.5; give a share from 0 to 1"),
+            ({"readings": {"threshold": 0.5}}, "unknown setting 'threshold'; there are instance_"),
+            ({"readings": {"segment_pixels": "all"}}, "segment_pixels is 'all'; use kept or won"),
         ],
     )
     def test_wrong_entries_are_named(self, folder, changes, words):
@@ -87,11 +92,15 @@ class TestConfig:
         assert words in refused(folder)
 
     def test_entries_with_a_default_may_be_left_out(self, folder):
-        edit(folder, notes=None, panoptic=None, overlap=None)
+        edit(folder, notes=None, readings=None, panoptic=None, overlap=None)
         config = read_config(folder)
-        assert config.panoptic is True
-        assert config.overlap == 0.8
+        assert config.readings == ReadingSettings()
         assert config.notes == {}
+
+    def test_settings_as_triptych_0_1_wrote_them(self, folder):
+        edit(folder, readings=None, panoptic=False, overlap=0.5)
+        expected = ReadingSettings(things_only=False, overlap=0.5)
+        assert read_config(folder).readings == expected
 
 
 class TestWeights:

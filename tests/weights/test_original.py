@@ -82,7 +82,7 @@ def test_mask2former_of_detectron2(tmp_path, trunk):
         assert wanted.std() > 0.1
         assert torch.allclose(mine, wanted, rtol=0, atol=1e-5 * wanted.abs().max().item())
     assert config.family == "mask2former"
-    assert config.panoptic
+    assert config.readings.things_only
 
 
 def test_a_frozen_norm_has_counted_no_batches(tmp_path):
@@ -121,7 +121,7 @@ def test_the_number_of_classes_tells_the_data_set(tmp_path, count, first, last, 
     assert names[0].split(" |")[0] == first
     assert names[-1].startswith(last)
     assert len(config.classes.stuff_ids) == stuff
-    assert config.panoptic is (stuff > 0)
+    assert config.readings.things_only is (stuff > 0)
 
 
 def test_a_file_of_nobody_we_know_is_refused(tmp_path):

@@ -143,7 +143,7 @@ def _with_plain_input(segmenter: Segmenter) -> Segmenter:
         segmenter.model,
         Preprocess(pad=False),
         segmenter.classes,
-        segmenter.panoptic,
+        segmenter.readings,
         family=segmenter.family,
         arguments=segmenter.arguments,
     )
@@ -186,7 +186,7 @@ def compare_answers(
             segmenter.classes,
             batch.geometries[0],
             competition=segmenter.model.competition,  # type: ignore[arg-type]
-            things_only=segmenter.panoptic,
+            readings=segmenter.readings,
         )
 
     with torch.inference_mode():
@@ -240,5 +240,5 @@ def _their_objects(result: Any, masks: MaskSet) -> plain.Objects:
     return [
         (segment["label_id"], result["segmentation"][index] > 0)
         for index, segment in enumerate(result["segments_info"])
-        if masks.classes.is_thing[segment["label_id"]] or not masks.things_only
+        if masks.classes.is_thing[segment["label_id"]] or not masks.readings.things_only
     ]

@@ -27,45 +27,53 @@ def upsampled(masks: MaskSet) -> Tensor:
 
 def semantic(masks: MaskSet) -> Tensor:
     """Class ``(H, W)`` of every pixel."""
-    logits = upsampled(masks)
     if masks.class_logits is None:  # masks compete, and a softmax has its largest where they have
-        return logits.argmax(0)
+        return upsampled(masks).argmax(0)
     scores = masks.class_logits.softmax(-1)[:, :-1]
-    return torch.einsum("qk,qhw->khw", scores, logits.sigmoid_()).argmax(0)
+    if masks.readings.semantic_resize == "masks":
+        return torch.einsum("qk,qhw->khw", scores, upsampled(masks).sigmoid_()).argmax(0)
+    geometry = masks.geometry
+    height, width = geometry.valid_size
+    probable = _resize(masks.mask_logits.float(), geometry.input_size).sigmoid_()
+    totals = torch.einsum("qk,qhw->khw", scores, probable)[:, :height, :width]
+    return _resize(totals, geometry.image_size).argmax(0)
 
 
-def panoptic(masks: MaskSet, threshold: float = 0.8, overlap: float | None = None) -> Tensor:
+def panoptic(
+    masks: MaskSet, threshold: float | None = None, overlap: float | None = None
+) -> Tensor:
     """Class ``(H, W)`` of the segment of every pixel, -1 where it is void."""
     assert masks.class_logits is not None
-    overlap = masks.overlap if overlap is None else overlap
+    settings = masks.readings.replace(panoptic_threshold=threshold, overlap=overlap)
     scores, labels = masks.class_logits.softmax(-1).max(-1)
-    kept = (labels < len(masks.classes)) & (scores > threshold)
+    taking_part = (labels < len(masks.classes)) & (scores > settings.panoptic_threshold)
     kind = torch.full(masks.geometry.image_size, -1, device=labels.device)
-    if not kept.any():
+    if not taking_part.any():
         return kind
-    probable = upsampled(masks)[kept].sigmoid_()
-    winner = (probable * scores[kept, None, None]).argmax(0)
-    for query, label in enumerate(labels[kept].tolist()):
-        inside = probable[query] >= 0.5
-        won = (winner == query) & inside
-        if won.any() and int(won.sum()) / int(inside.sum()) >= overlap:
-            kind[won] = label
+    probable = upsampled(masks)[taking_part].sigmoid_()
+    winner = (probable * scores[taking_part, None, None]).argmax(0)
+    for query, label in enumerate(labels[taking_part].tolist()):
+        own, won = probable[query] >= 0.5, winner == query
+        pixels = won & own if settings.segment_pixels == "kept" else won
+        if pixels.any() and own.any() and int(won.sum()) / int(own.sum()) >= settings.overlap:
+            kind[pixels] = label
     return kind
 
 
-def instances(masks: MaskSet, threshold: float = 0.5, top: int = 100) -> Objects:
+def instances(masks: MaskSet, threshold: float | None = None, top: int | None = None) -> Objects:
     """The objects."""
     assert masks.class_logits is not None
+    settings = masks.readings.replace(instance_threshold=threshold, top=top)
     scores = masks.class_logits.softmax(-1)[:, :-1]
-    ranked, order = scores.flatten().sort(descending=True, stable=True)
+    ranked, order = (x[: settings.top] for x in scores.flatten().sort(descending=True, stable=True))
     logits = upsampled(masks)
     found: Objects = []
-    for score, pair in zip(ranked[:top].tolist(), order[:top].tolist(), strict=True):
+    for score, pair in zip(ranked.tolist(), order.tolist(), strict=True):
         query, label = divmod(pair, scores.shape[1])
         inside = logits[query] > 0
-        if not inside.any() or (masks.things_only and not masks.classes.is_thing[label]):
+        if not inside.any() or (settings.things_only and not masks.classes.is_thing[label]):
             continue
-        if score * float(logits[query][inside].sigmoid().mean()) >= threshold:
+        if score * float(logits[query][inside].sigmoid().mean()) >= settings.instance_threshold:
             found.append((label, inside))
     return found
 

@@ -102,7 +102,7 @@ def random_segmenter(
         model.to(where),
         config.preprocess,
         classes,
-        config.panoptic,
+        config.readings,
         name=f"{what}, random weights",
         family=config.family,
         arguments=arguments,

@@ -50,12 +50,13 @@ class Eval:
     confusion: Path | None = None
     """Write the confusion matrix to this PNG file."""
 
-    panoptic_threshold: float = 0.8
-    """Lowest score of a panoptic segment."""
+    panoptic_threshold: float | None = None
+    """Lowest score of a panoptic segment. By default the checkpoint's own, 0.8 for all but a
+    few."""
 
     overlap: float | None = None
-    """Share of its own mask that a panoptic segment must keep against the others. By default what
-    the checkpoint asks for, which is 0.8 for all but a few."""
+    """Lowest ratio of the pixels that a panoptic segment wins to those of its own mask. By default
+    the checkpoint's own, 0.8 for all but a few."""
 
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
@@ -155,8 +156,10 @@ class Eval:
             "predictions": None if self.predictions is None else str(self.predictions),
             "engine": segmenter and segmenter.engine.name,
             "precision": segmenter and PRECISIONS[segmenter.autocast],
-            "panoptic_threshold": self.panoptic_threshold,
-            "overlap": segmenter.overlap if segmenter and self.overlap is None else self.overlap,
+            "readings": segmenter
+            and segmenter.readings.replace(
+                panoptic_threshold=self.panoptic_threshold, overlap=self.overlap
+            ).to_dict(),
             "classes": list(data.classes.names),
             **report,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -42,18 +41,19 @@ class Predict:
     - NAME.overlay.png: the three readings over the image.
     - NAME.json: classes, segments, instances; it comes last."""
 
-    instance_threshold: float = 0.5
-    """Lowest score of an instance."""
+    instance_threshold: float | None = None
+    """Lowest score of an instance. By default the checkpoint's own, 0.5 for all but a few."""
 
-    top: int = 100
-    """Most instances in an image."""
+    top: int | None = None
+    """Most instances in an image. By default the checkpoint's own, 100 for all but a few."""
 
-    panoptic_threshold: float = 0.8
-    """Lowest score of a panoptic segment."""
+    panoptic_threshold: float | None = None
+    """Lowest score of a panoptic segment. By default the checkpoint's own, 0.8 for all but a
+    few."""
 
     overlap: float | None = None
-    """Share of its own mask that a panoptic segment must keep against the others. By default what
-    the checkpoint asks for, which is 0.8 for all but a few."""
+    """Lowest ratio of the pixels that a panoptic segment wins to those of its own mask. By default
+    the checkpoint's own, 0.8 for all but a few."""
 
     batch_size: int = 1
     """Images that go through the network together, if they are of one size."""
@@ -94,9 +94,8 @@ class Predict:
         if not sources:
             return 2
 
-        from triptych.masks import OVERLAP
         from triptych.predict import predict
-        from triptych.results import Readings
+        from triptych.reading_settings import THRESHOLDS, ReadingSettings
         from triptych.segmenter import load
         from triptych.windows.layout import Windows
 
@@ -106,16 +105,10 @@ class Predict:
             windows = Windows(self.window, overlap)
         elif self.window_overlap is not None:
             raise TriptychError("--window-overlap needs --window; give the edge of a window, too")
-        # Made before anything is loaded, which tells of mistakes at once.
-        readings = Readings(
-            self.instance_threshold,
-            self.top,
-            self.panoptic_threshold,
-            OVERLAP if self.overlap is None else self.overlap,
-        )
+        asked = {name: getattr(self, name) for name in THRESHOLDS}
+        ReadingSettings().replace(**asked)  # mistakes are told before anything is loaded
         segmenter = load(self.model, self.device, engine=self.engine, precision=self.precision)
-        if self.overlap is None:
-            readings = dataclasses.replace(readings, overlap=segmenter.overlap)
+        readings = segmenter.readings.replace(**asked)
         began, counts = time.monotonic(), Counter[str]()
         outcomes = predict(
             segmenter,

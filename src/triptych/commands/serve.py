@@ -65,14 +65,15 @@ class Serve:
 
     instance_threshold: float | None = None
     """Lowest score of an instance, to begin with. By default what was chosen last on the page, at
-    first 0.5."""
+    first the checkpoint's own."""
 
     panoptic_threshold: float | None = None
-    """Lowest score of a panoptic segment, to begin with. By default the last one, at first 0.8."""
+    """Lowest score of a panoptic segment, to begin with. By default the last one, at first
+    the checkpoint's own."""
 
     overlap: float | None = None
-    """Share of its own mask that a panoptic segment must keep, to begin with. By default the last
-    one, at first what the checkpoint asks for (0.8 for all but a few)."""
+    """Lowest ratio of the pixels that a panoptic segment wins to those of its own mask, to begin
+    with. By default the last one, at first the checkpoint's own."""
 
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -150,7 +149,7 @@ def _download(text: str, kind: str, request: Request, suffix: str) -> Response:
 
 async def readings(request: Request, desk: Desk) -> Response:
     """The thresholds."""
-    return JSONResponse(dataclasses.asdict(desk.pipeline.readings))
+    return JSONResponse(desk.pipeline.readings.thresholds())
 
 
 async def change_readings(request: Request, desk: Desk) -> Response:

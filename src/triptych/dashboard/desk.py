@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from triptych.dashboard.recorder import Recorder
 from triptych.dashboard.store import Store, default_path
 from triptych.dashboard.thresholds import changed
 from triptych.dashboard.wire import web_colour
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 from triptych.stream.layout import Layout
 from triptych.stream.pipeline import Pipeline
 
@@ -37,7 +36,7 @@ class Options:
     """Gets recordings; None forbids them."""
     state: Path = field(default_factory=default_path)
     """Keeps lines, zones and thresholds."""
-    usual: Readings = field(default_factory=Readings)
+    usual: ReadingSettings = field(default_factory=ReadingSettings)
     """The thresholds where none were stored, and what the page goes back to."""
 
 
@@ -75,7 +74,7 @@ class Desk:
                 for name, thing, colour in table
             ],
             "countable": self.pipeline.countable,
-            "default_readings": dataclasses.asdict(self.options.usual),
+            "default_readings": self.options.usual.thresholds(),
             "window": self.pipeline.settings.window,
             "can_record": self.options.recordings is not None,
             "can_add": self.options.allow_sources,

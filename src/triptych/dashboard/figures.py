@@ -47,7 +47,7 @@ class Figures:
                 "results": self.pipeline.waiting,
                 "messages": self.live.hub.waiting,
             },
-            "readings": dataclasses.asdict(self.pipeline.readings),
+            "readings": self.pipeline.readings.thresholds(),
             "sources": sources,
         }
 

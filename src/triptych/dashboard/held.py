@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+from triptych.reading_settings import ReadingSettings
 from triptych.readouts.instance import Instance
-from triptych.results import Readings
 from triptych.stream.result import Result
 
 
-def read_again(result: Result, readings: Readings) -> Result:
+def read_again(result: Result, readings: ReadingSettings) -> Result:
     """The same frame, read from the same mask set under other thresholds, without the network.
 
     Numbers stay with their objects: thresholds choose among the masks and change none, so that

@@ -18,7 +18,7 @@ from triptych.dashboard.layers import Layers, lay_out
 from triptych.dashboard.picture import panel, triptych
 from triptych.dashboard.wire import encode_frame, encode_jpeg
 from triptych.errors import TriptychError
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 from triptych.stream.pipeline import Pipeline
 from triptych.stream.result import Result
 from triptych.stream.timing import Stopwatch
@@ -110,14 +110,14 @@ class Live:
         if page.source == result.source and (held is None or held.frame is result.frame):
             page.show(message)
 
-    def read_with(self, readings: Readings) -> None:
+    def read_with(self, readings: ReadingSettings) -> None:
         """Change the thresholds: for the pipeline, and for what paused pages show."""
         self.pipeline.read_with(readings)
         for page in self.hub.pages:
             if page.held is not None:
                 self._start(self._read_held(page, page.held, readings))
 
-    async def _read_held(self, page: Page, held: Result, readings: Readings) -> None:
+    async def _read_held(self, page: Page, held: Result, readings: ReadingSettings) -> None:
         try:
             again = await asyncio.to_thread(read_again, held, readings)
         except TriptychError as error:

@@ -22,7 +22,7 @@ from triptych.dashboard.server import Server, listen, make_server
 from triptych.dashboard.store import default_path
 from triptych.dashboard.thresholds import changed
 from triptych.engines.registry import EngineChoice, PrecisionChoice
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 from triptych.segmenter import load
 from triptych.stream.pipeline import Pipeline
 from triptych.stream.result import Result
@@ -74,7 +74,7 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    changed(Readings(), plan.thresholds)  # mistakes are told before anything is loaded
+    changed(ReadingSettings(), plan.thresholds)  # mistakes are told before anything is loaded
     access, made_up = _access(plan)
     ours = listen(plan.host, plan.port)
     try:
@@ -85,7 +85,7 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
             allow_sources=plan.allow_sources,
             recordings=plan.recordings,
             state=plan.state or default_path(),
-            usual=Readings(overlap=segmenter.overlap),
+            usual=segmenter.readings,
         )
         desk = Desk(pipeline, options)
         pipeline.read_with(changed(desk.store.readings, plan.thresholds))

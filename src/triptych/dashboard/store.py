@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import threading
@@ -11,7 +10,7 @@ from pathlib import Path
 from triptych.dashboard.thresholds import changed
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 from triptych.stream.layout import Layout
 
 FORMAT = "triptych-dashboard"
@@ -34,13 +33,13 @@ class Store:
         TriptychError: the file is none of ours.
     """
 
-    def __init__(self, path: Path, usual: Readings | None = None) -> None:
+    def __init__(self, path: Path, usual: ReadingSettings | None = None) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._layouts, self._readings = _read(path, usual or Readings())
+        self._layouts, self._readings = _read(path, usual or ReadingSettings())
 
     @property
-    def readings(self) -> Readings:
+    def readings(self) -> ReadingSettings:
         """The thresholds that were stored; the usual ones if none were."""
         return self._readings
 
@@ -57,7 +56,7 @@ class Store:
         with self._lock:
             self._write({**self._layouts, source: layout}, self._readings)
 
-    def keep_readings(self, readings: Readings) -> None:
+    def keep_readings(self, readings: ReadingSettings) -> None:
         """Store the thresholds.
 
         Raises:
@@ -66,19 +65,19 @@ class Store:
         with self._lock:
             self._write(self._layouts, readings)
 
-    def _write(self, layouts: dict[str, Layout], readings: Readings) -> None:
+    def _write(self, layouts: dict[str, Layout], readings: ReadingSettings) -> None:
         data = {
             "format": FORMAT,
             "version": 1,
             "layouts": {n: one.to_dict() for n, one in layouts.items() if one != Layout()},
-            "readings": dataclasses.asdict(readings),
+            "readings": readings.thresholds(),
         }
         with atomic_write(self.path) as path:
             path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         self._layouts, self._readings = layouts, readings
 
 
-def _read(path: Path, usual: Readings) -> tuple[dict[str, Layout], Readings]:
+def _read(path: Path, usual: ReadingSettings) -> tuple[dict[str, Layout], ReadingSettings]:
     try:
         data = json.loads(path.read_bytes())
     except FileNotFoundError:

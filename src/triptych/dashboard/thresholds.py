@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 from triptych.errors import TriptychError
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 
 
-def changed(readings: Readings, values: Mapping[str, object]) -> Readings:
+def changed(readings: ReadingSettings, values: Mapping[str, object]) -> ReadingSettings:
     """The thresholds with some of them replaced.
 
     Raises:
         TriptychError: one of them does not exist, or a value is no number or out of range.
     """
-    known = dataclasses.asdict(readings)
+    known = readings.thresholds()
     for name, value in values.items():
         if name not in known:
             raise TriptychError(f"no threshold {name!r}; there are {', '.join(known)}")
         kind = int if name == "top" else (int, float)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise TriptychError(f"{name} is {value!r}; give a number")
-    return Readings(**{**known, **values})
+    return readings.replace(**values)

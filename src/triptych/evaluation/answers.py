@@ -77,7 +77,7 @@ class ClassMatch:
             )
         return dataclasses.replace(found, ids=ids, segments=tuple(segments), classes=self.data)
 
-    def answer(self, masks: MaskSet, threshold: float, overlap: float | None) -> Answer:
+    def answer(self, masks: MaskSet, threshold: float | None, overlap: float | None) -> Answer:
         """All three readings of a mask set.
 
         Args:

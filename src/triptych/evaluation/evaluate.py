@@ -59,7 +59,7 @@ def evaluate(
     *,
     classes: Classes | None = None,
     semantic: bool = True,
-    threshold: float = 0.8,
+    threshold: float | None = None,
     overlap: float | None = None,
     replicates: int = 0,
 ) -> Report:

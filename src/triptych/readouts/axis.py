@@ -71,7 +71,11 @@ class Axis:
     def blocks(self) -> Blocks:
         """The axis in blocks of about :data:`BLOCK_CELLS` cells."""
         pixels, cells = len(self), int(self.start[-1]) + self.taps.shape[1]
-        edge = max(round(BLOCK_CELLS * pixels / cells), BLOCK_PIXELS)
+        return self.cut(max(round(BLOCK_CELLS * pixels / cells), BLOCK_PIXELS))
+
+    def cut(self, edge: int) -> Blocks:
+        """The axis in blocks of ``edge`` pixels."""
+        pixels, cells = len(self), int(self.start[-1]) + self.taps.shape[1]
         places = torch.arange(-(-pixels // edge) * edge, device=self.start.device).view(-1, edge)
         inside = places.clamp(max=pixels - 1)
         first, last = self.start[inside[:, 0]], self.start[inside[:, -1]]
@@ -80,6 +84,16 @@ class Axis:
         within = self.cells()[inside] - start[:, None, None]
         taps = self.taps.new_zeros(*places.shape, width).scatter_(2, within, self.taps[inside])
         return Blocks(start, taps, places < pixels)
+
+    def under(self, blocks: Blocks) -> Blocks:
+        """Blocks of the pixels of this axis that are the cells of ``blocks``."""
+        pixels, width = blocks.cells(), self.taps.shape[1]
+        start = self.start[pixels[:, 0]]
+        length = int((self.start[pixels[:, -1]] - start).max()) + width
+        start = start.clamp(max=int(self.start[-1]) + width - length)
+        within = self.cells()[pixels] - start[:, None, None]
+        taps = self.taps.new_zeros(*pixels.shape, length).scatter_(2, within, self.taps[pixels])
+        return Blocks(start, taps, torch.ones_like(pixels, dtype=torch.bool))
 
 
 def _runs(start: Tensor, length: int) -> Tensor:

@@ -44,9 +44,9 @@ class Explanation:
 def explain(
     mask_set: MaskSet,
     *,
-    instance_threshold: float = 0.5,
-    top: int = 100,
-    panoptic_threshold: float = 0.8,
+    instance_threshold: float | None = None,
+    top: int | None = None,
+    panoptic_threshold: float | None = None,
     overlap: float | None = None,
 ) -> Explanation:
     """Count the fates of the queries in the three readings with these settings.

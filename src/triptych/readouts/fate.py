@@ -14,6 +14,6 @@ class Fate(StrEnum):
     BEYOND_TOP = "not among the top-scoring pairs"
     STUFF = "its best class is stuff, this reading takes things"
     LOW_SCORE = "score below the threshold"
-    NO_PIXEL = "won no pixel"
+    NO_PIXEL = "won no pixel of its own mask"
     OUTVOTED = "other queries decide all pixels of its mask"
-    OVERLAP = "too much of its mask went to others (overlap test)"
+    OVERLAP = "won too few pixels for the size of its mask (overlap test)"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import functools
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from triptych.errors import TriptychError
-from triptych.masks import MaskSet
+from triptych.masks import Geometry, MaskSet
 from triptych.readouts.axis import Axis, Blocks
 
 STRIP_NUMBERS = 1 << 18
@@ -62,8 +63,9 @@ class Grid:
     """``(A, h, w)`` float32."""
     rows: Axis
     columns: Axis
-    bounds: tuple[Tensor, Tensor]
-    """The least and the largest logit on each tile of each query, both ``(T, A)``."""
+    geometry: Geometry
+    parent: tuple[Grid, Tensor] | None = None
+    """A grid of more queries over the same pixels, and which of them these are."""
 
     @classmethod
     def of(cls, mask_set: MaskSet) -> Grid:
@@ -84,12 +86,11 @@ class Grid:
                 strict=True,
             )
             rows, columns = (Axis.of(*size, device=masks.device) for size in sizes)
-            low, high = bounds = _bounds(masks, rows.blocks, columns.blocks)
-            if not torch.isfinite(high - low).all():
+            if not torch.isfinite(torch.stack(masks.aminmax())).all():
                 raise TriptychError(
                     "mask_logits hold NaN or infinity; the network or its weights are broken"
                 )
-            known = _GRIDS[mask_set] = cls(masks, rows, columns, bounds)
+            known = _GRIDS[mask_set] = cls(masks, rows, columns, geometry)
         return known
 
     @property
@@ -110,11 +111,18 @@ class Grid:
         )
         return down, across, high, wide
 
+    @functools.cached_property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The least and the largest logit on each tile of each query, both ``(T, A)``."""
+        if self.parent is not None:
+            grid, queries = self.parent
+            low, high = grid.bounds
+            return low[:, queries], high[:, queries]
+        return _bounds(self.masks, self.rows.blocks, self.columns.blocks)
+
     def only(self, queries: Tensor) -> Grid:
         """The same pixels with some of the queries."""
-        low, high = self.bounds
-        bounds = low[:, queries], high[:, queries]
-        return Grid(self.masks[queries], self.rows, self.columns, bounds)
+        return Grid(self.masks[queries], self.rows, self.columns, self.geometry, (self, queries))
 
     def areas(self) -> Tensor:
         """Pixels of each tile that lie in the image, ``(T,)`` int64."""
@@ -257,7 +265,7 @@ def first_true(table: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _bounds(masks: Tensor, rows: Blocks, columns: Blocks) -> tuple[Tensor, Tensor]:
-    """See :attr:`Grid.bounds`; a NaN stays one."""
+    """See :attr:`Grid.bounds`."""
     found = []
     for pick in (torch.amin, torch.amax):
         down = _over(masks.transpose(0, 1), rows, pick)

@@ -97,15 +97,19 @@ class Instances(Sequence[Instance]):
         return iter(self.items)
 
 
-def read_instances(mask_set: MaskSet, *, threshold: float = 0.5, top: int = 100) -> Instances:
+def read_instances(
+    mask_set: MaskSet, *, threshold: float | None = None, top: int | None = None
+) -> Instances:
     """List the objects (Cheng et al., Mask2Former, 2022, and its released code).
 
     1. Of all (query, class) pairs the ``top`` highest class scores are taken; of equal ones, the
        first queries, then the first classes.
-    2. Pairs of stuff classes are dropped if ``mask_set.things_only``.
+    2. Pairs of stuff classes are dropped if ``mask_set.readings.things_only``.
     3. The mask is where the logit is positive; pairs with an empty one are dropped.
     4. The score is the class score times the mean of ``sigmoid(m)`` inside the mask; pairs below
        ``threshold`` are dropped.
+
+    ``threshold`` and ``top`` are the mask set's own by default.
 
     A query may give several instances, one a class. For promptable masks the score is the
     ``quality`` alone, which already estimates how good the mask is. Instances of a pixel labeller
@@ -118,12 +122,17 @@ def read_instances(mask_set: MaskSet, *, threshold: float = 0.5, top: int = 100)
     return trace_instances(mask_set, threshold, top)[0]
 
 
-def trace_instances(mask_set: MaskSet, threshold: float, top: int) -> tuple[Instances, list[Fate]]:
+def trace_instances(
+    mask_set: MaskSet, threshold: float | None, top: int | None
+) -> tuple[Instances, list[Fate]]:
     """The instances, and what became of each of the ``N`` queries.
 
     A query that gave no instance has the fate of its best pair; where its best class is "no
     object", that is the reason given.
     """
+    settings = mask_set.readings
+    threshold = settings.instance_threshold if threshold is None else threshold
+    top = settings.top if top is None else top
     check_share("threshold", threshold)
     if top < 1:
         raise TriptychError(f"top is {top}; ask for at least one instance")
@@ -145,7 +154,7 @@ def _from_queries(
         (score, *divmod(pair, len(classes)))
         for score, pair in zip(ranked[:top].tolist(), order[:top].tolist(), strict=True)
     ]
-    wanted = [not mask_set.things_only or thing for thing in classes.is_thing]
+    wanted = [not mask_set.readings.things_only or thing for thing in classes.is_thing]
     # The mean inside is at most 1, so a score below the threshold stays there.
     asked = {query for score, query, label in pairs if wanted[label] and score >= threshold}
     shapes = cut_out(grid, sorted(asked))
@@ -172,7 +181,7 @@ def _from_components(
     mask_set: MaskSet, grid: Grid, threshold: float, top: int
 ) -> tuple[Instances, list[Fate]]:
     classes = mask_set.classes
-    eligible = [thing or not mask_set.things_only for thing in classes.is_thing]
+    eligible = [thing or not mask_set.readings.things_only for thing in classes.is_thing]
     fates = [Fate.NO_PIXEL if thing else Fate.STUFF for thing in eligible]
     parts: list[Component] = []
     for part in class_components(grid, split=eligible):

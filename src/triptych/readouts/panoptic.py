@@ -9,8 +9,9 @@ from torch import Tensor
 
 from triptych.masks import Classes, MaskSet
 from triptych.readouts.components import class_components
+from triptych.readouts.contest import compete
 from triptych.readouts.fate import Fate
-from triptych.readouts.grid import Canvas, Grid, blank, reading
+from triptych.readouts.grid import Grid, blank, reading
 from triptych.readouts.scores import best_pairs, check_share
 
 
@@ -41,17 +42,20 @@ class PanopticMap:
 
 
 def read_panoptic(
-    mask_set: MaskSet, *, threshold: float = 0.8, overlap: float | None = None
+    mask_set: MaskSet, *, threshold: float | None = None, overlap: float | None = None
 ) -> PanopticMap:
-    """Cut the image into segments (Cheng et al., Mask2Former, 2022, and its released code).
+    """Cut the image into segments (MaskFormer, Cheng et al., 2021, section 3.4, and its code).
 
-    1. A query is kept if its best class is not "no object" and scores above ``threshold``.
-    2. A pixel goes to the kept query with the largest ``score * sigmoid(m)``; of equal ones, to
-       the first. It is void if that ``sigmoid(m)`` is below one half.
-    3. A query's segment stays if its pixels are at least the share ``overlap`` of the pixels at
-       which its own ``sigmoid(m)`` is at least one half; otherwise they are void. By default it
-       is the mask set's own, which is 0.8 unless the checkpoint asks for another.
+    1. A query takes part if its best class is not "no object" and scores above ``threshold``.
+    2. A pixel is *won* by the query with the largest ``score * sigmoid(m)``; of equal ones, by the
+       first. A query's *own* pixels are those with ``sigmoid(m) >= 1/2``.
+    3. Its segment gets the won pixels that are its own (Mask2Former), or all won pixels
+       (MaskFormer): ``segment_pixels`` of the mask set's settings. It is dropped if it has no such
+       pixel, if the query has no own pixel, or if won / own is below ``overlap``. Faint won pixels
+       count, so the ratio can exceed 1. Pixels of a dropped segment are void.
     4. Stuff segments of one class merge. Ids follow the order of the queries.
+
+    ``threshold`` and ``overlap`` are the mask set's own by default.
 
     Masks of a pixel labeller never overlap: its segments are the regions of a stuff class and the
     connected components of a thing class in the semantic map, with the mean softmax probability
@@ -64,30 +68,32 @@ def read_panoptic(
 
 
 def trace_panoptic(
-    mask_set: MaskSet, threshold: float, overlap: float | None
+    mask_set: MaskSet, threshold: float | None, overlap: float | None
 ) -> tuple[PanopticMap, list[Fate]]:
     """The panoptic map, and what became of each of the ``N`` queries."""
-    overlap = mask_set.overlap if overlap is None else overlap
+    settings = mask_set.readings
+    threshold = settings.panoptic_threshold if threshold is None else threshold
+    overlap = settings.overlap if overlap is None else overlap
     check_share("threshold", threshold)
     check_share("overlap", overlap)
     with reading(mask_set) as grid:
         if mask_set.competition == "softmax":
             return _from_components(mask_set, grid, threshold)
         labels, scores, is_object = best_pairs(mask_set)
-        kept = (is_object & (scores > threshold)).nonzero()[:, 0]
+        taking_part = (is_object & (scores > threshold)).nonzero()[:, 0]
         fates = [Fate.LOW_SCORE if real else Fate.NO_OBJECT for real in is_object.tolist()]
-        contest = _compete(grid.only(kept), scores[kept])
-
+        contest = compete(
+            grid.only(taking_part), scores[taking_part], overlap, settings.segment_pixels
+        )
         segments: list[Segment] = []
-        segment_of = torch.zeros(len(kept) + 1, dtype=torch.int32)
+        segment_of = torch.zeros(len(taking_part) + 1, dtype=torch.int32)
         merged: dict[int, int] = {}
-        table = zip(kept.tolist(), contest.won.tolist(), contest.own.tolist(), strict=True)
-        for place, (query, won, own) in enumerate(table, start=1):
-            if won == 0:
-                fates[query] = Fate.NO_PIXEL
-                continue
-            if won / own < overlap:  # a division is exact where the share is: 55 of 100 is 0.55
-                fates[query] = Fate.OVERLAP
+        table = zip(
+            taking_part.tolist(), contest.pixels.tolist(), contest.stays.tolist(), strict=True
+        )
+        for place, (query, area, stays) in enumerate(table, start=1):
+            if not stays:
+                fates[query] = Fate.OVERLAP if area else Fate.NO_PIXEL
                 continue
             fates[query] = Fate.KEPT
             label, score = int(labels[query]), float(scores[query])
@@ -96,72 +102,18 @@ def trace_panoptic(
                 at = merged[label]
                 old = segments[at]
                 segments[at] = _segment(
-                    mask_set.classes, at + 1, label, max(score, old.score), old.area + won
+                    mask_set.classes, at + 1, label, max(score, old.score), old.area + area
                 )
             else:
                 at = merged[label] = len(segments)
-                segments.append(_segment(mask_set.classes, at + 1, label, score, won))
+                segments.append(_segment(mask_set.classes, at + 1, label, score, area))
             segment_of[place] = at + 1
-        segment_of = segment_of.to(grid.device)
-        canvas = Canvas(grid, torch.int32)
-        canvas.fill(segment_of[contest.winner])
-        for tiles, winners in contest.shared:
-            canvas.put(tiles, segment_of[winners.long()])
-        return PanopticMap(canvas.image(), tuple(segments), mask_set.classes), fates
+        ids = contest.paint(segment_of.to(grid.device))
+        return PanopticMap(ids, tuple(segments), mask_set.classes), fates
 
 
 def _segment(classes: Classes, number: int, label: int, score: float, area: int) -> Segment:
     return Segment(number, label, classes.names[label], classes.is_thing[label], score, area)
-
-
-@dataclass(frozen=True, eq=False)
-class _Contest:
-    """Who won which pixels. Winners are 0 for void, or 1 + the place of the query."""
-
-    winner: Tensor
-    """``(T,)`` int64, of each tile; 0 where several share it."""
-    shared: list[tuple[Tensor, Tensor]]
-    """Tiles that several share, ``(t,)``, and the winner of each pixel, ``(t, p * q)`` int32."""
-    won: Tensor
-    """``(A,)`` int64: pixels that each query won."""
-    own: Tensor
-    """``(A,)`` int64: pixels at which each query's own ``sigmoid(m)`` is at least one half."""
-
-
-def _compete(grid: Grid, scores: Tensor) -> _Contest:
-    """Let the queries compete for the pixels; ``scores (A,)``."""
-    count, areas = len(scores), grid.areas()
-    winner, won, own = torch.zeros_like(areas), areas.new_zeros(count + 1), areas.new_zeros(count)
-    shared: list[tuple[Tensor, Tensor]] = []
-    if not count:
-        return _Contest(winner, shared, won[1:], own)
-    least, most = grid.bounds
-    for band in grid.bands(4 * count):
-        low, high = least[band], most[band]
-        floor, leader = (low.sigmoid() * scores).max(1, keepdim=True)
-        contender = high.sigmoid() * scores >= floor
-        # sigmoid(m) >= 1/2 is m >= 0, without the rounding of the sigmoid.
-        inside, edge = low >= 0, (low < 0) & (high >= 0)
-        # A tile needs no closer look if no mask ends in it, and either nobody disputes the leader
-        # or no contender covers it: then it is void.
-        disputed = (contender.sum(1) > 1) & (contender & inside).any(1)
-        unsure = disputed | edge.any(1)
-        winner[band] = ((leader + 1) * inside.gather(1, leader))[:, 0] * ~unsure
-        won.index_add_(0, winner[band], areas[band])
-        own += (inside * areas[band][:, None]).sum(0)
-        some = unsure.nonzero()[:, 0]
-        edge = edge[some]
-        for part in grid.parts(band[some], edge | contender[some]):
-            valid = grid.valid(part.tiles)
-            positive = (part.logits >= 0) & part.present[:, :, None]
-            counts = (positive & valid[:, None]).sum(2) * edge[part.index].gather(1, part.queries)
-            own.index_add_(0, part.queries.flatten(), counts.flatten())
-            values = part.logits.sigmoid_() * (scores[part.queries] * part.present)[:, :, None]
-            best = values.max(1, keepdim=True).indices
-            label = (part.queries.gather(1, best[:, 0]) + 1) * positive.gather(1, best)[:, 0]
-            won += (label * valid).flatten().bincount(minlength=count + 1)
-            shared.append((part.tiles, label.int()))
-    return _Contest(winner, shared, won[1:], own)
 
 
 def _from_components(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from triptych.errors import TriptychError
 from triptych.masks import MaskSet
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 from triptych.stream.frames import Drop, Frame, Phase, SourceStatus
 from triptych.stream.result import Result
 from triptych.stream.scene import Scene
@@ -81,7 +81,7 @@ class Lane:
         )
 
     def observe(
-        self, frame: Frame, masks: MaskSet | Exception, readings: Readings, began: float
+        self, frame: Frame, masks: MaskSet | Exception, readings: ReadingSettings, began: float
     ) -> Result | None:
         """Read the masks of the next frame; None if that fails, or the network has failed.
 
@@ -113,7 +113,7 @@ class Lane:
         self._watch.add("latency", time.monotonic() - frame.time)
         return result
 
-    def reread(self, readings: Readings) -> Result | None:
+    def reread(self, readings: ReadingSettings) -> Result | None:
         """Read the newest frame again; None if there is none, or that fails."""
         try:
             self._draw()

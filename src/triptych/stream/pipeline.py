@@ -13,7 +13,7 @@ from torch import Tensor
 from triptych.errors import TriptychError
 from triptych.images import load_image
 from triptych.masks import Classes, MaskSet
-from triptych.results import Readings
+from triptych.reading_settings import ReadingSettings
 from triptych.stream.frames import Frame
 from triptych.stream.history import History
 from triptych.stream.lane import Health, Lane
@@ -33,7 +33,7 @@ class Network(Protocol):
     """The part of :class:`triptych.segmenter.Segmenter` that a pipeline needs."""
 
     classes: Classes
-    panoptic: bool
+    readings: ReadingSettings
     name: str
 
     def segment(self, images: Sequence[Tensor]) -> list[MaskSet]:
@@ -173,7 +173,7 @@ class Pipeline:
     @property
     def countable(self) -> tuple[str, ...]:
         """Names of the classes whose objects are followed and counted."""
-        classes, every = self.network.classes, not self.network.panoptic
+        classes, every = self.network.classes, not self.network.readings.things_only
         table = zip(classes.names, classes.is_thing, strict=True)
         return tuple(name for name, thing in table if thing or every)
 
@@ -196,11 +196,11 @@ class Pipeline:
     # --- readings and counts
 
     @property
-    def readings(self) -> Readings:
+    def readings(self) -> ReadingSettings:
         """The thresholds."""
         return self._readings
 
-    def read_with(self, readings: Readings) -> None:
+    def read_with(self, readings: ReadingSettings) -> None:
         """Change the thresholds.
 
         The newest mask set of every source is read again at once, paused or not, without a

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from triptych.errors import TriptychError
 from triptych.masks import MaskSet
+from triptych.reading_settings import ReadingSettings
 from triptych.readouts.instance import Instances
 from triptych.readouts.panoptic import PanopticMap
 from triptych.readouts.semantic import SemanticMap
-from triptych.results import Readings
 from triptych.stream.counting import Counts
 from triptych.stream.frames import Frame
 from triptych.stream.track import Track, Tracking
@@ -24,7 +24,7 @@ class Settings:
         TriptychError: a value is out of range.
     """
 
-    readings: Readings = field(default_factory=Readings)
+    readings: ReadingSettings = field(default_factory=ReadingSettings)
     """Thresholds; :meth:`triptych.stream.pipeline.Pipeline.read_with` changes them on the go."""
     tracking: Tracking = field(default_factory=Tracking)
     batch_size: int = 8
@@ -50,7 +50,7 @@ class Result:
     thresholds has a new one."""
     frame: Frame
     masks: MaskSet
-    readings: Readings
+    readings: ReadingSettings
     """Thresholds behind the three readings that follow."""
     semantic: SemanticMap
     instances: Instances

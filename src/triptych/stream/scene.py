@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from triptych.masks import MaskSet
+from triptych.reading_settings import ReadingSettings
 from triptych.readouts.instance import Instance, Instances
 from triptych.readouts.panoptic import PanopticMap
 from triptych.readouts.semantic import SemanticMap
-from triptych.results import Readings
 from triptych.stream.counting import Counts, Tally
 from triptych.stream.cuts import glance, is_cut
 from triptych.stream.frames import Frame
@@ -70,7 +70,7 @@ class Scene:
             tally.draw(layout)
 
     def observe(
-        self, frame: Frame, masks: MaskSet, readings: Readings, timings: Mapping[str, float]
+        self, frame: Frame, masks: MaskSet, readings: ReadingSettings, timings: Mapping[str, float]
     ) -> Result:
         """Go on to the next frame.
 
@@ -90,7 +90,7 @@ class Scene:
         self._before = copy.copy(self._tracker), self._tally.copy()
         return self._advance(frame, masks, readings, read, timings)
 
-    def reread(self, readings: Readings) -> Result | None:
+    def reread(self, readings: ReadingSettings) -> Result | None:
         """Read the newest frame again, under other thresholds or after :meth:`draw`.
 
         Returns:
@@ -110,7 +110,7 @@ class Scene:
         self,
         frame: Frame,
         masks: MaskSet,
-        readings: Readings,
+        readings: ReadingSettings,
         read: _Reading,
         timings: Mapping[str, float],
     ) -> Result:
@@ -165,7 +165,7 @@ class _Reading:
     def of(
         cls,
         masks: MaskSet,
-        readings: Readings,
+        readings: ReadingSettings,
         faint: float,
         semantic: SemanticMap | None = None,
     ) -> _Reading:

@@ -133,7 +133,7 @@ def fine_tuning(
             "evaluation": {
                 "every": min(max(each, math.ceil(total / 10)), total),
                 "at_start": True,
-                "overlap": segmenter.overlap,
+                "overlap": segmenter.readings.overlap,
                 "arguments": {"count": EVALUATED if validation > EVALUATED else 0},
             },
             "criterion": _criterion(segmenter, training, area, values["model"]),

@@ -21,6 +21,7 @@ from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import evaluate
 from triptych.masks import Classes
 from triptych.models.registry import build
+from triptych.reading_settings import ReadingSettings
 from triptych.segmenter import Segmenter
 from triptych.strict import suggest
 from triptych.train.criterion import Criterion as SetCriterion
@@ -98,7 +99,7 @@ def assemble(recipe: Recipe) -> Parts:
             arguments=arguments,
             classes=classes,
             preprocess=Segmenter(average, recipe.input, classes).preprocess,
-            overlap=recipe.evaluation.overlap,
+            readings=ReadingSettings(overlap=recipe.evaluation.overlap),
             notes={"recipe": recipe.to_plain(), "trained_steps": step},
         )
         write_folder(folder, config, average.state_dict())

@@ -15,7 +15,6 @@ import yaml
 from triptych import strict
 from triptych.errors import TriptychError
 from triptych.images import Preprocess
-from triptych.masks import OVERLAP
 
 
 def _require(condition: bool, message: str) -> None:
@@ -182,7 +181,7 @@ class EvaluationRecipe:
     threshold: float = 0.8
     """Score from which on the panoptic reading keeps a segment."""
 
-    overlap: float = OVERLAP
+    overlap: float = 0.8
     """Share of its mask that a panoptic segment must win; the trained model asks for it in use."""
 
     def __post_init__(self) -> None:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.images import Preprocess
-from triptych.masks import OVERLAP, Classes
+from triptych.masks import Classes
+from triptych.reading_settings import ReadingSettings
 from triptych.weights.skeleton import skeleton
 
 CONFIG = "config.json"
@@ -33,8 +34,7 @@ class ModelConfig:
     """Everything about a checkpoint but its weights.
 
     Raises:
-        TriptychError: the network would be built for another number of classes, or ``overlap`` is
-            no share.
+        TriptychError: the network would be built for another number of classes.
     """
 
     family: str
@@ -43,10 +43,8 @@ class ModelConfig:
     """What the family's builder is called with."""
     classes: Classes
     preprocess: Preprocess
-    panoptic: bool = True
-    """Whether the network separates things from stuff; see :class:`triptych.masks.MaskSet`."""
-    overlap: float = OVERLAP
-    """Share of its own mask that a segment of this checkpoint must keep, by default."""
+    readings: ReadingSettings = field(default_factory=ReadingSettings)
+    """How its masks are read unless the caller says otherwise."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Free remarks, such as how the weights were trained; not used."""
 
@@ -56,8 +54,6 @@ class ModelConfig:
                 f"{len(self.classes)} classes are listed, but arguments ask for "
                 f"{self.arguments.get('classes')}"
             )
-        if not 0 <= self.overlap <= 1:
-            raise TriptychError(f"overlap is {self.overlap}; give a share from 0 to 1")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the contents of ``config.json``."""
@@ -68,8 +64,7 @@ class ModelConfig:
             "arguments": dict(self.arguments),
             "classes": self.classes.to_list(),
             "preprocess": self.preprocess.to_dict(),
-            "panoptic": self.panoptic,
-            "overlap": float(self.overlap),
+            "readings": self.readings.to_dict(),
             "notes": dict(self.notes),
         }
 
@@ -86,19 +81,22 @@ class ModelConfig:
             raise TriptychError(
                 f"has version {data.get('version')!r} and this Triptych reads {VERSION}; update it"
             )
-        types = {
+        types: dict[str, type] = {
             "family": str,
             "arguments": dict,
             "classes": list,
             "preprocess": dict,
-            "panoptic": bool,
-            "overlap": float,
+            "readings": dict,
             "notes": dict,
         }
+        optional = {"readings", "notes"}
+        if "readings" not in data:  # as Triptych 0.1 wrote it
+            types |= {"panoptic": bool, "overlap": float}
+            optional |= {"panoptic", "overlap"}
         for name in data.keys() - types.keys() - {"format", "version"}:
             raise TriptychError(f"unknown entry {name!r}; there are {', '.join(types)}")
         for name, kind in types.items():
-            if name not in data and name not in ("panoptic", "overlap", "notes"):
+            if name not in data and name not in optional:
                 raise TriptychError(f"entry {name!r} is missing")
             if name in data and not isinstance(data[name], kind):
                 raise TriptychError(f"entry {name!r} is not a {kind.__name__}")
@@ -107,10 +105,18 @@ class ModelConfig:
             arguments=data["arguments"],
             classes=Classes.from_list(data["classes"]),
             preprocess=Preprocess.from_dict(data["preprocess"]),
-            panoptic=data.get("panoptic", True),
-            overlap=data.get("overlap", OVERLAP),
+            readings=_readings(data),
             notes=data.get("notes", {}),
         )
+
+
+def _readings(data: Mapping[str, Any]) -> ReadingSettings:
+    if "readings" in data:
+        try:
+            return ReadingSettings.from_dict(data["readings"])
+        except TriptychError as error:
+            raise TriptychError(f"readings: {error}") from error
+    return ReadingSettings().replace(things_only=data.get("panoptic"), overlap=data.get("overlap"))
 
 
 def read_json(path: Path) -> Any:

@@ -17,6 +17,7 @@ from triptych.errors import TriptychError
 from triptych.keymap import adopt_published, to_theirs
 from triptych.models.family import Published
 from triptych.models.registry import FAMILIES, family
+from triptych.reading_settings import ReadingSettings
 from triptych.weights.folder import CONFIG, ModelConfig, read_json, write_json, write_weights
 from triptych.weights.labels import read_labels, write_labels
 from triptych.weights.preprocessor import read_preprocessor, write_preprocessor
@@ -110,7 +111,7 @@ def read_description(folder: Path) -> ModelConfig:
         arguments=arguments,
         classes=labels.classes,
         preprocess=_read_preprocessor(folder, published),
-        panoptic=labels.panoptic,
+        readings=ReadingSettings(things_only=labels.panoptic),
         notes={"format": "transformers", "classes": labels.source},
     )
 

@@ -63,7 +63,7 @@ class WindowedMasks:
             ids[window.core] = masks.semantic().ids[window.inner]
         return SemanticMap(ids, self.classes)
 
-    def instances(self, threshold: float = 0.5, top: int = 100) -> Instances:
+    def instances(self, threshold: float | None = None, top: int | None = None) -> Instances:
         """Objects, best first; see :func:`triptych.readouts.instance.read_instances`.
 
         ``threshold`` and ``top`` hold in each window. The score of an object that several windows
@@ -78,7 +78,7 @@ class WindowedMasks:
             pieces += [Piece.of(number, window, instance) for instance in found]
         return Instances(tuple(joined(self.windows, pieces, self.image_size)), source)
 
-    def panoptic(self, threshold: float = 0.8, overlap: float | None = None) -> PanopticMap:
+    def panoptic(self, threshold: float | None = None, overlap: float | None = None) -> PanopticMap:
         """Every pixel in one segment; see :func:`triptych.readouts.panoptic.read_panoptic`.
 
         ``threshold`` and ``overlap`` hold in each window. The score of a thing that several
