@@ -20,6 +20,7 @@ from triptych.images import Batch, ImageLike, Preprocess, load_image
 from triptych.masks import Classes, MaskSet
 from triptych.reading_settings import ReadingSettings
 from triptych.weights.bundled import bundled
+from triptych.weights.catalogue import hub_settings
 from triptych.weights.folder import ModelConfig, write_folder
 from triptych.weights.hub import fetch
 from triptych.weights.load import read_checkpoint
@@ -68,6 +69,8 @@ def load(
         check_engine(engine)
     where = find_device(device)
     path = _find(name_or_path, revision, token)
+    # A folder of the same name is somebody's own.
+    name = "" if Path(name_or_path).exists() else str(name_or_path)
     model, config = read_checkpoint(path, dtype)
     exported = read_exported(path) if path.is_dir() else None
     if exported and engine in ("auto", exported.engine):
@@ -77,7 +80,7 @@ def load(
         model.to(where),
         config.preprocess,
         config.classes,
-        config.readings,
+        hub_settings(name, config.readings) if name else config.readings,
         name=str(name_or_path),
         autocast=arithmetic,
         family=config.family,

@@ -256,6 +256,28 @@ def test_what_transformers_cannot_build_is_not_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_settings_that_transformers_has_no_place_for_are_told(tmp_path, caplog):
+    saved("mask2former, Swin", tmp_path / "model")
+    segmenter = load(tmp_path / "model", device="cpu")
+    segmenter.save(tmp_path / "out", format="transformers")
+    assert not caplog.records
+    segmenter.readings = segmenter.readings.replace(overlap=0.5, semantic_resize="scores")
+    segmenter.save(tmp_path / "out", format="transformers")
+    (record,) = caplog.records
+    assert "no place for the checkpoint's overlap 0.5, semantic_resize scores" in record.message
+    segmenter.save(tmp_path / "ours")
+    assert load(tmp_path / "ours", device="cpu").readings == segmenter.readings
+
+
+def test_a_checkpoint_of_the_catalogue_is_read_as_its_authors_do(tmp_path, monkeypatch):
+    saved("mask2former, Swin", tmp_path / "model")
+    monkeypatch.setattr("triptych.segmenter.fetch", lambda *_: tmp_path / "model")
+    known = load("facebook/mask2former-swin-tiny-ade-semantic", device="cpu")
+    assert known.readings.semantic_resize == "scores"
+    assert load("somebody/else", device="cpu").readings.semantic_resize == "masks"
+    assert load(tmp_path / "model", device="cpu").readings.semantic_resize == "masks"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "model",

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from triptych.models.registry import FAMILIES
+from triptych.models.registry import FAMILIES, family
+from triptych.reading_settings import ReadingSettings
 from triptych.weights.bundled import bundled
-from triptych.weights.catalogue import SOURCES, Entry, catalogue
+from triptych.weights.catalogue import SOURCES, Entry, catalogue, hub_settings, zoo_settings
 from triptych.weights.skeleton import skeleton
 
 ENTRIES = catalogue()
@@ -111,9 +112,9 @@ def test_names_are_unique_and_all_sources_are_used():
 
 def test_larger_networks_of_a_kind_score_higher():
     # A slip in copying a figure shows here.
-    for family in FAMILIES:
+    for name in FAMILIES:
         for data, task in CLASSES:
-            kind = [e for e in HUB if (e.family, e.data, e.task) == (family, data, task)]
+            kind = [e for e in HUB if (e.family, e.data, e.task) == (name, data, task)]
             kind.sort(key=lambda e: (e.parameters, "IN21k" in e.name))
             scores = [e.score for e in kind if e.score and not e.size.startswith("ResNet")]
             assert scores == sorted(scores), (family, data, task)
@@ -142,3 +143,43 @@ class TestBundled:
             assert entry.score == pytest.approx(100 * float(told[1])), (
                 "catalogue.csv is out of date"
             )
+
+
+USUAL = ReadingSettings()
+
+
+@pytest.mark.parametrize("entry", HUB, ids=lambda entry: entry.name)
+def test_checkpoints_for_semantic_segmentation_alone_resize_scores(entry: Entry):
+    usual = family(entry.family).readings
+    settings = hub_settings(entry.name, usual)
+    queries = entry.queries is not None
+    assert settings.semantic_resize == (
+        "scores" if entry.task == "semantic" and queries else "masks"
+    )
+    assert settings.segment_pixels == ("won" if entry.family == "maskformer" else "kept")
+
+
+@pytest.mark.parametrize(
+    ("name", "threshold"),
+    [
+        ("facebook/mask2former-swin-large-mapillary-vistas-panoptic", 0.0),
+        ("facebook/mask2former-swin-large-ade-panoptic@main", 0.8),
+        ("somebody/mask2former-swin-large-mapillary-vistas-panoptic", 0.8),
+    ],
+)
+def test_thresholds_are_those_of_the_authors_configurations(name: str, threshold: float):
+    assert hub_settings(name, USUAL).panoptic_threshold == threshold
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("model_final_94dc52.pkl", {}),  # Mask2Former R50, COCO panoptic
+        ("model_final_500878.pkl", {"semantic_resize": "scores"}),  # Mask2Former R50, ADE20K
+        ("model_final_d8dbeb.pkl", {"semantic_resize": "scores"}),  # MaskFormer R50, ADE20K
+        ("model_final_7aa977.pkl", {"panoptic_threshold": 0.7}),  # MaskFormer R50, ADE panoptic
+        ("mine.pkl", {}),
+    ],
+)
+def test_files_of_the_zoos_are_known_by_name(file: str, changes: dict):
+    assert zoo_settings(file, USUAL) == USUAL.replace(**changes)

@@ -102,6 +102,11 @@ class TestConfig:
         expected = ReadingSettings(things_only=False, overlap=0.5)
         assert read_config(folder).readings == expected
 
+    def test_a_maskformer_of_triptych_0_1_has_the_rules_of_its_family(self, folder):
+        arguments = {"classes": 4, "backbone": "efficientnet_lite0"}
+        edit(folder, readings=None, family="maskformer", arguments=arguments)
+        assert read_config(folder).readings == ReadingSettings(segment_pixels="won")
+
 
 class TestWeights:
     def test_missing(self, folder):

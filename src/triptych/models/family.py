@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from triptych.keymap import Rules
 from triptych.options import Options
+from triptych.reading_settings import ReadingSettings
 
 if TYPE_CHECKING:
     from triptych.images import Preprocess
@@ -69,6 +70,8 @@ class Family:
     """None where transformers has no such network."""
     original: Original | None = None
     """None where the authors' own files are not read."""
+    readings: ReadingSettings = field(default_factory=ReadingSettings)
+    """How its masks are read where a checkpoint says nothing else."""
 
 
 def unused_weights(classes: int) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from triptych.models.family import Family, Published, label_count, unused_weight
 from triptych.models.maskformer_original import MASKFORMER_ORIGINAL
 from triptych.options import Options, with_defaults, without_defaults
 from triptych.prediction import Prediction
+from triptych.reading_settings import ReadingSettings
 
 
 class MaskFormer(nn.Module):
@@ -209,4 +210,6 @@ FAMILY = Family(
         unused=unused_tensors,
     ),
     original=MASKFORMER_ORIGINAL,
+    # Its panoptic_inference gives a segment all pixels that its query wins.
+    readings=ReadingSettings(segment_pixels="won"),
 )

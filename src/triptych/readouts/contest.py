@@ -8,11 +8,8 @@ import torch
 from torch import Tensor
 
 from triptych.reading_settings import SegmentPixels
-from triptych.readouts.dense import argmax, chunks, upsample
+from triptych.readouts.dense import DENSE_GAIN, argmax, chunks, upsample
 from triptych.readouts.grid import Canvas, Grid
-
-DENSE = 2
-"""Computing only the queries that matter on a tile costs this many times as much for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +125,7 @@ class _Ground:
             draw: remember the winners.
         """
         matters = contender if edge is None else contender | edge
-        crowded = DENSE * matters.sum(1) > matters.shape[1]
+        crowded = DENSE_GAIN * matters.sum(1) > matters.shape[1]
         for some in chunks(self.grid, crowded.nonzero()[:, 0], matters.shape[1]):
             logits = upsample(self.grid, tiles[some])
             valid = self.grid.valid(tiles[some])

@@ -20,6 +20,10 @@ from triptych.readouts.grid import STRIP_NUMBERS_ACCELERATOR, Grid
 DENSE_NUMBERS = 1 << 20
 """Numbers worked on at a time on the CPU: 4 MiB."""
 
+DENSE_GAIN = 2
+"""A number costs this many times as much where each tile has a list of queries of its own
+(:meth:`triptych.readouts.grid.Grid.parts`)."""
+
 
 def chunks(grid: Grid, tiles: Tensor, columns: int) -> list[Tensor]:
     """Cut ``tiles (t,)`` so that ``columns`` numbers at each of their pixels are few."""

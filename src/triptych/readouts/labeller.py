@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from triptych.readouts.dense import DENSE_GAIN, argmax, chunks, upsample
 from triptych.readouts.grid import Canvas, Grid
 
 NEGLIGIBLE = 20.0
@@ -25,7 +26,16 @@ def label_pixels(grid: Grid, confidence: bool = False) -> tuple[Tensor, Tensor |
     ids.fill(label)
     certainty.fill(torch.ones_like(floor))
     relevant = high >= floor[:, None] - (NEGLIGIBLE if confidence else 0.0)
-    contested = (relevant.sum(1) > 1).nonzero()[:, 0]
+    count = relevant.sum(1)
+    crowded = DENSE_GAIN * count > relevant.shape[1]
+    for tiles in chunks(grid, crowded.nonzero()[:, 0], relevant.shape[1]):
+        logits = upsample(grid, tiles)
+        best = argmax(logits)
+        ids.put(tiles, best)
+        if confidence:
+            largest = logits.gather(2, best[:, :, None])[:, :, 0]
+            certainty.put(tiles, (largest - logits.logsumexp(2)).exp_())
+    contested = ((count > 1) & ~crowded).nonzero()[:, 0]
     for part in grid.parts(contested, relevant[contested]):
         logits = part.logits.masked_fill_(~part.present[:, :, None], -math.inf)
         largest, best = logits.max(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +19,12 @@ class Shape:
     """The pixels at which a query's logit is positive; there is at least one."""
 
     grid: Grid
+    full: Tensor
+    """``(u,)`` int64: the tiles on which all of them are."""
     tiles: Tensor
-    """``(t,)`` int64: those that hold one."""
+    """``(t,)`` int64: those on which some are, or may be."""
     inside: Tensor
-    """``(t, p * q)`` bool."""
+    """``(t, p * q)`` bool: which ones."""
     mean: float
     """Of ``sigmoid(m)`` over them."""
     box: Box
@@ -32,6 +34,7 @@ class Shape:
     def mask(self) -> Tensor:
         """``(H, W)`` bool."""
         canvas = Canvas(self.grid, torch.bool)
+        canvas.put(self.full, self.grid.valid(self.full))
         canvas.put(self.tiles, self.inside)
         return canvas.image()
 
@@ -40,44 +43,93 @@ def cut_out(grid: Grid, queries: Sequence[int]) -> Mapping[int, Shape]:
     """The shapes of ``queries``, by query; those that are positive nowhere have none."""
     device = grid.device
     numbers = torch.tensor(queries, dtype=torch.long, device=device)
-    place, tiles = (grid.bounds[1].T[numbers] > 0).nonzero(as_tuple=True)
-    if not len(tiles):
+    low, high = (bound.T[numbers] for bound in grid.bounds)
+    count = _Count(grid, len(queries))
+    full = (low > 0).nonzero(as_tuple=True)
+    for place, tiles in _split(full, grid.tiles_at_once):
+        count.full(place, tiles, grid.upsample(tiles, numbers[place, None])[:, 0])
+    edges = ((low <= 0) & (high > 0)).nonzero(as_tuple=True)
+    inside = [
+        count.edge(place, tiles, grid.upsample(tiles, numbers[place, None])[:, 0])
+        for place, tiles in _split(edges, grid.tiles_at_once)
+    ]
+    if not inside and not len(full[0]):
         return {}
-    blocks, rows, columns, totals = [], [], [], []
-    for some in torch.arange(len(tiles), device=device).split(grid.tiles_at_once):
-        logits = grid.upsample(tiles[some], numbers[place[some], None])[:, 0]
-        inside = (logits > 0) & grid.valid(tiles[some])
-        square = inside.view(-1, *grid.shape[2:])
-        rows.append(square.any(2))
-        columns.append(square.any(1))
-        totals.append(logits.sigmoid_().mul_(inside).sum(1))
-        blocks.append(inside)
-    inside = torch.cat(blocks)
-    sums = numbers.new_zeros(len(queries)).index_add_(0, place, inside.sum(1))
-    means = torch.zeros(len(queries), device=device).index_add_(0, place, torch.cat(totals)) / sums
-    y, x = grid.places(tiles)
-    top, bottom = _extent(place, y, torch.cat(rows), len(queries))
-    left, right = _extent(place, x, torch.cat(columns), len(queries))
+    blocks = torch.cat(inside) if inside else torch.zeros(0, 0, dtype=torch.bool, device=device)
+    means = count.total / count.pixels
     table = zip(
         queries,
-        sums.tolist(),
+        count.pixels.tolist(),
         means.tolist(),
-        torch.stack((left, top, right, bottom), 1).double().tolist(),
-        tiles.split(counts := place.bincount(minlength=len(queries)).tolist()),
-        inside.split(counts),
+        torch.stack((count.first[1], count.first[0], count.end[1], count.end[0]), 1).tolist(),
+        _by_query(full[0], full[1], len(queries)),
+        _by_query(edges[0], edges[1], len(queries)),
+        _by_query(edges[0], blocks, len(queries)),
         strict=True,
     )
     return {
-        query: Shape(grid, where, what, mean, (box[0], box[1], box[2], box[3]))
-        for query, count, mean, box, where, what in table
-        if count
+        query: Shape(grid, whole, tiles, block, mean, (left, top, right, bottom))
+        for query, pixels, mean, (left, top, right, bottom), whole, tiles, block in table
+        if pixels
     }
 
 
-def _extent(place: Tensor, block: Tensor, used: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """From the blocks of an axis, and which of their pixels are ``used (L, p)``: first and end."""
-    any_, edge = used.any(1), used.shape[1]
-    place, start, marks = place[any_], (block * edge)[any_], used[any_].to(torch.uint8)
-    first, end = start + marks.argmax(1), start + edge - marks.flip(1).argmax(1)
-    least, most = (place.new_full((count,), value) for value in (torch.iinfo(torch.long).max, 0))
-    return least.scatter_reduce(0, place, first, "amin"), most.scatter_reduce(0, place, end, "amax")
+class _Count:
+    """Pixels, probabilities and extents of ``n`` shapes, added up tile by tile."""
+
+    def __init__(self, grid: Grid, shapes: int) -> None:
+        self.grid = grid
+        self.areas = grid.areas()
+        self.pixels = torch.zeros(shapes, dtype=torch.float64, device=grid.device)
+        self.total = torch.zeros(shapes, dtype=torch.float64, device=grid.device)
+        """``(n,)``: the sum of ``sigmoid(m)``."""
+        size = torch.tensor(grid.size, dtype=torch.float64, device=grid.device)[:, None]
+        self.first, self.end = size.repeat(1, shapes), torch.zeros_like(size).repeat(1, shapes)
+        """``(2, n)``: rows, then columns."""
+
+    def full(self, place: Tensor, tiles: Tensor, logits: Tensor) -> None:
+        """Add tiles that lie in their shapes: ``(t,)``, ``(t,)`` and ``(t, p * q)``."""
+        probable = logits.sigmoid_()
+        cut = (self.areas[tiles] < logits.shape[1]).nonzero()[:, 0]  # at the image's border
+        probable[cut] *= self.grid.valid(tiles[cut])
+        self.total.index_add_(0, place, probable.sum(1).double())
+        self.pixels.index_add_(0, place, self.areas[tiles].double())
+        for axis, at, edge, end in self._axes(tiles):
+            self._extend(axis, place, at * edge, (at * edge + edge).clamp(max=end))
+
+    def edge(self, place: Tensor, tiles: Tensor, logits: Tensor) -> Tensor:
+        """Add tiles that lie in their shapes in part, and say with which pixels, bool."""
+        # As numbers, not as bool: those are summed many at a time.
+        inside = torch.heaviside(logits, torch.zeros((), dtype=logits.dtype, device=logits.device))
+        cut = (self.areas[tiles] < logits.shape[1]).nonzero()[:, 0]
+        inside[cut] *= self.grid.valid(tiles[cut])
+        self.total.index_add_(0, place, logits.sigmoid_().mul_(inside).sum(1).double())
+        self.pixels.index_add_(0, place, inside.sum(1).double())
+        square = inside.view(-1, *self.grid.shape[2:])
+        for axis, at, edge, _ in self._axes(tiles):
+            used = square.amax(2 - axis)
+            some = used.amax(1) > 0
+            marks, start = used[some], at[some] * edge
+            end = start + edge - marks.flip(1).argmax(1)
+            self._extend(axis, place[some], start + marks.argmax(1), end)
+        return inside.bool()
+
+    def _axes(self, tiles: Tensor) -> Iterator[tuple[int, Tensor, int, int]]:
+        """For rows and columns: place of the tiles, pixels of one, and pixels of the image."""
+        places, edges = self.grid.places(tiles), self.grid.shape[2:]
+        return zip(range(2), places, edges, self.grid.size, strict=True)
+
+    def _extend(self, axis: int, place: Tensor, first: Tensor, end: Tensor) -> None:
+        self.first[axis].scatter_reduce_(0, place, first.double(), "amin")
+        self.end[axis].scatter_reduce_(0, place, end.double(), "amax")
+
+
+def _split(pairs: tuple[Tensor, ...], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Chunks of pairs of a query's place and a tile."""
+    place, tiles = pairs
+    return zip(place.split(size), tiles.split(size), strict=True) if len(tiles) else iter(())
+
+
+def _by_query(place: Tensor, values: Tensor, count: int) -> Sequence[Tensor]:
+    """Cut what is sorted by the place of the query."""
+    return values.split(place.bincount(minlength=count).tolist())

@@ -20,8 +20,7 @@ from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import evaluate
 from triptych.masks import Classes
-from triptych.models.registry import build
-from triptych.reading_settings import ReadingSettings
+from triptych.models.registry import build, family
 from triptych.segmenter import Segmenter
 from triptych.strict import suggest
 from triptych.train.criterion import Criterion as SetCriterion
@@ -99,7 +98,9 @@ def assemble(recipe: Recipe) -> Parts:
             arguments=arguments,
             classes=classes,
             preprocess=Segmenter(average, recipe.input, classes).preprocess,
-            readings=ReadingSettings(overlap=recipe.evaluation.overlap),
+            readings=family(recipe.model.family).readings.replace(
+                overlap=recipe.evaluation.overlap
+            ),
             notes={"recipe": recipe.to_plain(), "trained_steps": step},
         )
         write_folder(folder, config, average.state_dict())

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import csv
 import importlib.resources
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from triptych.reading_settings import ReadingSettings
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,42 @@ class Entry:
 
 def catalogue() -> tuple[Entry, ...]:
     """All known checkpoints: bundled ones, then by family, data set and size."""
-    text = (
-        importlib.resources.files("triptych.weights").joinpath("catalogue.csv").read_text("utf-8")
-    )
-    return tuple(_entry(row) for row in csv.DictReader(text.splitlines()))
+    return tuple(_entry(row) for row in _table("catalogue.csv"))
+
+
+def _table(name: str) -> Iterator[dict[str, str]]:
+    text = importlib.resources.files("triptych.weights").joinpath(name).read_text("utf-8")
+    return iter(csv.DictReader(text.splitlines()))
+
+
+def hub_settings(name: str, usual: ReadingSettings) -> ReadingSettings:
+    """How the authors read the checkpoint ``OWNER/MODEL`` or ``OWNER/MODEL@REVISION`` of the hub.
+
+    Files of the hub do not tell what a network was trained for; of a checkpoint that is not in the
+    catalogue, ``usual`` is what is known.
+    """
+    known = {entry.name: entry for entry in catalogue()}
+    entry = known.get(name.partition("@")[0])
+    return _settings(entry.family, entry.task, entry.data, usual) if entry else usual
+
+
+def zoo_settings(file: str, usual: ReadingSettings) -> ReadingSettings:
+    """The same for a file of the authors' model zoos, by its name."""
+    for row in _table("zoo_files.csv"):
+        if row["file"] == file:
+            return _settings(row["family"], row["task"], row["data"], usual)
+    return usual
+
+
+def _settings(family: str, task: str, data: str, usual: ReadingSettings) -> ReadingSettings:
+    """What the configurations of facebookresearch/MaskFormer and /Mask2Former say."""
+    if family not in ("maskformer", "mask2former"):
+        return usual
+    if task == "semantic":
+        # SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE is off unless another reading is on.
+        return usual.replace(semantic_resize="scores")
+    threshold = {("mask2former", "Mapillary Vistas"): 0.0, ("maskformer", "ADE20K"): 0.7}
+    return usual.replace(panoptic_threshold=threshold.get((family, data)))
 
 
 def _entry(row: dict[str, str]) -> Entry:

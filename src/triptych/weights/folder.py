@@ -20,6 +20,7 @@ from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.images import Preprocess
 from triptych.masks import Classes
+from triptych.models.registry import FAMILIES, family
 from triptych.reading_settings import ReadingSettings
 from triptych.weights.skeleton import skeleton
 
@@ -116,7 +117,8 @@ def _readings(data: Mapping[str, Any]) -> ReadingSettings:
             return ReadingSettings.from_dict(data["readings"])
         except TriptychError as error:
             raise TriptychError(f"readings: {error}") from error
-    return ReadingSettings().replace(things_only=data.get("panoptic"), overlap=data.get("overlap"))
+    usual = family(data["family"]).readings if data["family"] in FAMILIES else ReadingSettings()
+    return usual.replace(things_only=data.get("panoptic"), overlap=data.get("overlap"))
 
 
 def read_json(path: Path) -> Any:

@@ -19,7 +19,7 @@ from triptych.keymap import adopt_published
 from triptych.masks import Classes
 from triptych.models.family import Original
 from triptych.models.registry import FAMILIES, family
-from triptych.reading_settings import ReadingSettings
+from triptych.weights.catalogue import zoo_settings
 from triptych.weights.folder import ModelConfig
 from triptych.weights.labels import DATA_SETS, data_set_classes
 from triptych.weights.lazy import Entry, Tensors
@@ -61,7 +61,9 @@ def read_original(path: Path, dtype: torch.dtype | None = None) -> tuple[nn.Modu
         arguments=arguments,
         classes=classes,
         preprocess=original.preprocess(arguments),
-        readings=ReadingSettings(things_only=bool(classes.stuff_ids)),
+        readings=zoo_settings(path.name, family(name).readings).replace(
+            things_only=bool(classes.stuff_ids)
+        ),
         notes={"format": original.name, "file": path.name, "classes": source},
     )
     return model, config

@@ -6,6 +6,7 @@ third file holds its tensors.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from triptych.weights.skeleton import skeleton
 from triptych.weights.tensors import open_tensors
 
 PREPROCESSOR = "preprocessor_config.json"
+
+log = logging.getLogger(__name__)
 
 
 def read_transformers(
@@ -87,6 +90,20 @@ def write_transformers(
     write_weights(folder, tensors, dtype)
     write_json(folder / PREPROCESSOR, processor)
     write_json(folder / CONFIG, entries)
+    _tell_lost_settings(folder, config.readings)
+
+
+def _tell_lost_settings(folder: Path, readings: ReadingSettings) -> None:
+    """Warn of settings for which their format has no place."""
+    left = read_description(folder).readings.to_dict()
+    lost = [f"{name} {value}" for name, value in readings.to_dict().items() if value != left[name]]
+    if lost:
+        log.warning(
+            "%s: the format of transformers has no place for the checkpoint's %s; give them "
+            "with each reading, or save in the format of Triptych",
+            folder,
+            ", ".join(lost),
+        )
 
 
 def read_description(folder: Path) -> ModelConfig:
@@ -111,7 +128,7 @@ def read_description(folder: Path) -> ModelConfig:
         arguments=arguments,
         classes=labels.classes,
         preprocess=_read_preprocessor(folder, published),
-        readings=ReadingSettings(things_only=labels.panoptic),
+        readings=family(name).readings.replace(things_only=labels.panoptic),
         notes={"format": "transformers", "classes": labels.source},
     )
 
