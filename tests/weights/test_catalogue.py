@@ -117,7 +117,7 @@ def test_larger_networks_of_a_kind_score_higher():
             kind = [e for e in HUB if (e.family, e.data, e.task) == (name, data, task)]
             kind.sort(key=lambda e: (e.parameters, "IN21k" in e.name))
             scores = [e.score for e in kind if e.score and not e.size.startswith("ResNet")]
-            assert scores == sorted(scores), (family, data, task)
+            assert scores == sorted(scores), (name, data, task)
 
 
 class TestBundled:
