@@ -47,7 +47,7 @@ class Axis:
     def of(cls, cells: int, padded: int, valid: int, pixels: int, device: torch.device) -> Axis:
         """Resize ``cells`` to ``padded``, crop to ``valid``, resize to ``pixels``."""
         # Resizing the unit vectors gives exactly the weights that the two operations use.
-        basis = torch.eye(cells, device=device)[None]
+        basis = torch.eye(cells, dtype=torch.float32, device=device)[None]
         if padded != cells:
             basis = F.interpolate(basis, size=padded, mode="linear", align_corners=False)
         basis = basis[:, :, :valid]
@@ -76,7 +76,9 @@ class Axis:
     def cut(self, edge: int) -> Blocks:
         """The axis in blocks of ``edge`` pixels."""
         pixels, cells = len(self), int(self.start[-1]) + self.taps.shape[1]
-        places = torch.arange(-(-pixels // edge) * edge, device=self.start.device).view(-1, edge)
+        places = torch.arange(
+            -(-pixels // edge) * edge, dtype=torch.long, device=self.start.device
+        ).view(-1, edge)
         inside = places.clamp(max=pixels - 1)
         first, last = self.start[inside[:, 0]], self.start[inside[:, -1]]
         width = int((last - first).max()) + self.taps.shape[1]
@@ -98,4 +100,4 @@ class Axis:
 
 def _runs(start: Tensor, length: int) -> Tensor:
     """``(len(start), length)``: ``start``, ``start + 1``, ..."""
-    return start[:, None] + torch.arange(length, device=start.device)
+    return start[:, None] + torch.arange(length, dtype=torch.long, device=start.device)

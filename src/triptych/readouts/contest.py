@@ -106,7 +106,9 @@ class _Ground:
             return
         tiles, contender = (torch.cat(parts) for parts in zip(*self.faint, strict=True))
         hope = (contender * self.areas[tiles, None]).sum(0)
-        for some in torch.arange(len(tiles), device=tiles.device).split(self.grid.tiles_at_once):
+        for some in torch.arange(len(tiles), dtype=torch.long, device=tiles.device).split(
+            self.grid.tiles_at_once
+        ):
             reachable = (self.won[1:] + hope).double() / self.own >= overlap
             open_ = self.pixels[1:].gt(0) & ~self.passed(overlap) & reachable
             if not open_.any():

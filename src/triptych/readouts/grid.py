@@ -138,7 +138,8 @@ class Grid:
     def bands(self, columns: int, among: Tensor | None = None) -> list[Tensor]:
         """Cut the tiles, or those ``among`` them, so that ``columns`` numbers of each are few."""
         if among is None:
-            among = torch.arange(self.shape[0] * self.shape[1], device=self.device)
+            count = self.shape[0] * self.shape[1]
+            among = torch.arange(count, dtype=torch.long, device=self.device)
         bands = among.split(max(BOUNDS_NUMBERS * self._numbers // columns, 1))
         return [band for band in bands if len(band)]
 
@@ -247,7 +248,9 @@ def blank(size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Te
     if device.type != "cpu":
         return torch.zeros(size, dtype=dtype, device=device)
     # Fresh pages come zeroed from the system: numpy knows, torch writes them all.
-    return torch.from_numpy(np.zeros(size, torch.empty(0, dtype=dtype).numpy().dtype))
+    return torch.from_numpy(
+        np.zeros(size, torch.empty(0, dtype=dtype, device=device).numpy().dtype)
+    )
 
 
 def first_true(table: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -258,10 +261,11 @@ def first_true(table: Tensor, width: int) -> tuple[Tensor, Tensor]:
         zeros, ``(n, width)`` bool.
     """
     places = (table.cumsum(1) - 1).masked_fill_(~table, width)
-    numbers = torch.arange(table.shape[1], device=table.device).expand_as(places)
-    found = places.new_zeros(len(table), width + 1).scatter_(1, places, numbers)[:, :width]
+    numbers = torch.arange(table.shape[1], dtype=torch.long, device=table.device)
+    found = places.new_zeros(len(table), width + 1)
+    found = found.scatter_(1, places, numbers.expand_as(places))[:, :width]
     count = table.sum(1, keepdim=True)
-    return found, torch.arange(width, device=table.device) < count
+    return found, torch.arange(width, dtype=torch.long, device=table.device) < count
 
 
 def _bounds(masks: Tensor, rows: Blocks, columns: Blocks) -> tuple[Tensor, Tensor]:

@@ -86,7 +86,7 @@ def trace_panoptic(
             grid.only(taking_part), scores[taking_part], overlap, settings.segment_pixels
         )
         segments: list[Segment] = []
-        segment_of = torch.zeros(len(taking_part) + 1, dtype=torch.int32)
+        segment_of = torch.zeros(len(taking_part) + 1, dtype=torch.int32, device="cpu")
         merged: dict[int, int] = {}
         table = zip(
             taking_part.tolist(), contest.pixels.tolist(), contest.stays.tolist(), strict=True

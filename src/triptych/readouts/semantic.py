@@ -135,7 +135,7 @@ def _put_all(
 ) -> None:
     """Put the labels of tiles on which all queries are computed, and the classes that can win."""
     totals = resized_class_scores if resized else class_scores
-    places = torch.arange(len(tiles), device=tiles.device)
+    places = torch.arange(len(tiles), dtype=torch.long, device=tiles.device)
     for some in chunks(grid, places, max(scores.shape)):
         labels = can_win[some].any(0).nonzero()[:, 0]
         found = argmax(totals(grid, tiles[some], scores[:, labels]))
