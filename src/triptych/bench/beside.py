@@ -68,20 +68,23 @@ class Theirs:
             return self.model(pixel_values=pixels)
 
     def readings(self, masks: MaskSet) -> dict[str, Callable[[], Any]]:
-        """Their readings of a mask set, as far as they have them; thresholds are ours."""
-        output = given(masks)
+        """Their readings of a mask set, as far as they have them, at its thresholds."""
+        output, settings = given(masks), masks.readings
         size: dict[str, Any] = {"target_sizes": [masks.geometry.image_size]}
         found = {
             "semantic": lambda: self.processor.post_process_semantic_segmentation(output, **size)[0]
         }
         if masks.class_logits is not None:
             found["instances"] = lambda: self.processor.post_process_instance_segmentation(
-                output, threshold=0.5, return_binary_maps=True, **size
+                output,
+                threshold=settings.instance_threshold,
+                return_binary_maps=True,
+                **size,
             )[0]
             found["panoptic"] = lambda: self.processor.post_process_panoptic_segmentation(
                 output,
-                threshold=0.8,
-                overlap_mask_area_threshold=0.8,
+                threshold=settings.panoptic_threshold,
+                overlap_mask_area_threshold=settings.overlap,
                 label_ids_to_fuse=set(masks.classes.stuff_ids),
                 **size,
             )[0]
