@@ -13,6 +13,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import functools
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ STRIP_NUMBERS = 1 << 18
 
 STRIP_NUMBERS_ACCELERATOR = 1 << 26
 """The same on an accelerator, where only memory bounds it."""
+
+SMALL = 1 << 17
+"""Up to so many values, queries times pixels, bounds cost more than they save."""
 
 BOUNDS_NUMBERS = 4
 """Coarse numbers or bounds worked on at a time, for each of those pixel values."""
@@ -113,12 +117,24 @@ class Grid:
 
     @functools.cached_property
     def bounds(self) -> tuple[Tensor, Tensor]:
-        """The least and the largest logit on each tile of each query, both ``(T, A)``."""
+        """The least and the largest logit on each tile of each query, both ``(T, A)``.
+
+        Infinite where finding them would cost more than computing all pixels.
+        """
         if self.parent is not None:
             grid, queries = self.parent
             low, high = grid.bounds
             return low[:, queries], high[:, queries]
+        if self.small:
+            down, across, _, _ = self.shape
+            unknown = self.masks.new_full((down * across, len(self.masks)), math.inf)
+            return -unknown, unknown
         return _bounds(self.masks, self.rows.blocks, self.columns.blocks)
+
+    @property
+    def small(self) -> bool:
+        """Whether computing all pixels costs less than finding bounds."""
+        return len(self.masks) * len(self.rows) * len(self.columns) <= SMALL
 
     def only(self, queries: Tensor) -> Grid:
         """The same pixels with some of the queries."""
@@ -234,8 +250,13 @@ class Canvas:
 
     def put(self, tiles: Tensor, values: Tensor) -> None:
         """Give the pixels of ``tiles (t,)`` theirs, ``values (t, p * q)``."""
-        values = values.view(-1, *self._tiles.shape[2:])
-        self._tiles[self._grid.places(tiles)] = values.to(self._tiles.dtype)
+        self.put_at(self._grid.places(tiles), values)
+
+    def put_at(self, places: tuple[Tensor, Tensor], values: Tensor) -> None:
+        """The same for tiles in the rows and columns ``places``, or one value for all pixels."""
+        if values.dim():
+            values = values.view(-1, *self._tiles.shape[2:])
+        self._tiles[places] = values.to(self._tiles.dtype)
 
     def image(self) -> Tensor:
         """``(H, W)``."""

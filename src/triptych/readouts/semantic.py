@@ -73,6 +73,12 @@ def _largest_total(grid: Grid, scores: Tensor, resized: bool) -> Tensor:
 
     ``resized``: the sums are those at the network's input, resized.
     """
+    canvas = Canvas(grid, torch.long)
+    if grid.small:
+        tiles = torch.arange(grid.shape[0] * grid.shape[1], dtype=torch.long, device=grid.device)
+        can_win = torch.ones((len(tiles), scores.shape[1]), dtype=torch.bool, device=grid.device)
+        _put_all(grid, scores, tiles, can_win, canvas, resized)
+        return canvas.image()
     least, most = grid.bounds
     label = torch.empty(len(least), dtype=torch.long, device=grid.device)
     contested = torch.empty(len(least), dtype=torch.bool, device=grid.device)
@@ -80,7 +86,6 @@ def _largest_total(grid: Grid, scores: Tensor, resized: bool) -> Tensor:
         floor, label[band] = (least[band].sigmoid_() @ scores).max(1)
         can_win = most[band].sigmoid_() @ scores * (1 + ROUNDING) >= floor[:, None]
         contested[band] = can_win.sum(1) > 1
-    canvas = Canvas(grid, torch.long)
     canvas.fill(label)
     places = [label[:0]]
     for tiles in grid.bands(sum(scores.shape), contested.nonzero()[:, 0]):

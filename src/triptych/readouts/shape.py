@@ -11,6 +11,9 @@ from torch import Tensor
 
 from triptych.readouts.grid import Canvas, Grid
 
+DRAWN_AT_ONCE = 1 << 20
+"""Bytes of masks that are made together: one call for each would take longer."""
+
 Box = tuple[float, float, float, float]
 
 
@@ -19,23 +22,27 @@ class Shape:
     """The pixels at which a query's logit is positive; there is at least one."""
 
     grid: Grid
-    full: Tensor
-    """``(u,)`` int64: the tiles on which all of them are."""
-    tiles: Tensor
-    """``(t,)`` int64: those on which some are, or may be."""
+    full: tuple[Tensor, Tensor]
+    """Rows and columns of the tiles that lie inside."""
+    edges: tuple[Tensor, Tensor]
+    """Rows and columns of the ``t`` tiles that may lie inside in part."""
     inside: Tensor
-    """``(t, p * q)`` bool: which ones."""
+    """``(t, p * q)`` bool: their pixels."""
     mean: float
     """Of ``sigmoid(m)`` over them."""
     box: Box
     """``(x0, y0, x1, y1)``, pixel edges."""
+    drawn: Tensor | None = None
+    """``(H, W)`` bool, where all shapes were drawn at once."""
 
     @functools.cached_property
     def mask(self) -> Tensor:
         """``(H, W)`` bool."""
+        if self.drawn is not None:
+            return self.drawn
         canvas = Canvas(self.grid, torch.bool)
-        canvas.put(self.full, self.grid.valid(self.full))
-        canvas.put(self.tiles, self.inside)
+        canvas.put_at(self.full, torch.ones((), dtype=torch.bool, device=self.grid.device))
+        canvas.put_at(self.edges, self.inside)
         return canvas.image()
 
 
@@ -57,21 +64,41 @@ def cut_out(grid: Grid, queries: Sequence[int]) -> Mapping[int, Shape]:
         return {}
     blocks = torch.cat(inside) if inside else torch.zeros(0, 0, dtype=torch.bool, device=device)
     means = count.total / count.pixels
+    drawn = _drawn(grid, len(queries), full, edges, blocks)
     table = zip(
         queries,
         count.pixels.tolist(),
         means.tolist(),
         torch.stack((count.first[1], count.first[0], count.end[1], count.end[0]), 1).tolist(),
-        _by_query(full[0], full[1], len(queries)),
-        _by_query(edges[0], edges[1], len(queries)),
-        _by_query(edges[0], blocks, len(queries)),
+        _by_query(full[0], *grid.places(full[1]), count=len(queries)),
+        _by_query(edges[0], *grid.places(edges[1]), blocks, count=len(queries)),
+        drawn if drawn is not None else [None] * len(queries),
         strict=True,
     )
     return {
-        query: Shape(grid, whole, tiles, block, mean, (left, top, right, bottom))
-        for query, pixels, mean, (left, top, right, bottom), whole, tiles, block in table
+        query: Shape(grid, (y, x), (down, across), block, mean, tuple(box), mask)
+        for query, pixels, mean, box, (y, x), (down, across, block), mask in table
         if pixels
     }
+
+
+def _drawn(
+    grid: Grid,
+    count: int,
+    full: tuple[Tensor, ...],
+    edges: tuple[Tensor, ...],
+    inside: Tensor,
+) -> Tensor | None:
+    """``(n, H, W)`` bool: all shapes of a small image, in three calls; None for a large one."""
+    height, width = grid.size
+    if count * height * width > DRAWN_AT_ONCE:
+        return None
+    down, across, high, wide = grid.shape
+    masks = torch.zeros((count, down, across, high, wide), dtype=torch.bool, device=grid.device)
+    masks[full[0], *grid.places(full[1])] = True
+    masks[edges[0], *grid.places(edges[1])] = inside.view(-1, high, wide)
+    whole = masks.transpose(2, 3).reshape(count, down * high, across * wide)
+    return whole[:, :height, :width].contiguous()
 
 
 class _Count:
@@ -130,6 +157,7 @@ def _split(pairs: tuple[Tensor, ...], size: int) -> Iterator[tuple[Tensor, Tenso
     return zip(place.split(size), tiles.split(size), strict=True) if len(tiles) else iter(())
 
 
-def _by_query(place: Tensor, values: Tensor, count: int) -> Sequence[Tensor]:
+def _by_query(place: Tensor, *values: Tensor, count: int) -> Iterator[tuple[Tensor, ...]]:
     """Cut what is sorted by the place of the query."""
-    return values.split(place.bincount(minlength=count).tolist())
+    sizes = place.bincount(minlength=count).tolist()
+    return zip(*(some.split(sizes) for some in values), strict=True)
