@@ -132,7 +132,9 @@ class Eval:
         if match.unknown:
             print(one_line(f"the model cannot find, and gets 0 for: {some(match.unknown)}"))
         if match.extra:
-            print(f"the data do not have {match.extra} of the model's classes: they are mistakes")
+            print(
+                f"the data do not have {match.extra} of the model's classes: void in what it finds"
+            )
         for index in shown(indices, len(indices), "images"):
             example = data[index]
             masks = segmenter(example.image).to("cpu")

@@ -178,8 +178,10 @@ def view_targets(example: Example, window: Window, classes: Classes, *, dense: b
     ambiguous = _ambiguous(unclear, chosen)
     void = None
     if not dense:
-        inside = np.zeros(example.semantic.shape, np.uint8)
-        void = torch.from_numpy(window.look(inside, nearest, 1) > 0)
+        unknown = np.zeros(example.semantic.shape, np.bool_)
+        if example.ignored is not None:
+            unknown = example.ignored
+        void = torch.from_numpy(window.look(unknown.astype(np.uint8), nearest, 1) > 0)
     return Targets(
         *_stacked(chosen, window.crop)[::-1],
         torch.from_numpy(semantic.astype(np.int64)),

@@ -130,7 +130,7 @@ def measure(
         if objects is None and example.panoptic is not None:
             objects = example.panoptic.instances(classes.thing_ids)
         if answer.instances is not None and objects is not None:
-            matches = instance.update(answer.instances, objects)
+            matches = instance.update(answer.instances, objects, example.ignored)
             measured.add("ap")
         if bootstrap is not None:
             bootstrap.add(ImageCounts(pixels, segments, matches))

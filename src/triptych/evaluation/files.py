@@ -127,10 +127,11 @@ class ToolAnswers:
     def __init__(self, folder: Path, data: LabelledSet) -> None:
         self.folder, self.data = folder, data
         self._pictures: dict[Any, int] = {data.name(i): i for i in range(len(data))}
-        self._classes: dict[Any, int] = {i: i for i in range(len(data.classes))}
+        self._classes: dict[Any, int | None] = {i: i for i in range(len(data.classes))}
         if isinstance(data, CocoInstances | CocoPanoptic):
             self._pictures |= {data.picture_id(i): i for i in range(len(data))}
-            self._classes = dict(data.schema.ids)
+            # What the class table leaves out is void, in truth and results alike.
+            self._classes = {**data.schema.ids, **dict.fromkeys(data.schema.unlisted)}
         self._classes |= {name: i for i, name in enumerate(data.classes.names)}
         self._has_semantic = (folder / SEMANTIC).is_dir()
         self._panoptic = self._read_panoptic(folder / f"{PANOPTIC}.json")
@@ -145,12 +146,15 @@ class ToolAnswers:
         if self._instances is not None:
             path = self.folder / f"{INSTANCES}.json"
             instances = [
-                self._instance(entry, size, path) for entry in self._instances.get(index, ())
+                self._instance(entry, class_id, size, path)
+                for entry in self._instances.get(index, ())
+                if (class_id := self._class(entry, path)) is not None
             ]
         return Answer(semantic, instances, self._partition(index))
 
-    def _instance(self, entry: Mapping[str, Any], size: Size, path: Path) -> Instance:
-        class_id = self._class(entry, path)
+    def _instance(
+        self, entry: Mapping[str, Any], class_id: int, size: Size, path: Path
+    ) -> Instance:
         mask = decode(entry["segmentation"], size, path)
         name = self.data.classes.names[class_id]
         return Instance(mask, class_id, name, float(entry["score"]), (0.0, 0.0, 0.0, 0.0))
@@ -163,13 +167,23 @@ class ToolAnswers:
             raise TriptychError(f"{path}: has no entry for image {self.data.name(index)}")
         entry = self._panoptic[index]
         ids = torch.from_numpy(read_coloured(self.folder / PANOPTIC / entry["file_name"]))
-        classes, segments = self.data.classes, []
+        classes = self.data.classes
+        found: dict[tuple[int, int], Segment] = {}
         for info in entry["segments_info"]:
             class_id = self._class(info, path)
+            if class_id is None:
+                ids = torch.where(ids == info["id"], 0, ids)
+                continue
             name, thing = classes.names[class_id], classes.is_thing[class_id]
             area = int((ids == info["id"]).sum())
-            segments.append(Segment(info["id"], class_id, name, thing, 1.0, area))
-        return PanopticMap(ids, tuple(segments), classes)
+            # Stuff of two categories that the class table merges is one segment.
+            key = (class_id, info["id"] if thing else 0)
+            if key in found:
+                ids = torch.where(ids == info["id"], found[key].id, ids)
+                area += found[key].area
+            number = found[key].id if key in found else info["id"]
+            found[key] = Segment(number, class_id, name, thing, 1.0, area)
+        return PanopticMap(ids, tuple(found.values()), classes)
 
     def _read_panoptic(self, path: Path) -> dict[int, Any] | None:
         if not path.is_file():
@@ -193,7 +207,8 @@ class ToolAnswers:
             raise TriptychError(f"{path}: the data have no image {entry['image_id']!r}")
         return self._pictures[entry["image_id"]]
 
-    def _class(self, entry: Mapping[str, Any], path: Path) -> int:
+    def _class(self, entry: Mapping[str, Any], path: Path) -> int | None:
+        """The data's class of a result; None for a category that the class table leaves out."""
         category = entry.get("category_id")
         if category not in self._classes:
             raise TriptychError(f"{path}: the data have no category {category!r}")

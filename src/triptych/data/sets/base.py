@@ -129,6 +129,8 @@ class Truth:
     """``(H, W)`` class ids; :data:`UNKNOWN` for void."""
     panoptic: PanopticTruth | None = None
     instances: Sequence[TrueInstance] | None = None
+    ignored: NDArray[np.bool_] | None = None
+    """``(H, W)``: objects of classes that the class table leaves out; see :class:`Example`."""
 
 
 class DiskSet(ABC):
@@ -175,7 +177,7 @@ class DiskSet(ABC):
         image = read_image(self.image(index))
         truth = self.truth(index)
         same_size(self.image(index), image, truth, refuse)
-        return Example(image, truth.semantic, truth.panoptic, truth.instances)
+        return Example(image, truth.semantic, truth.panoptic, truth.instances, truth.ignored)
 
     def __iter__(self) -> Iterator[Example]:
         """All images with their truth, read one at a time."""

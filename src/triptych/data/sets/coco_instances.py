@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hotcoco import mask as rle
 
+from triptych.class_table import ClassTable, TableForm
 from triptych.data.sets.base import UNKNOWN, DiskSet, Fault, Kind, Note, Truth, refuse
+from triptych.data.sets.beside import around
 from triptych.data.sets.coco_json import Annotation, Picture, read_coco
 from triptych.data.sets.layout import InSplits, Layout, Splits, titled
 from triptych.data.sets.outlines import encode
-from triptych.data.sets.schema import Entry, Own, own_table
 from triptych.errors import TriptychError
 from triptych.metrics.truth import PanopticTruth, TrueInstance, TrueSegment
 
@@ -36,7 +37,8 @@ class CocoInstances(DiskSet):
         title: what the set is called.
         images: folder that file names start from.
         annotations: the JSON file.
-        own: a class table in place of the file's categories.
+        own: a class table in place of the file's categories. Objects that it leaves out are void.
+        void_beside: categories whose objects are void where they touch one of the others.
 
     Raises:
         TriptychError: the annotations cannot be read, or the folder is not there.
@@ -44,12 +46,20 @@ class CocoInstances(DiskSet):
 
     instances = True
 
-    def __init__(self, title: str, images: Path, annotations: Path, own: Own | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        images: Path,
+        annotations: Path,
+        own: ClassTable | None = None,
+        void_beside: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         if not images.is_dir():
             raise TriptychError(f"no folder of images {images}; check the path")
         self.title, self.folder = title, images
         self.file = read_coco(annotations)
         self.schema = self.file.schema(own)
+        self._beside = self.file.beside(void_beside or {})
         self.classes = self.schema.classes
         self.semantic = self.panoptic = self.schema.rest is not None
 
@@ -76,27 +86,43 @@ class CocoInstances(DiskSet):
     def truth(self, index: int, note: Note = refuse) -> Truth:
         """Draw the outlines; see :class:`DiskSet`."""
         picture = self.file.pictures[index]
-        objects = []
-        for annotation in self.file.by_image[picture.id]:
-            drawn = self._object(annotation, picture, note)
-            if drawn is not None and drawn.class_id != self.schema.rest:
-                objects.append(drawn)
         size = (picture.height, picture.width)
+        drawn: list[TrueInstance] = []
+        categories: list[int] = []
+        for annotation in self.file.by_image[picture.id]:
+            outlined = self._object(annotation, picture, note)
+            if outlined is not None:
+                drawn.append(outlined)
+                categories.append(annotation["category_id"])
+        void = [true.class_id == UNKNOWN for true in drawn]
+        for category, others in self._beside.others(categories).items():
+            near = around(np.any([drawn[place].mask for place in others], axis=0))
+            for place, true in enumerate(drawn):
+                if categories[place] == category and near[true.mask].any():
+                    void[place] = True
+        kept = [true for true, left_out in zip(drawn, void, strict=True) if not left_out]
+        ignored = None
+        if any(void):
+            ignored = np.any([t.mask for t, out in zip(drawn, void, strict=True) if out], axis=0)
+            for true in kept:
+                ignored &= ~true.mask
+        objects = [true for true in kept if true.class_id != self.schema.rest]
         semantic, ids, segments = _partition(objects, size, self.schema.rest, self.classes.is_thing)
         panoptic = PanopticTruth(ids, segments) if self.panoptic else None
         things = [true for true in objects if self.classes.is_thing[true.class_id]]
-        return Truth(semantic, panoptic, things)
+        return Truth(semantic, panoptic, things, ignored)
 
     def _object(self, annotation: Annotation, picture: Picture, note: Note) -> TrueInstance | None:
+        """What is outlined, of class :data:`UNKNOWN` if the class table leaves it out."""
         where = f"{self.file.path}: annotation {annotation.get('id', '?')} of {picture.file}"
 
         def tell(kind: Kind, what: str) -> None:
             note(Fault(kind, f"{where}: {what}"))
 
         category = annotation.get("category_id")
-        if type(category) is int and category in self.schema.void:
-            return None
         class_id = self.schema.ids.get(category) if type(category) is int else None
+        if type(category) is int and category in self.schema.unlisted:
+            class_id = UNKNOWN
         if class_id is None:
             tell(Kind.UNKNOWN_ID, f"category {category!r} is not listed")
             return None
@@ -173,27 +199,36 @@ class Described(InSplits):
     """Folder that the file names start from."""
     annotations: str
     """The JSON file."""
-    classes: tuple[Entry | str, ...] = ()
+    classes: TableForm = ()
     """A class table of one's own, made of the categories of the file."""
     rest: str | None = None
     """Name of a stuff class for what is none of ``classes``, pixels of no object included."""
+    void_beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Categories of the file whose objects are void where they touch one of the others, such as
+    ``person: [bicycle, motorcycle]``: who is at a bicycle may be its rider."""
     splits: tuple[str, ...] = ()
     """What ``{split}`` in the paths stands for."""
 
     def __post_init__(self) -> None:
-        own_table(self.classes, self.rest)
+        ClassTable.read(self.classes, self.rest)
 
     def open(self, layout: Layout, file: Path) -> Splits:
         """The splits that are described."""
-        own = own_table(self.classes, self.rest)
+        own = ClassTable.read(self.classes, self.rest)
         paths = self.parts(file, self.splits, images=self.images, annotations=self.annotations)
         return {
-            split: functools.partial(CocoInstances, titled(str(file), split), **parts, own=own)
+            split: functools.partial(
+                CocoInstances,
+                titled(str(file), split),
+                **parts,
+                own=own,
+                void_beside=self.void_beside,
+            )
             for split, parts in paths.items()
         }
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """The splits that have an annotation file in one of the usual places."""
     places: dict[str, tuple[Path, Path]] = {}
     for file in sorted(root.glob("annotations/instances_*.json")):

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from triptych.class_table import ClassTable
 from triptych.data.sets.base import Fault, Kind
-from triptych.data.sets.schema import Own, Schema
+from triptych.data.sets.beside import Beside
+from triptych.data.sets.schema import Schema
 from triptych.errors import TriptychError
 from triptych.masks import Classes
+from triptych.strict import suggest
 
 Annotation = Mapping[str, Any]
 
@@ -42,7 +45,24 @@ class CocoFile:
     faults: Sequence[Fault] = field(default=())
     """Entries that mean nothing; they are left out."""
 
-    def schema(self, own: Own | None) -> Schema:
+    def beside(self, names: Mapping[str, Sequence[str]]) -> Beside:
+        """The rule of ``void_beside``, by category.
+
+        Raises:
+            TriptychError: it names a category that the file does not have.
+        """
+        numbers = {category["name"]: int(category["id"]) for category in self.categories}
+        for name in (name for pair in names.items() for name in (pair[0], *pair[1])):
+            if name not in numbers:
+                raise TriptychError(
+                    f"void_beside: the data have no class {name!r}{suggest(name, numbers)}; "
+                    f"there are: {', '.join(numbers)}"
+                )
+        return Beside(
+            {numbers[name]: frozenset(numbers[n] for n in near) for name, near in names.items()}
+        )
+
+    def schema(self, own: ClassTable | None) -> Schema:
         """The categories as classes, in the order of the file; a table of one's own over them.
 
         Without ``isthing`` (instance files) all are things.

@@ -6,19 +6,20 @@ ADE20K and Mapillary Vistas give their panoptic truth in this form as well.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.class_table import ClassTable, TableForm
 from triptych.data.sets.base import UNKNOWN, DiskSet, Fault, Kind, Note, Truth, refuse
+from triptych.data.sets.beside import around
 from triptych.data.sets.coco_json import Annotation, Picture, read_coco
 from triptych.data.sets.layout import InSplits, Layout, Splits, titled
 from triptych.data.sets.numbers import read_coloured
-from triptych.data.sets.schema import Entry, Own, own_table
 from triptych.errors import TriptychError
 from triptych.metrics.truth import VOID, PanopticTruth, TrueSegment
 
@@ -41,6 +42,7 @@ class CocoPanoptic(DiskSet):
         maps: folder that names of PNGs start from.
         annotations: the JSON file.
         own: a class table in place of the file's categories.
+        void_beside: categories whose segments are void where they touch one of the others.
 
     Raises:
         TriptychError: the annotations cannot be read, or a folder is not there.
@@ -49,7 +51,13 @@ class CocoPanoptic(DiskSet):
     instances = panoptic = True
 
     def __init__(
-        self, title: str, images: Path, maps: Path, annotations: Path, own: Own | None = None
+        self,
+        title: str,
+        images: Path,
+        maps: Path,
+        annotations: Path,
+        own: ClassTable | None = None,
+        void_beside: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         for folder in (images, maps):
             if not folder.is_dir():
@@ -57,6 +65,7 @@ class CocoPanoptic(DiskSet):
         self.title, self.folder, self.maps = title, images, maps
         self.file = read_coco(annotations)
         self.schema = self.file.schema(own)
+        self._beside = self.file.beside(void_beside or {})
         self.classes = self.schema.classes
         self._known = self.schema.void.union(self.schema.ids)
         self._faults = list(self.file.faults)
@@ -144,13 +153,20 @@ class CocoPanoptic(DiskSet):
 
         Segments of one stuff class become one, those of no class void.
         """
+        categories = [_category(entry) for entry in entries]
+        left_out = [category in self.schema.unlisted for category in categories]
+        for category, others in self._beside.others(categories).items():
+            touched = np.unique(places[around(np.isin(places, np.add(others, 1)))]).tolist()
+            for place in touched:
+                if place and categories[place - 1] == category:
+                    left_out[place - 1] = True
         numbers: dict[tuple[int, int], int] = {}
         segments: list[TrueSegment] = []
         to_segment = np.zeros(len(entries) + 1, np.int32)
         to_class = np.full(len(entries) + 1, UNKNOWN, np.uint8)
         for place, entry in enumerate(entries, start=1):
-            class_id = self.schema.ids.get(_category(entry))
-            if class_id is None:
+            class_id = self.schema.ids.get(categories[place - 1])
+            if class_id is None or left_out[place - 1]:
                 continue
             thing = self.classes.is_thing[class_id]
             key = (class_id, place if thing else 0)
@@ -159,7 +175,8 @@ class CocoPanoptic(DiskSet):
                 crowd = thing and bool(entry.get("iscrowd", 0))
                 segments.append(TrueSegment(numbers[key], class_id, crowd))
             to_segment[place], to_class[place] = numbers[key], class_id
-        return Truth(to_class[places], PanopticTruth(to_segment[places], segments))
+        ignored = np.array([False, *left_out])[places] if any(left_out) else None
+        return Truth(to_class[places], PanopticTruth(to_segment[places], segments), ignored=ignored)
 
 
 def _category(entry: Annotation) -> int:
@@ -209,29 +226,38 @@ class Described(InSplits):
     """Folder of the PNGs whose colours are segment ids."""
     annotations: str
     """The JSON file."""
-    classes: tuple[Entry | str, ...] = ()
+    classes: TableForm = ()
     """A class table of one's own, made of the categories of the file."""
     rest: str | None = None
     """Name of a stuff class for segments of none of ``classes``."""
+    void_beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Categories of the file whose segments are void where they touch one of the others, such as
+    ``person: [bicycle, motorcycle]``: who is at a bicycle may be its rider."""
     splits: tuple[str, ...] = ()
     """What ``{split}`` in the paths stands for."""
 
     def __post_init__(self) -> None:
-        own_table(self.classes, self.rest)
+        ClassTable.read(self.classes, self.rest)
 
     def open(self, layout: Layout, file: Path) -> Splits:
         """The splits that are described."""
-        own = own_table(self.classes, self.rest)
+        own = ClassTable.read(self.classes, self.rest)
         paths = self.parts(
             file, self.splits, images=self.images, maps=self.maps, annotations=self.annotations
         )
         return {
-            split: functools.partial(CocoPanoptic, titled(str(file), split), **parts, own=own)
+            split: functools.partial(
+                CocoPanoptic,
+                titled(str(file), split),
+                **parts,
+                own=own,
+                void_beside=self.void_beside,
+            )
             for split, parts in paths.items()
         }
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """The splits that have an annotation file with a folder of the same name."""
     splits: dict[str, functools.partial[CocoPanoptic]] = {}
     for file in sorted(

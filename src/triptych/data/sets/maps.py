@@ -61,6 +61,7 @@ class MapSet(DiskSet):
         self.instances = self.panoptic = objects is not None
         self._items, self._objects, self._faults = items, objects, faults
         self._table = schema.table()
+        self._unlisted = np.array(sorted(schema.unlisted), np.int64)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -91,8 +92,9 @@ class MapSet(DiskSet):
         if (semantic == UNKNOWN).all():
             text = f"labels {item.labels} are void everywhere: the image counts for nothing"
             note(Fault(Kind.UNLABELLED, text))
+        ignored = np.isin(numbers, self._unlisted) if len(self._unlisted) else None
         if self._objects is None or item.objects is None:
-            return Truth(semantic)
+            return Truth(semantic, ignored=ignored)
         marks = read_numbers(item.objects)
         if marks.shape != numbers.shape:
             height, width = numbers.shape
@@ -101,9 +103,9 @@ class MapSet(DiskSet):
                 f"{width}x{height}: give both the same size"
             )
             note(Fault(Kind.SIZE, text))
-            return Truth(semantic)
+            return Truth(semantic, ignored=ignored)
         objects = self._objects(numbers, marks, item.objects, note)
-        return Truth(semantic, partition(semantic, objects, self.classes))
+        return Truth(semantic, partition(semantic, objects, self.classes), ignored=ignored)
 
 
 def _strange_numbers(path: Path, numbers: NDArray[np.integer]) -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.class_table import ClassTable
 from triptych.data.sets.base import Fault, Kind, Note
 from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
 from triptych.data.sets.maps import Item, MapSet
-from triptych.data.sets.schema import Own, Schema
+from triptych.data.sets.schema import Schema
 from triptych.errors import TriptychError
 from triptych.masks import Classes
 
@@ -99,7 +100,7 @@ def open_split(root: Path, split: str, schema: Schema) -> MapSet:
     return MapSet(title, list(items.values()), schema, objects if with_objects else None, faults)
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """The lists of a folder, or of the ``VOC2012`` and the like in it."""
     schema = SCHEMA.choose(own)
     for year in (root, *sorted(root.glob("VOC20??"), reverse=True)):
