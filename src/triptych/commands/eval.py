@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import tyro
+
 from triptych.cli import one_line
 from triptych.commands.progress import shown
 from triptych.engines.registry import EngineChoice, PrecisionChoice
@@ -14,8 +16,13 @@ from triptych.engines.registry import EngineChoice, PrecisionChoice
 if TYPE_CHECKING:
     from triptych.data.sets.base import LabelledSet
     from triptych.evaluation.answers import Answer
+    from triptych.evaluation.evaluate import Report
+    from triptych.evaluation.paired import Difference
     from triptych.metrics.truth import Example
     from triptych.segmenter import Segmenter
+
+AGAINST = 1000
+"""Resamplings for a comparison, unless --intervals gives another number."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,14 @@ class Eval:
     model: str | None = None
     """A bundled checkpoint, the folder of one, or a model of the Hugging Face hub."""
 
+    against: str | None = None
+    """Another checkpoint: measured on the same images, with the difference (--model less this one)
+    and its 95 % interval by the paired bootstrap."""
+
+    classes: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """With --against: a class to compare by itself, and in a mean of those that are named. May be
+    repeated."""
+
     predictions: Path | None = None
     """Measure the results in this folder in place of a model: those of triptych predict, or of
     another tool; see docs/evaluation.md."""
@@ -42,7 +57,8 @@ class Eval:
     """How many images, spread evenly over the split; 0 takes all."""
 
     intervals: int = 0
-    """Resamplings of the bootstrap over images that gives 95 % intervals, such as 500; 0: none."""
+    """Resamplings of the bootstrap over images that gives 95 % intervals, such as 500; 0: none,
+    but 1000 with --against."""
 
     json: Path | None = None
     """Write the figures to this file as well."""
@@ -75,27 +91,50 @@ class Eval:
         from triptych.data.sets.open import open_set
         from triptych.errors import TriptychError
         from triptych.evaluation.evaluate import measure
-        from triptych.evaluation.report import by_class, confusion_picture, summary
+        from triptych.evaluation.report import by_class, comparison, confusion_picture, summary
         from triptych.files import atomic_write
+        from triptych.segmenter import load
 
         if (self.model is None) == (self.predictions is None):
             raise TriptychError("give either --model or --predictions; see triptych eval --help")
+        if self.against is not None and self.model is None:
+            raise TriptychError("--against compares two models; give --model as well")
+        if self.classes and self.against is None:
+            raise TriptychError("--classes goes with --against; see triptych eval --help")
         if self.count < 0 or self.intervals < 0:
             raise TriptychError("--count and --intervals must not be negative")
         data = open_set(self.data, self.split)
         segmenter = None
         if self.model is not None:
-            from triptych.segmenter import load
-
             segmenter = load(self.model, self.device, engine=self.engine, precision=self.precision)
-        report = measure(
-            self._answered(data, segmenter),
-            data.classes,
-            semantic=data.semantic,
-            replicates=self.intervals,
-        )
+        replicates = self.intervals or (0 if self.against is None else AGAINST)
+
+        def measured(segmenter: Segmenter | None) -> Report:
+            return measure(
+                self._answered(data, segmenter),
+                data.classes,
+                semantic=data.semantic,
+                replicates=replicates,
+            )
+
+        differences: list[Difference] = []
+        if self.against is not None:
+            from triptych.evaluation.paired import compare
+
+            other = load(self.against, self.device, engine=self.engine, precision=self.precision)
+            earlier = measured(other)
+            report = measured(segmenter)
+            differences = compare(earlier, report, self.classes)
+        else:
+            report = measured(segmenter)
+        told = report.to_dict()
+        if differences:
+            told["against"] = {"model": self.against} | {
+                d.name: {"first": d.first, "second": d.second, "interval": d.interval}
+                for d in differences
+            }
         if self.json is not None:
-            self._write(self.json, data, segmenter, report.to_dict())
+            self._write(self.json, data, segmenter, told)
         if self.confusion is not None:
             if report.confusion is None:
                 raise TriptychError("--confusion: the data have no class map to compare with")
@@ -105,6 +144,8 @@ class Eval:
         console = Console()
         console.print(by_class(report))
         console.print(summary(report))
+        if differences:
+            console.print(comparison(differences, str(self.against), str(self.model)))
         print(one_line(f"{data.title}: {report.figures['images']:,.0f} images"))
         return 0
 

@@ -56,9 +56,11 @@ class AveragePrecision:
     ar_large: float
     per_class: tuple[float, ...]
     """``ap`` of each of the ``K`` classes."""
+    per_class_50: tuple[float, ...]
+    """``ap50`` of each."""
 
 
-FIGURES = tuple(f for f in AveragePrecision.__dataclass_fields__ if f != "per_class")
+FIGURES = tuple(f for f in AveragePrecision.__dataclass_fields__ if "per_class" not in f)
 """Names of the twelve, in the order of pycocotools' ``stats``."""
 
 
@@ -252,6 +254,9 @@ class MaskAP:
             ar_large=_mean(recall[..., large, hundred]),
             per_class=tuple(
                 _mean(precision[:, :, i, every, hundred]) for i in range(len(self.classes))
+            ),
+            per_class_50=tuple(
+                _mean(precision[at50, :, i, every, hundred]) for i in range(len(self.classes))
             ),
         )
 
