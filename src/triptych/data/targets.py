@@ -36,6 +36,10 @@ class Targets:
     """``(h, w)`` bool: where nothing is known. By default, where the class is unknown. It is less
     where the data tell of objects only: then all else has no class, but is known to be in none."""
 
+    unlabelled: Tensor | None = None
+    """``(U,)`` int64: classes that nobody labelled in this image. Where no segment lies there may
+    be any of them, so a query that finds one is not wrong. None: every class was labelled."""
+
     @cached_property
     def all_class_ids(self) -> Tensor:
         """``(T + C,)``: the classes of the segments, then of the ambiguous regions."""
