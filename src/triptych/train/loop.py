@@ -16,22 +16,21 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from triptych import strict
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.train import optim
 from triptych.train.checkpoint import CheckpointFolder, Position
-from triptych.train.defaults import fine_tuning, read_completed, summary
+from triptych.train.defaults import completed, fine_tuning, summary
 from triptych.train.ema import Average
 from triptych.train.feed import StepIndices, batches, make_loader, seed_step
 from triptych.train.log import RunLog, memory_megabytes
 from triptych.train.parts import Parts, assemble
 from triptych.train.processes import Group, choose_device, joined
-from triptych.train.recipe import SURROUNDINGS, Recipe, differences, is_among, is_recipe
+from triptych.train.recipe import RECIPE, SURROUNDINGS, Recipe, differences, is_among, is_recipe
+from triptych.train.stages import is_finished, stage_recipes, train_stages
 from triptych.train.step import LossModule, autocast_type, check_finite, prepare_mode, to_device
 from triptych.train.stopping import TIME_IS_UP, StopRequest
-
-RECIPE = "recipe.yaml"
-"""The complete recipe of a run, in its folder."""
 
 FIRST_BATCH = "first-batch.png"
 """What the first step teaches, likewise."""
@@ -61,10 +60,24 @@ def train_recipe(
         TriptychError: a mistake in the recipe, a loss that is not finite, a full disk.
         SystemExit: SIGINT or SIGTERM came; the code is 130 or 143, and a checkpoint is written.
     """
-    recipe = read_completed(recipe_path, overrides or [])
+    document = completed(recipe_path, overrides or [])
+    recipe = strict.build(Recipe, document)
     out = Path(out or Path("runs") / Path(recipe_path).stem)
-    recipe = _train_first(recipe, Path(recipe_path).parent, out.parent, overrides or [])
-    _train(recipe, recipe_path, out, overrides or [], resume)
+    beside, runs = Path(recipe_path).parent, out.parent
+    told = [str(recipe_path), "--out", str(out), "--resume", "auto"]
+    for assignment in overrides or []:
+        told += ["--override", assignment]
+    if not recipe.stages:
+        recipe = _train_first(recipe, beside, runs, overrides or [])
+        _train(recipe, told, out, resume)
+        return out
+    if (out / "stage-1" / "checkpoints").is_dir() and not resume:
+        raise TriptychError(
+            f"{out} holds a run already; go on with --resume auto, or choose another --out"
+        )
+    stages = stage_recipes(document, overrides or [])
+    stages[0] = _train_first(stages[0], beside, runs, overrides or [])
+    train_stages(stages, out, lambda stage, folder: _train(stage, told, folder, resume=True))
     return out
 
 
@@ -99,24 +112,25 @@ def train_by_defaults(
     recipe = fine_tuning(model, data, overrides or [], epochs=epochs, steps=steps)
     print(summary(recipe), file=sys.stderr)
     out = Path(out or Path("runs") / f"{Path(model).name}-{data.resolve().stem}")
-    _train(recipe, out / RECIPE, out, [], resume)
+    _train(recipe, [str(out / RECIPE), "--out", str(out), "--resume", "auto"], out, resume)
     return out
 
 
-def _train(
-    recipe: Recipe, recipe_path: Path, out: Path, overrides: list[str], resume: bool
-) -> None:
-    """Train a recipe; ``recipe_path`` and ``overrides`` are those by which it can be resumed."""
+def _train(recipe: Recipe, told: list[str], out: Path, resume: bool) -> bool:
+    """Train a recipe; ``told`` is what ``triptych train`` wants to hear to resume it.
+
+    Returns:
+        Whether all steps are done.
+    """
     with joined(choose_device(recipe.optimisation.device)) as group:
         torch.manual_seed(recipe.optimisation.seed)
         reason = run(recipe, assemble(recipe), out, resume=resume, group=group)
     if reason and group.is_main:
-        words = ["triptych", "train", str(recipe_path), "--out", str(out), "--resume", "auto"]
-        for assignment in overrides:
-            words += ["--override", assignment]
-        print(f"stopped early; go on with: {shlex.join(words)}", file=sys.stderr)
+        words = shlex.join(["triptych", "train", *told])
+        print(f"stopped early; go on with: {words}", file=sys.stderr)
     if reason and reason != TIME_IS_UP:
         raise SystemExit(128 + reason)
+    return not reason
 
 
 def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str]) -> Recipe:
@@ -129,7 +143,7 @@ def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str])
     if first is None or not is_recipe(first):
         return recipe
     out = runs / Path(first).stem
-    if not (out / "model").is_dir():
+    if not is_finished(out):
         shared = [text for text in overrides if is_among(text.split("=")[0], SURROUNDINGS)]
         train_recipe(beside / first, out, shared, resume=True)
     model = dataclasses.replace(recipe.model, start_from=str(out / "model"))
