@@ -111,7 +111,7 @@ def test_a_time_limit_is_for_all_stages_and_leaves_them_to_be_resumed(recipe: Pa
 @pytest.mark.slow
 def test_killed_in_any_stage_and_resumed_equals_uninterrupted(recipe: Path) -> None:
     whole, cut = Path("whole"), Path("cut")
-    more = "--override checkpoint.steps=1 --override optimisation.steps=8".split()
+    more = ["--override", "checkpoint.steps=1", "--override", "optimisation.steps=8"]
     assert main(["train", str(recipe), "--out", str(whole), *more]) == 0
     source = Path(__file__).resolve().parents[2] / "src"
     environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
