@@ -210,7 +210,7 @@ def turned_camera(
         matrix[one, other], matrix[other, one] = -np.sin(angle), np.sin(angle)
         return matrix
 
-    rotation = turn(0, -pitch) @ turn(1, -yaw) @ turn(2, roll)
+    rotation = turn(1, -yaw) @ turn(0, -pitch) @ turn(2, roll)
     homography = camera @ rotation @ np.linalg.inv(camera)
     return tuple((homography / homography[2, 2]).ravel()[:8].tolist())
 
