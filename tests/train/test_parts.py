@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -150,6 +151,15 @@ def test_start_from_takes_all_weights_and_of_the_class_head_those_of_known_class
     ("sections", "message"),
     [
         ({"data": {"dataset": "halvs"}}, r"no training set is called 'halvs' .*street"),
+        (
+            {"data": {"dataset": "nowhere.mix:Mix"}},
+            r"data.dataset: cannot import 'nowhere.mix:Mix'",
+        ),
+        ({"data": {"dataset": "json:Mix"}}, r"cannot import 'json:Mix' from .*no attribute 'Mix'"),
+        (
+            {"evaluation": {"every": 5, "examples": "json:some"}},
+            r"evaluation.examples: cannot import 'json:some'",
+        ),
         ({"data": {"arguments": {"nam": 1}}}, r"'nam' in section 'data.arguments' .*'names'"),
         (
             {"evaluation": {"every": 5, "arguments": {"limits": 1}}},
@@ -172,3 +182,20 @@ def test_start_from_takes_all_weights_and_of_the_class_head_those_of_known_class
 def test_names_that_do_not_exist_are_told(sections, message):
     with pytest.raises(TriptychError, match=message):
         parts.assemble(recipe(**sections))
+
+
+def test_data_and_examples_of_a_module_in_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "own_street_data.py").write_text(
+        "from tests.train.test_parts import Halves, examples_of_halves\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    made = parts.assemble(
+        recipe(
+            data={"dataset": "own_street_data:Halves"},
+            evaluation={"every": 5, "examples": "own_street_data:examples_of_halves"},
+        )
+    )
+    assert made.dataset[3].name == "3"
+    assert made.evaluate is not None
+    assert "other_miou" in made.evaluate(made.model, 0)
