@@ -4,7 +4,8 @@
 
 Every variant is trained by ``projects/street/ablation.yaml`` with a change, on the same pictures in
 the same order, and measured on three validation sets: frames of CamVid (mIoU), composites, and
-photographs of COCO with real panoptic truth, in the classes of ``street``. Stop it at any time (it
+photographs of COCO with real panoptic truth, in the classes of ``street``: 25 that are held out of
+the training split, since those of the split val are for the card alone. Stop it at any time (it
 takes SIGTERM as well as Ctrl-C); the same command goes on. Variants come in the order in which they
 decide most.
 

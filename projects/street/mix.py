@@ -53,6 +53,7 @@ class StreetMix(Dataset[Sample]):
         photographs: YAML file of each set of photographs, and its share of the samples; the rest
             are composites. A share is a multiple of 1 / :data:`BLOCK`.
         scale: least and greatest enlargement of photographs.
+        held_out: every so-manyth photograph of a set is left out, to be measured on.
         preprocess: how the network is given images.
 
     Raises:
@@ -74,6 +75,7 @@ class StreetMix(Dataset[Sample]):
         composites: Mapping[str, Any] | None = None,
         photographs: Mapping[str, float] | None = None,
         scale: Sequence[float] = (0.3, 2.0),
+        held_out: int = 0,
         preprocess: Preprocess | None = None,
     ) -> None:
         given = dict(photographs or {})
@@ -90,7 +92,14 @@ class StreetMix(Dataset[Sample]):
         ]
         self.tables: list[tuple[Tensor, Tensor] | None] = [None]
         for file in given:
-            views = Views(file, split="train", **every, scale=scale, preprocess=preprocess)
+            views = Views(
+                file,
+                split="train",
+                held_out=held_out,
+                scale=scale,
+                preprocess=preprocess,
+                **every,
+            )
             if views.semantic:
                 views.numbers = [n for n in views.numbers if _known(views, n) >= LEAST_KNOWN]
             self.parts.append(views)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from projects.street.examples import DATA
+from projects.street.examples import DATA, examples
 from projects.street.mix import BLOCK, StreetMix
 from tests.data.sets.disk import coloured, photo
 from tests.data.street import write_street
@@ -168,6 +168,14 @@ def test_outlined_photographs_say_nothing_of_stuff_and_void_of_what_is_left_out(
 def test_mistakes(files, more, words) -> None:
     with pytest.raises(TriptychError, match=words):
         mix(files, **more)
+
+
+def test_photographs_are_held_out_for_measuring(files) -> None:
+    kept = {s.name for s in of(mix(files, held_out=2), 2, 99)}
+    assert kept == {"0"}
+    assert {s.name for s in of(mix(files), 2, 99)} == {"0", "1"}
+    with pytest.raises(TriptychError, match="no photograph is trained and measured on"):
+        examples(files[0], held_out=0)
 
 
 def test_a_class_that_street_does_not_have(files, tmp_path) -> None:
