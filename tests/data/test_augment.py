@@ -203,3 +203,15 @@ class TestTurnedCamera:
         same = seen.pixels[..., 0][inside] == seen.regions[inside]
         assert same.mean() > 0.7  # all but the edges, which are smooth in the picture
         assert (seen.regions != source.regions).any()
+
+    def test_padding_is_what_lies_beyond_the_source(self):
+        for seed in range(8):
+            seen = view(checkers(), seed, crop=(60, 80), scale=(0.5, 2), tilt=5.0)
+            assert seen.padding is not None
+            # Along the border pixels are smooth, labels are not.
+            assert (seen.pixels[seen.padding] == PADDING).mean() > 0.95
+            assert (seen.regions[seen.padding] == IGNORE).all()
+            assert (seen.pixels != PADDING).any(axis=2)[~seen.padding].mean() > 0.95
+
+    def test_a_view_without_padding_says_so(self):
+        assert view(checkers(), crop=(60, 80), scale=(1, 2)).padding is None

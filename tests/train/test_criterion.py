@@ -202,6 +202,17 @@ def test_a_query_in_void_is_left_alone() -> None:
         assert bool(classes.grad[0, inside].any()) is taught
 
 
+def test_padding_is_no_void() -> None:
+    truth = stripes(2)
+    labels = targets([0], truth[:1], torch.where(truth[0], 0, IGNORE))
+    labels = dataclasses.replace(labels, padding=truth[1])
+    masks = torch.stack([*torch.where(truth, 5.0, -5.0)])[None]
+    classes = torch.zeros(1, 2, 3, requires_grad=True)
+    criterion()(Prediction(masks, classes), [labels])["class"].backward()
+    assert classes.grad is not None
+    assert classes.grad[0, 1].any(), "nothing is there, and the query learns it"
+
+
 def test_no_object_means_none_of_the_labelled_classes_where_some_are_not() -> None:
     truth = stripes(1)
     labels = dataclasses.replace(targets([0], truth), unlabelled=torch.tensor([1, 3]))

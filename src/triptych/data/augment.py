@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -144,6 +144,15 @@ class Window:
             )
         return np.array(seen)
 
+    def padding(self) -> NDArray[np.bool_] | None:
+        """``(h, w)``: what lies beyond the source; None where nothing does."""
+        if self.size == self.crop and self.turned is None:
+            return None
+        source = np.zeros(self.size, np.uint8)
+        whole = replace(self, box=(0, 0, self.size[1], self.size[0]))
+        beyond: NDArray[np.bool_] = whole.look(source, Image.Resampling.NEAREST, 1) > 0
+        return beyond
+
 
 def random_window(
     semantic: NDArray[np.integer],
@@ -227,6 +236,7 @@ def random_view(scene: Scene, view: View, random: np.random.Generator) -> Scene:
         window.look(scene.regions, Image.Resampling.NEAREST, IGNORE),
         scene.owners,
         scene.classes,
+        window.padding(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ class StreetDataset(Dataset[Sample]):
             scene = paste_near(scene, self.cutouts.draw, random)
         scene = random_view(scene, self.view, random)
         lit = random_light(scene.pixels, self.light, random)
-        return Scene(lit, scene.regions, scene.owners, scene.classes), number
+        return replace(scene, pixels=lit), number
 
 
 def _drive(file: Path) -> str:

@@ -189,6 +189,7 @@ def view_targets(example: Example, window: Window, classes: Classes, *, dense: b
         torch.from_numpy(semantic.astype(np.int64)),
         *_stacked(ambiguous, window.crop),
         void,
+        padding=None if (beyond := window.padding()) is None else torch.from_numpy(beyond),
     )
 
 

@@ -151,7 +151,7 @@ class Criterion(nn.Module):
                 weight[number].masked_fill_(fits.any(1), self.for_doubles)
             # Which of a region's objects a query inside it has is not known, nor what lies in
             # void. (A query without pixels is inside of nothing, and learns "no object".)
-            unclear = torch.cat((target.ambiguous, ~target.known[None]))
+            unclear = torch.cat((target.ambiguous, target.unclear[None]))
             common, own, _ = self._areas(layer, number, unclear)
             undecided = (common > 0.5 * own[:, None]).any(1)
             weight[number].masked_fill_(undecided, 0)
