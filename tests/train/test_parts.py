@@ -109,11 +109,12 @@ def test_averaged_weights_are_evaluated_on_the_data_sets_examples():
     assert figures.keys() >= {"iou/left", "iou/right", "other_miou", "other_iou/left"}
 
 
-def test_the_trained_model_asks_for_the_overlap_it_was_measured_with(tmp_path):
-    made = parts.assemble(recipe(evaluation={"overlap": 0.6}))
+def test_the_trained_model_asks_for_the_thresholds_it_was_measured_with(tmp_path):
+    made = parts.assemble(recipe(evaluation={"overlap": 0.6, "threshold": 0.7}))
     assert made.export is not None
     made.export(made.model, tmp_path, 0)
-    assert read_config(tmp_path).readings.overlap == 0.6
+    readings = read_config(tmp_path).readings
+    assert (readings.overlap, readings.panoptic_threshold) == (0.6, 0.7)
 
 
 def test_start_from_takes_all_weights_and_of_the_class_head_those_of_known_classes(

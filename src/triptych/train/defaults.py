@@ -142,6 +142,7 @@ def fine_tuning(
             "evaluation": {
                 "every": min(max(each, math.ceil(total / 10)), total),
                 "at_start": True,
+                "threshold": segmenter.readings.panoptic_threshold,
                 "overlap": segmenter.readings.overlap,
                 "arguments": {"count": EVALUATED if validation > EVALUATED else 0},
             },

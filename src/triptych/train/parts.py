@@ -99,7 +99,8 @@ def assemble(recipe: Recipe) -> Parts:
             classes=classes,
             preprocess=Segmenter(average, recipe.input, classes).preprocess,
             readings=family(recipe.model.family).readings.replace(
-                overlap=recipe.evaluation.overlap
+                panoptic_threshold=recipe.evaluation.threshold,
+                overlap=recipe.evaluation.overlap,
             ),
             notes={"recipe": recipe.to_plain(), "trained_steps": step},
         )

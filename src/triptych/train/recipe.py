@@ -184,7 +184,8 @@ class EvaluationRecipe:
     """Which examples of the data set are evaluated on: its split, how many."""
 
     threshold: float = 0.8
-    """Score from which on the panoptic reading keeps a segment."""
+    """Score from which on the panoptic reading keeps a segment; the trained model asks for it in
+    use."""
 
     overlap: float = 0.8
     """Share of its mask that a panoptic segment must win; the trained model asks for it in use."""
