@@ -45,7 +45,7 @@ def test_a_model_is_measured(
     assert found["figures"]["images"] == 3
     assert (found["engine"], found["precision"]) == ("eager", "fp32"), "what auto became"
     assert set(found["per_class"]) == {"iou"}
-    assert found["overlap"] == 0.8, "the checkpoint's"
+    assert found["readings"]["overlap"] == 0.8, "the checkpoint's"
     low, high = found["intervals"]["miou"]
     assert 0 <= low <= found["figures"]["miou"] <= high <= 1
     with Image.open(confusion) as picture:
