@@ -101,6 +101,7 @@ class StreetMix(Dataset[Sample]):
                 **every,
             )
             if views.semantic:
+                views.things = 0.0  # sky, trees and buildings are worth a view of their own
                 views.numbers = [n for n in views.numbers if _known(views, n) >= LEAST_KNOWN]
             self.parts.append(views)
             self.tables.append(_tables(file, views))
