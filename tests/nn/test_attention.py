@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
+from triptych.backbones.mit import ReducedAttention
+from triptych.backbones.swin import WindowAttention, shift_mask
 from triptych.nn.attention import Attention, attend
 
 
@@ -56,3 +60,23 @@ def test_written_out_it_has_the_values_and_gradients_of_torch(kind):
         torch.testing.assert_close(a, b)
     with torch.no_grad():
         torch.testing.assert_close(attend(query, key, value, mask), wanted)
+
+
+@pytest.mark.parametrize("kind", ["between", "windows", "reduced"])
+def test_a_graph_does_not_depend_on_the_layout_of_a_kernel(kind):
+    windows = torch.randn(4, 16, 8), shift_mask(8, 8, 4, torch.float32, torch.device("cpu"))
+    model, given = {
+        "between": (Attention(8, 2), (torch.randn(1, 5, 8), *torch.randn(2, 1, 7, 8))),
+        "windows": (WindowAttention(8, 2, 4), windows),
+        "reduced": (ReducedAttention(8, 2, 2), (torch.randn(1, 4, 4, 8),)),
+    }[kind]
+    with torch.no_grad():
+        traced = torch.export.export(model, given, strict=False)
+    # As the ONNX exporter does it: attention stays one operation, and gradients are on, for which
+    # torch takes another kernel.
+    rules = torch.export.default_decompositions()
+    del rules[torch.ops.aten.scaled_dot_product_attention.default]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations within torch
+        rewritten = traced.run_decompositions(rules)
+    torch.testing.assert_close(rewritten.module()(*given), model(*given))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from triptych.errors import TriptychError
 from triptych.keymap import Rename, Rule, Stack, under
+from triptych.nn.attention import merge_heads
 from triptych.nn.drop_path import DropPath, drop_path_rates
 from triptych.nn.initialise import initialise
 from triptych.nn.linear import Linear
@@ -53,7 +54,7 @@ class ReducedAttention(nn.Module):
         mixed = F.scaled_dot_product_attention(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         )
-        return self.out(mixed.transpose(1, 2).reshape(x.shape))
+        return self.out(merge_heads(mixed)).view(x.shape)
 
     def _heads(self, x: Tensor, parts: int) -> Tensor:
         """``(B, h, w, parts * C)`` to ``(B, h * w, parts, heads, C / heads)``."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.keymap import Drop, Rename, Stack, under
-from triptych.nn.attention import attend
+from triptych.nn.attention import attend, merge_heads
 from triptych.nn.drop_path import DropPath, drop_path_rates
 from triptych.nn.initialise import initialise
 from triptych.nn.linear import Linear
@@ -57,7 +57,7 @@ class WindowAttention(nn.Module):
         else:
             bias = bias[None]
         mixed = attend(query, key, value, bias)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return self.out(merge_heads(mixed))
 
 
 class FeedForward(nn.Sequential):

@@ -48,7 +48,7 @@ class Attention(nn.Module):
         if mask is not None:
             mask = mask[:, None]
         mixed = attend(self._split(self.query(queries)), key, value, mask)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return self.out(merge_heads(mixed))
 
     def _split(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -73,6 +73,20 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Te
     if mask is not None:
         scores = scores + mask.to(scores.dtype)
     return scores.softmax(-1) @ value
+
+
+def merge_heads(mixed: Tensor) -> Tensor:
+    """``(B, heads, N, d)``, the result of :func:`attend`, to ``(B, N, heads * d)``.
+
+    The layout of that result depends on the kernel, which torch chooses by whether gradients are
+    wanted. A graph must not depend on it: an exporter that traces without gradients and rewrites
+    the graph with them would find a view that is no longer possible.
+    """
+    tokens = mixed.transpose(1, 2)
+    if torch.compiler.is_compiling():
+        # A node in the graph, which compilers drop where it changes nothing.
+        tokens = tokens.clone(memory_format=torch.contiguous_format)
+    return tokens.flatten(2)
 
 
 PACKED_ATTENTION_RULES = (
