@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import logging
 import threading
 import time
+import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.engines.folder import Exported, Size
+from triptych.engines.unsupported import unsupported
 from triptych.errors import TriptychError
 from triptych.prediction import Prediction
 
@@ -84,20 +88,32 @@ def trace(model: nn.Module, size: Size) -> torch.export.ExportedProgram:
     example = next(model.parameters()).new_zeros(1, 3, height, width)
     try:
         # Ordinary tensors, whatever the caller's mode: a graph's constants must be saved.
-        with torch.inference_mode(False), torch.no_grad():
+        with quiet(), torch.inference_mode(False), torch.no_grad():
             return torch.export.export(Outputs(model).eval(), (example,), strict=False)
     except Exception as error:
-        raise unsupported("torch.export", error) from error
+        raise unsupported("torch.export", error, model) from error
 
 
-def unsupported(tool: str, error: Exception) -> TriptychError:
-    """One line for the many that exporters have to say."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = lines[0] if lines else ""
-    return TriptychError(
-        f"{tool} cannot take this network ({type(error).__name__}: {told[:200]}); "
-        "use the engine eager"
-    )
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the exporters' reports: on their progress, on what they skip, on what they guess."""
+    names = ("torch.onnx", "torch.fx", "torch._export", "torch.export", "onnxscript", "onnx_ir")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        said = io.StringIO()
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(said),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 class GraphEngine:
@@ -119,6 +135,8 @@ class GraphEngine:
     name: str
     suffix: str
     """Of the files that :meth:`write` writes."""
+    sharing: Mapping[str, Any]
+    """Settings of the runtime with which its threads leave the cores to others where they wait."""
     runs_modules = False
 
     def __init__(self, model: nn.Module, exported: Exported | None = None) -> None:

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from triptych.engines.base import unsupported
 from triptych.engines.eager import inference
 from triptych.engines.folder import Exported
+from triptych.engines.unsupported import unsupported
 from triptych.nn.deformable import DeformableAttention
 from triptych.prediction import Prediction
 
@@ -69,8 +69,7 @@ class Compiled:
                 warnings.simplefilter("ignore")
                 self.model(pixels)
         except torch._dynamo.exc.TorchDynamoException as error:
-            cause = getattr(error, "inner_exception", error)
-            raise unsupported("torch.compile", cause) from error
+            raise unsupported("torch.compile", error) from error
 
 
 def regions(model: nn.Module) -> Iterator[nn.Module]:

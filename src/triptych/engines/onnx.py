@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from triptych.engines.base import GraphEngine, Session, need, trace, unsupported
+from triptych.engines.base import GraphEngine, Session, need, quiet, trace
 from triptych.engines.folder import Exported, Size
+from triptych.engines.unsupported import unsupported
 from triptych.errors import TriptychError
 
 OPSET = 20
 """Version of the operators: the first with all that the networks need, 5-D ``GridSample`` among
 them."""
+
+INSTEAD = "openvino or eager"
+"""What to use where it cannot take a network."""
 
 
 class Onnx(GraphEngine):
@@ -29,6 +30,9 @@ class Onnx(GraphEngine):
 
     name = "onnx"
     suffix = ".onnx"
+    # Threads that wait for more by spinning take the cores from the readings, which come next, and
+    # from other programs.
+    sharing: Mapping[str, Any] = {"session.intra_op.allow_spinning": "0"}
 
     def __init__(self, model: nn.Module, exported: Exported | None = None) -> None:
         super().__init__(model, exported)
@@ -38,21 +42,20 @@ class Onnx(GraphEngine):
         """See :class:`triptych.engines.base.GraphEngine`."""
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        # Threads that wait for more by spinning take the cores from the readings, which come next.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        for name, value in self.sharing.items():
+            options.add_session_config_entry(name, value)
         options.log_severity_level = 3  # errors; warnings tell how nodes were placed
+        graph = str(file) if file else convert(self.model, size)
         try:
             session = self._runtime.InferenceSession(
-                str(file) if file else convert(self.model, size),
-                options,
-                providers=["CPUExecutionProvider"],
+                graph, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its types share no base but this one
             if file:
                 raise TriptychError(
                     f"{file}: ONNX Runtime cannot read it; export it again (triptych export)"
                 ) from error
-            raise unsupported("ONNX Runtime", error) from error
+            raise unsupported("ONNX Runtime", error, instead=INSTEAD) from error
 
         def run(pixels: Tensor) -> tuple[Tensor, ...]:
             return tuple(map(torch.from_numpy, session.run(None, {"pixels": pixels.numpy()})))
@@ -88,7 +91,8 @@ def convert(model: nn.Module, size: Size) -> bytes:
     names = ["mask_logits", "class_logits"]
     outputs = len(program.graph_signature.user_outputs)
     try:
-        with _quiet():
+        # What rewrites the graph must choose the kernels that the trace chose.
+        with quiet(), torch.no_grad():
             exported = torch.onnx.export(
                 program,
                 opset_version=OPSET,
@@ -100,21 +104,5 @@ def convert(model: nn.Module, size: Size) -> bytes:
             assert exported is not None
             written: bytes = exported.model_proto.SerializeToString()
     except Exception as error:
-        raise unsupported("ONNX", error) from error
+        raise unsupported("ONNX", error, model, program, instead=INSTEAD) from error
     return written
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's reports: on its own progress, on torchvision, on what it skips."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from triptych.engines.base import GraphEngine, Session, need, trace, unsupported
+from triptych.engines.base import GraphEngine, Session, need, quiet, trace
 from triptych.engines.folder import Exported, Size
+from triptych.engines.unsupported import unsupported
 from triptych.errors import TriptychError
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+INSTEAD = "onnx or eager"
+"""What to use where it cannot take a network."""
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 
 
@@ -26,6 +29,8 @@ class OpenVINO(GraphEngine):
 
     name = "openvino"
     suffix = ".xml"
+    # Threads that keep to a core wait for it when another program has it.
+    sharing: Mapping[str, Any] = {"ENABLE_CPU_PINNING": False}
 
     def __init__(self, model: nn.Module, exported: Exported | None = None) -> None:
         super().__init__(model, exported)
@@ -33,15 +38,17 @@ class OpenVINO(GraphEngine):
 
     def session(self, size: Size, precision: str, file: Path | None) -> Session:
         """See :class:`triptych.engines.base.GraphEngine`."""
-        compiled = self._core.compile_model(
-            self._read(file) if file else convert(self.model, size),
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": HINTS[precision],
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            },
-        )
+        graph = self._read(file) if file else convert(self.model, size)
+        settings = {
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            **self.sharing,
+        }
+        try:
+            compiled = self._core.compile_model(graph, "CPU", settings)
+        except RuntimeError as error:
+            raise unsupported("OpenVINO", error, instead=INSTEAD) from error
 
         def run(pixels: Tensor) -> tuple[Tensor, ...]:
             results = compiled(pixels.numpy(), share_inputs=True)
@@ -97,8 +104,7 @@ def convert(model: nn.Module, size: Size) -> Any:
     openvino = load_openvino()
     program = trace(model, size)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecations within torch that OpenVINO meets
+        with quiet():
             return openvino.convert_model(program)
     except Exception as error:
-        raise unsupported("OpenVINO", error) from error
+        raise unsupported("OpenVINO", error, model, program, instead=INSTEAD) from error
