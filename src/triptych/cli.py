@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from triptych import __version__
 from triptych.errors import TriptychError
+from triptych.threads import share_cores
 
 if TYPE_CHECKING:
     from triptych.commands import Command
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process by default.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    share_cores()
     try:
         if arguments == ["--version"]:
             print(f"triptych {__version__}")
