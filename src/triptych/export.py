@@ -98,7 +98,8 @@ def _compare(folder: Path, graphs: dict[Size, Path]) -> list[Written]:
     random = torch.Generator().manual_seed(0)
     found = []
     for (width, height), file in graphs.items():
-        pixels = torch.randn(1, 3, height, width, generator=random)
+        shape = (1, 3, height, width)
+        pixels = torch.randn(shape, generator=random, dtype=torch.float32, device="cpu")
         wanted, given = eager(pixels), engine(pixels, loaded.autocast)
         difference = max(differences(given, wanted).values())
         if not difference <= LIMITS[precision]:

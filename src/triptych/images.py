@@ -193,7 +193,8 @@ class Preprocess:
         image_sizes = [(int(image.shape[0]), int(image.shape[1])) for image in images]
         needed = [self.input_size(size) for size in image_sizes]
         height, width = (max(edges) for edges in zip(*needed, strict=True))
-        pixels = torch.zeros(len(images), height, width, 3)
+        shape = (len(images), height, width, 3)
+        pixels = torch.zeros(shape, dtype=torch.float32, device="cpu")
         geometries = []
         for image, image_size, canvas in zip(images, image_sizes, pixels, strict=True):
             valid = self.resized(image_size)
@@ -217,7 +218,10 @@ class Preprocess:
         # A whole row of repeated RGB factors keeps the inner loop long: four times quicker than
         # broadcasting three numbers.
         height, width, _ = image.shape
-        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        mean, std = (
+            torch.tensor(values, dtype=torch.float32, device="cpu")
+            for values in (self.mean, self.std)
+        )
         rows = out.view(height, -1)
         torch.mul(image.reshape(height, -1), (1 / (255 * std)).repeat(width), out=rows)
         rows.sub_((mean / std).repeat(width))

@@ -114,7 +114,7 @@ def find_device(device: str | torch.device) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         where = torch.device(device)
-        torch.empty(0, device=where)
+        torch.empty(0, dtype=torch.float32, device=where)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise TriptychError(f"no device {str(device)!r} here; use auto or cpu") from error
     return where

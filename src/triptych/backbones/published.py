@@ -95,7 +95,10 @@ def unused_norm(described: Mapping[str, Any], name: str) -> dict[str, Tensor]:
     if described["model_type"] != "swin":
         return {}
     width = described["embed_dim"] * 2 ** (len(described["depths"]) - 1)
-    return {f"{name}.weight": torch.ones(width), f"{name}.bias": torch.zeros(width)}
+    return {
+        f"{name}.weight": torch.ones(width, dtype=torch.float32, device="cpu"),
+        f"{name}.bias": torch.zeros(width, dtype=torch.float32, device="cpu"),
+    }
 
 
 def unused_indices(described: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:

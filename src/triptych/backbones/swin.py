@@ -260,7 +260,7 @@ def shift_mask(
     shift = window // 2
 
     def sides(length: int) -> Tensor:
-        position = torch.arange(length, device=device)
+        position = torch.arange(length, dtype=torch.long, device=device)
         return (position >= length - window).int() + (position >= length - shift).int()
 
     regions = sides(height)[:, None] * 3 + sides(width)
@@ -271,7 +271,7 @@ def shift_mask(
 
 def bias_index(window: int) -> Tensor:
     """Row of the bias table for each pair of a window's positions: ``(n, n)``."""
-    position = torch.arange(window**2)
+    position = torch.arange(window**2, dtype=torch.long, device="cpu")
     row, column = position // window, position % window
     down = row[:, None] - row + window - 1
     right = column[:, None] - column + window - 1

@@ -228,14 +228,15 @@ def _shares(
 def class_map(whole: PanopticMap) -> Tensor:
     """Class of each pixel ``(H, W)`` in a panoptic map, -1 for none."""
     names = [-1, *(segment.class_id for segment in whole.segments)]
-    return torch.tensor(names, device=whole.ids.device)[whole.ids.long()]
+    return torch.tensor(names, dtype=torch.long, device=whole.ids.device)[whole.ids.long()]
 
 
 def _their_kinds(result: Any, device: torch.device) -> Tensor:
     """Class of each pixel in their panoptic map, -1 for none."""
     labels = {segment["id"]: segment["label_id"] for segment in result["segments_info"]}
     table = [labels.get(index, -1) for index in range(max(labels, default=0) + 1)]
-    return torch.tensor(table, device=device)[result["segmentation"].to(device).long().clamp(min=0)]
+    kinds = torch.tensor(table, dtype=torch.long, device=device)
+    return kinds[result["segmentation"].to(device).long().clamp(min=0)]
 
 
 def _their_objects(result: Any, masks: MaskSet) -> plain.Objects:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,26 +41,29 @@ def made_up_masks(like: MaskSet) -> MaskSet:
     """
     count, height, width = like.mask_logits.shape
     random = torch.Generator().manual_seed(0)
+    plain: Any = {"dtype": torch.float32, "device": "cpu"}
     logits = like.class_logits
-    finds = torch.ones(count, dtype=torch.bool)
+    finds = torch.ones(count, dtype=torch.bool, device="cpu")
     if logits is not None:
         classes = logits.shape[1] - 1
-        finds = torch.rand(count, generator=random) < FOUND
-        best = (torch.arange(count) % classes).where(finds, torch.tensor(classes))
-        logits = torch.randn(logits.shape, generator=random)
-        logits[torch.arange(count), best] += SURE + math.log(classes)
+        finds = torch.rand(count, generator=random, **plain) < FOUND
+        every = torch.arange(count, dtype=torch.long, device="cpu")
+        best = (every % classes).where(finds, every.new_tensor(classes))
+        logits = torch.randn(logits.shape, generator=random, **plain)
+        logits[every, best] += SURE + math.log(classes)
         logits = logits.to(like.mask_logits.device)
 
-    place = torch.rand(count, 2, 1, 1, generator=random)
-    growth = 0.2 * torch.rand(count, 1, 1, generator=random)
-    y, x = torch.linspace(0, 1, height)[:, None], torch.linspace(0, 1, width)
+    place = torch.rand((count, 2, 1, 1), generator=random, **plain)
+    growth = 0.2 * torch.rand((count, 1, 1), generator=random, **plain)
+    y = torch.linspace(0, 1, height, **plain)[:, None]
+    x = torch.linspace(0, 1, width, **plain)
     distance = ((y - place[:, 0]) ** 2 + (x - place[:, 1]) ** 2).sqrt() - growth
     # A pixel belongs to the nearest; how surely, the distance of the next one tells.
-    infinite = torch.full((2, height, width), math.inf)
+    infinite = torch.full((2, height, width), math.inf, **plain)
     nearest, next_one = torch.cat([distance[finds], infinite]).topk(2, dim=0, largest=False)[0]
     rival = torch.where(distance <= nearest, next_one, nearest)
     masks = (STEEP * (rival - distance)).clamp(-10, 10)
-    masks += ROUGH * torch.randn(masks.shape, generator=random)
+    masks += ROUGH * torch.randn(masks.shape, generator=random, **plain)
     return dataclasses.replace(
         like, mask_logits=masks.to(like.mask_logits.device), class_logits=logits
     )

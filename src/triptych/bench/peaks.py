@@ -45,7 +45,7 @@ def measure_peaks(
     """
     operations = 0.0
     for edge in edges:
-        matrix = torch.randn(edge, edge, device=device).to(dtype)
+        matrix = torch.randn((edge, edge), dtype=torch.float32, device=device).to(dtype)
         product = torch.empty_like(matrix)
         seconds = min(_once(device, matrix, product) for _ in range(tries))
         operations = max(operations, 2 * edge**3 / seconds)

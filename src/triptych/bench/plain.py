@@ -47,7 +47,7 @@ def panoptic(
     settings = masks.readings.replace(panoptic_threshold=threshold, overlap=overlap)
     scores, labels = masks.class_logits.softmax(-1).max(-1)
     taking_part = (labels < len(masks.classes)) & (scores > settings.panoptic_threshold)
-    kind = torch.full(masks.geometry.image_size, -1, device=labels.device)
+    kind = torch.full(masks.geometry.image_size, -1, dtype=torch.long, device=labels.device)
     if not taking_part.any():
         return kind
     probable = upsampled(masks)[taking_part].sigmoid_()

@@ -100,7 +100,7 @@ def to_targets(scene: Scene, thing_ids: tuple[int, ...]) -> Targets:
         masks=_planes(scene.regions, chosen),
         semantic=torch.from_numpy(scene.semantic().astype(np.int64)),
         ambiguous=torch.from_numpy(ambiguous.reshape(-1, *scene.regions.shape)),
-        ambiguous_class_ids=torch.tensor([c for c, _ in unclear], dtype=torch.int64),
+        ambiguous_class_ids=torch.tensor([c for c, _ in unclear], dtype=torch.int64, device="cpu"),
         padding=None if scene.padding is None else torch.from_numpy(scene.padding),
     )
 

@@ -229,4 +229,6 @@ def _stacked(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Masks ``(n, h, w)`` and class ids ``(n,)``."""
     planes = np.stack([mask for _, mask in masks]) if masks else np.zeros((0, *size), np.bool_)
-    return torch.from_numpy(planes), torch.tensor([k for k, _ in masks], dtype=torch.int64)
+    return torch.from_numpy(planes), torch.tensor(
+        [k for k, _ in masks], dtype=torch.int64, device="cpu"
+    )

@@ -31,7 +31,8 @@ class Anchors(nn.Module):
             ((i % columns + 0.5) / columns, (i // columns + 0.5) / rows, START, START)
             for i in range(count)
         ]
-        self.start = nn.Embedding(count, 4, _weight=torch.tensor(grid))
+        start = torch.tensor(grid, dtype=torch.float32, device="cpu")
+        self.start = nn.Embedding(count, 4, _weight=start)
         """``(count, 4)``: centre x and y, logarithm of the reach in x and y."""
         self.shift = nn.Linear(dim, 4)
         nn.init.zeros_(self.shift.weight)

@@ -34,7 +34,7 @@ class MaskFactors:
         if self.place is None:
             return logits
         x, y = (
-            (torch.arange(length, device=logits.device) + 0.5) / length
+            (torch.arange(length, dtype=torch.float32, device=logits.device) + 0.5) / length
             for length in (width, height)
         )
         across = squared_distance(self.place, 0, x)[:, :, None]

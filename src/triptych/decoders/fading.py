@@ -32,7 +32,7 @@ class Fading(nn.Module):
                 f"annealing [{first}, {last}]: give two steps, the later one second"
             )
         self.first, self.last = first, last
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64, device="cpu"))
         self.seen: Tensor
 
     def count(self) -> None:
@@ -41,6 +41,8 @@ class Fading(nn.Module):
 
     def free(self, shape: Sequence[int], device: torch.device) -> Tensor:
         """Which queries look everywhere: boolean, of any ``shape``."""
-        chance = ((self.seen - self.first) / (self.last - self.first)).clamp(0, 1)
-        drawn = torch.rand(tuple(shape), device=device) if self.training else 0.5
+        chance = ((self.seen - self.first).float() / (self.last - self.first)).clamp(0, 1)
+        drawn: Tensor | float = 0.5
+        if self.training:
+            drawn = torch.rand(tuple(shape), dtype=torch.float32, device=device)
         return (drawn < chance).expand(tuple(shape))

@@ -29,7 +29,7 @@ def suppress_doubles(prediction: Prediction, overlap: float) -> Prediction:
     assert prediction.class_logits is not None, "a pixel labeller's masks do not overlap"
     scores, labels = prediction.class_logits.float().softmax(-1)[..., :-1].max(-1)
     common = overlaps(prediction.mask_logits)
-    order = torch.arange(scores.shape[1], device=scores.device)
+    order = torch.arange(scores.shape[1], dtype=torch.long, device=scores.device)
     better = scores[:, None] > scores[..., None]  # [b, i, j]: j is better than i
     level = scores[:, None] == scores[..., None]
     better = better | (level & (order < order[:, None]))

@@ -49,7 +49,8 @@ class ClassMatch:
 
     def semantic(self, ids: Tensor) -> NDArray[np.uint8]:
         """``(H, W)`` ids of the model in those of the data, 255 where there is none."""
-        lookup = torch.tensor([IGNORE if i is None else i for i in self.table], dtype=torch.uint8)
+        numbers = [IGNORE if i is None else i for i in self.table]
+        lookup = torch.tensor(numbers, dtype=torch.uint8, device="cpu")
         found: NDArray[np.uint8] = lookup[ids].numpy()
         return found
 

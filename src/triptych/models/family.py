@@ -79,7 +79,7 @@ def unused_weights(classes: int) -> dict[str, Tensor]:
 
     transformers keeps them with the network, where we have a setting of the training.
     """
-    weights = torch.ones(classes + 1)
+    weights = torch.ones(classes + 1, dtype=torch.float32, device="cpu")
     weights[-1] = 0.1
     return {"criterion.empty_weight": weights}
 

@@ -36,16 +36,19 @@ def family(name: str) -> Family:
 
 
 def build(name: str, /, **arguments: Any) -> nn.Module:
-    """Build a network of the family ``name`` with random weights.
+    """Build a network of the family ``name`` with random weights, in float32 on the CPU.
 
     The arguments are the builder's own keyword arguments; ``classes`` is common to all.
 
     Raises:
         TriptychError: the family is unknown, or it does not take these arguments.
     """
+    from triptych.nn.defaults import PlainDefaults
+
     builder = family(name).build
     try:
-        return builder(**arguments)
+        with PlainDefaults():
+            return builder(**arguments)
     except TypeError as error:
         # A builder's signature names its arguments, so Python's own words are the clearest.
         raise TriptychError(f"cannot build {name}: {error}; mend its arguments") from error

@@ -49,10 +49,11 @@ class DeformableAttention(nn.Module):
     def _start(self) -> None:
         """Head ``i`` starts out looking 1, 2, .. P cells away in the ``i``-th compass direction."""
         nn.init.zeros_(self.offsets.weight)
-        angle = torch.arange(self.heads) * (2 * math.pi / self.heads)
+        plain: Any = {"dtype": torch.float32, "device": "cpu"}
+        angle = torch.arange(self.heads, **plain) * (2 * math.pi / self.heads)
         direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
         direction /= direction.abs().amax(dim=-1, keepdim=True)
-        distance = torch.arange(1, self.points + 1)[:, None]
+        distance = torch.arange(1, self.points + 1, **plain)[:, None]
         start = direction[:, None, None] * distance.expand(self.levels, self.points, 1)
         self.offsets.bias.copy_(start.flatten())
         nn.init.zeros_(self.scores.weight)
@@ -132,10 +133,11 @@ def grid_reference(shapes: Shapes, device: torch.device) -> Tensor:
     """Return ``(S, L, 2)``: where each cell's centre lies in every map, for self-attention."""
     centres = []
     for height, width in shapes:
-        y = (torch.arange(height, device=device) + 0.5) / height
-        x = (torch.arange(width, device=device) + 0.5) / width
+        y = (torch.arange(height, dtype=torch.float32, device=device) + 0.5) / height
+        x = (torch.arange(width, dtype=torch.float32, device=device) + 0.5) / width
         centres.append(torch.cartesian_prod(x, y).view(width, height, 2).transpose(0, 1))
-    sizes = torch.tensor([(width, height) for height, width in shapes], device=device)
+    flipped = [(width, height) for height, width in shapes]
+    sizes = torch.tensor(flipped, dtype=torch.float32, device=device)
     return torch.cat([centre.flatten(0, 1) for centre in centres])[:, None] * sizes - 0.5
 
 

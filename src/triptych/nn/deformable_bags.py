@@ -85,7 +85,7 @@ class _Bags(torch.autograd.Function):
         by_points = torch.empty_like(points, memory_format=torch.contiguous_format)
         by_weights = torch.empty_like(weights, memory_format=torch.contiguous_format)
         taps_a_query = weights[0, 0].numel()
-        first = torch.empty(queries, taps_a_query, dtype=torch.int32)
+        first = torch.empty(queries, taps_a_query, dtype=torch.int32, device="cpu")
         corners = value.new_empty(4, queries, taps_a_query)
         tables = table_of(value.detach(), ctx.shapes)
         for image, table in enumerate(tables):
@@ -143,7 +143,8 @@ def _scatter(
     """
     heads, block, _ = table.shape
     row, order = first.flatten().sort()
-    offsets = torch.searchsorted(row, torch.arange(heads * block, dtype=torch.int32))
+    numbers = torch.arange(heads * block, dtype=torch.int32, device="cpu")
+    offsets = torch.searchsorted(row, numbers)
     bag = order.div(first.shape[1] // heads, rounding_mode="floor")
     grad = torch.zeros_like(table)
     for corner, weights in enumerate(corners):
@@ -236,24 +237,25 @@ def _inner(table: Tensor, shapes: Shapes) -> list[Tensor]:
 @constant
 def _limits(shapes: Shapes, heads: int, count: int, dtype: torch.dtype) -> Tensor:
     """The largest ``x, y, x, y ..`` of ``heads * n`` points that need be told apart."""
-    sizes = torch.tensor([(width, height) for height, width in shapes], dtype=dtype)
+    flipped = [(width, height) for height, width in shapes]
+    sizes = torch.tensor(flipped, dtype=dtype, device="cpu")
     return sizes[:, None].expand(-1, count, 2).repeat(heads, 1, 1).flatten()
 
 
 @constant
 def _widths(shapes: Shapes, heads: int, count: int, dtype: torch.dtype) -> Tensor:
     """Rows from a cell to the one below it, of ``heads * n`` points."""
-    widths = torch.tensor([width + 1 for _, width in shapes], dtype=dtype)
+    widths = torch.tensor([width + 1 for _, width in shapes], dtype=dtype, device="cpu")
     return widths.repeat_interleave(count).repeat(heads)
 
 
 @constant
 def _corner_rows(shapes: Shapes, heads: int, count: int) -> Tensor:
     """Rows of the four corners of a point at (0, 0) of its map, ``(4, 1, heads * n)``."""
-    widths = torch.tensor([width + 1 for _, width in shapes])
-    lengths = torch.tensor(_lengths(shapes))
+    widths = torch.tensor([width + 1 for _, width in shapes], dtype=torch.long, device="cpu")
+    lengths = torch.tensor(_lengths(shapes), dtype=torch.long, device="cpu")
     start = lengths.cumsum(0) - lengths + widths + 1
     steps = torch.stack((0 * widths, 0 * widths + 1, widths, widths + 1))
     rows = (start + steps)[:, None].repeat_interleave(count, 2)
-    blocks = torch.arange(heads)[:, None] * _block(shapes)
+    blocks = torch.arange(heads, dtype=torch.long, device="cpu")[:, None] * _block(shapes)
     return (rows + blocks).flatten(1).to(torch.int32)[:, None]

@@ -25,7 +25,8 @@ class DropPath(nn.Module):
         if not self.training or self.rate == 0:
             return x
         keep = 1 - self.rate
-        kept = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) < keep
+        shape = (x.shape[0], *[1] * (x.ndim - 1))
+        kept = torch.rand(shape, dtype=torch.float32, device=x.device) < keep
         return x * kept / keep
 
     def extra_repr(self) -> str:

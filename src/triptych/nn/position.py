@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,9 +29,10 @@ def sine_position(
         raise ValueError(f"a 2-D sine embedding needs a multiple of 4 channels, not {dim}")
     half = dim // 2
     # DETR adds 1e-6 to the last coordinate before dividing; kept for equal numbers.
-    rows = torch.arange(1, height + 1, device=device) / (height + 1e-6) * (2 * math.pi)
-    columns = torch.arange(1, width + 1, device=device) / (width + 1e-6) * (2 * math.pi)
-    frequency = 10000 ** (torch.arange(0, half, 2, device=device) / half)
+    plain: Any = {"dtype": torch.float32, "device": device}
+    rows = torch.arange(1, height + 1, **plain) / (height + 1e-6) * (2 * math.pi)
+    columns = torch.arange(1, width + 1, **plain) / (width + 1e-6) * (2 * math.pi)
+    frequency = 10000 ** (torch.arange(0, half, 2, **plain) / half)
 
     def encode(coordinates: Tensor) -> Tensor:
         angles = coordinates[:, None] / frequency
@@ -56,10 +58,11 @@ def fourier_position(
     as ``1 / bands`` of the map at any place, which :func:`sine_position` cannot: its quickest
     channel has one cycle. The result is cached by size: callers must not write to it.
     """
+    plain: Any = {"dtype": torch.float32, "device": device}
 
     def encode(length: int) -> Tensor:
-        middles = (torch.arange(length, device=device) + 0.5) / length
-        angles = math.pi * torch.arange(1, bands + 1, device=device)[:, None] * middles
+        middles = (torch.arange(length, **plain) + 0.5) / length
+        angles = math.pi * torch.arange(1, bands + 1, **plain)[:, None] * middles
         return torch.cat((angles.sin(), angles.cos()))  # (2 bands, length)
 
     rows, columns = encode(height), encode(width)

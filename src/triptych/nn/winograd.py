@@ -34,13 +34,17 @@ _TILE = torch.tensor(
         [0, 4, 0, -5, 0, 1],
     ],
     dtype=torch.double,
+    device="cpu",
 )
 _KERNEL = torch.tensor(
-    [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.double
+    [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]],
+    dtype=torch.double,
+    device="cpu",
 ).div_(24)
 _BACK = torch.tensor(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
     dtype=torch.double,
+    device="cpu",
 )
 
 

@@ -97,7 +97,9 @@ class Criterion(nn.Module):
         self.ambiguous = ambiguous
         self.semantic_for_all = semantic_for_all
         self.points = points
-        self.class_weights = torch.tensor(class_weights) if class_weights else None
+        self.class_weights: Tensor | None = None
+        if class_weights:
+            self.class_weights = torch.tensor(class_weights, dtype=torch.float32, device="cpu")
 
     def forward(
         self,
@@ -141,8 +143,9 @@ class Criterion(nn.Module):
         assert layer.class_logits is not None, "a pixel labeller has another criterion"
         class_logits = layer.class_logits.float()
         batch, queries, columns = class_logits.shape
-        truth = torch.full((batch, queries), columns - 1, device=class_logits.device)
-        weight = torch.full((batch, queries), self.no_object, device=truth.device)
+        shape, device = (batch, queries), class_logits.device
+        truth = torch.full(shape, columns - 1, dtype=torch.long, device=device)
+        weight = torch.full(shape, self.no_object, dtype=torch.float32, device=device)
         for number, (target, (query, segment)) in enumerate(zip(targets, matches, strict=True)):
             if self.for_doubles is not None:
                 common, own, theirs = self._areas(layer, number, target.masks)
@@ -179,7 +182,8 @@ class Criterion(nn.Module):
             In common ``(N, R)``, of the queries ``(N,)``, of the regions ``(R,)``.
         """
         assert layer.class_logits is not None
-        everything = torch.arange(layer.class_logits.shape[1], device=layer.class_logits.device)
+        count, device = layer.class_logits.shape[1], layer.class_logits.device
+        everything = torch.arange(count, dtype=torch.long, device=device)
         mask_logits = masks_of([layer], image, [everything])
         masks = (mask_logits > 0).flatten(1).float()
         # An image without any: interpolation takes no empty batch.
@@ -236,7 +240,8 @@ class Criterion(nn.Module):
         if self.matcher.crowd_query:
             crowds_and_own = list(self.matcher.fixed)
             parts = [crowds_and_own, *parts] if self.semantic_for_all else [crowds_and_own]
-        points = torch.rand(len(targets), self.points, 2, device=targets[0].semantic.device)
+        shape, device = (len(targets), self.points, 2), targets[0].semantic.device
+        points = torch.rand(shape, dtype=torch.float32, device=device)
         read = AtPoints(points)
         likelihoods = []
         for layer in layers:
@@ -257,9 +262,11 @@ class Criterion(nn.Module):
 
         truth = at_points(target.semantic for target in targets)
         unsplit = at_points(target.ambiguous.any(0) for target in targets)
-        weights = torch.ones(count) if self.class_weights is None else self.class_weights
+        weights = self.class_weights
+        if weights is None:
+            weights = torch.ones(count, dtype=torch.float32, device="cpu")
         weights = weights.to(points.device)[truth.where(truth != IGNORE, 0)] * (truth != IGNORE)
-        weights = weights * torch.where(unsplit, self.ambiguous, 1.0)
+        weights = torch.where(unsplit, weights * self.ambiguous, weights)
         # The weighted mean; a batch of nothing but void costs nothing, and is no 0 / 0.
         weights = weights / weights.sum().clamp(min=1e-6)
         losses = [

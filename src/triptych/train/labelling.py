@@ -24,7 +24,9 @@ class LabellingCriterion(nn.Module):
 
     def __init__(self, *, class_weights: tuple[float, ...] = ()) -> None:
         super().__init__()
-        self.class_weights = torch.tensor(class_weights) if class_weights else None
+        self.class_weights: Tensor | None = None
+        if class_weights:
+            self.class_weights = torch.tensor(class_weights, dtype=torch.float32, device="cpu")
 
     def forward(
         self,
@@ -44,7 +46,9 @@ class LabellingCriterion(nn.Module):
         logits = F.interpolate(
             prediction.mask_logits.float(), size=truth.shape[-2:], mode="bilinear"
         )
-        weights = torch.ones(logits.shape[1]) if self.class_weights is None else self.class_weights
+        weights = self.class_weights
+        if weights is None:
+            weights = torch.ones(logits.shape[1], dtype=torch.float32, device="cpu")
         weights = weights.to(logits.device)
         total = F.cross_entropy(logits, truth, weights, ignore_index=IGNORE, reduction="sum")
         weight = float(weights[truth[truth != IGNORE]].sum())

@@ -116,7 +116,7 @@ class Matcher(nn.Module):
     def _costs(self, layers: Sequence[Prediction], targets: list[Targets]) -> list[Tensor]:
         """For each layer and image the weighted costs ``(3, N, T + C)``, in the order of TERMS."""
         device = targets[0].masks.device
-        points = torch.rand(len(targets), self.points, 2, device=device)
+        points = torch.rand((len(targets), self.points, 2), dtype=torch.float32, device=device)
         read = AtPoints(points)
         truths, knowns = [], []
         for target, where in zip(targets, points, strict=True):
@@ -162,10 +162,11 @@ class Matcher(nn.Module):
         if not self.ambiguous:
             return torch.arange(len(target.all_class_ids)) < len(target.class_ids)
         if not self.crowd_query:
-            return torch.ones(len(target.all_class_ids), dtype=torch.bool)
-        crowds = torch.tensor([*self.crowd_query], dtype=torch.int64)
+            return torch.ones(len(target.all_class_ids), dtype=torch.bool, device="cpu")
+        crowds = torch.tensor([*self.crowd_query], dtype=torch.int64, device="cpu")
         regions = ~torch.isin(target.ambiguous_class_ids.cpu(), crowds)
-        return torch.cat((torch.ones(len(target.class_ids), dtype=torch.bool), regions))
+        exact = torch.ones(len(target.class_ids), dtype=torch.bool, device="cpu")
+        return torch.cat((exact, regions))
 
     def free_for(self, target: Targets) -> Tensor:
         """``(T,)`` bool: the segments that any free query may answer for."""
@@ -178,8 +179,9 @@ class Matcher(nn.Module):
         owner = torch.full_like(class_ids, -1)
         for class_id, number in self.own_query.items():
             owner[class_ids == class_id] = number
-        query = torch.arange(queries)[:, None]
-        free = ~torch.isin(query, torch.tensor(self.fixed, dtype=torch.int64)) & (owner < 0)
+        query = torch.arange(queries, dtype=torch.int64, device="cpu")[:, None]
+        fixed = torch.tensor(self.fixed, dtype=torch.int64, device="cpu")
+        free = ~torch.isin(query, fixed) & (owner < 0)
         return (free | (query == owner)) & self.answerable(target)
 
 

@@ -90,9 +90,10 @@ def uncertain_points(
     """
     masks = len(mask_logits)
     device = mask_logits.device
-    drawn = torch.rand(masks, int(count * oversample), 2, device=device)
+    drawn = torch.rand((masks, int(count * oversample), 2), dtype=torch.float32, device=device)
     uncertain = int(count * importance)
     logits = sample_logits(mask_logits[:, None], drawn).squeeze(1)
     nearest = logits.abs().topk(uncertain, dim=1, largest=False).indices
     chosen = drawn.gather(1, nearest[..., None].expand(-1, -1, 2))
-    return torch.cat((chosen, torch.rand(masks, count - uncertain, 2, device=device)), dim=1)
+    anew = torch.rand((masks, count - uncertain, 2), dtype=torch.float32, device=device)
+    return torch.cat((chosen, anew), dim=1)

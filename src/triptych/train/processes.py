@@ -46,13 +46,14 @@ class Group:
         """The mean of a number over the processes."""
         if self.world == 1:
             return float(value)
-        return float(self.mean(torch.tensor(float(value), device=self.device)))
+        shared = torch.tensor(float(value), dtype=torch.float32, device=self.device)
+        return float(self.mean(shared))
 
     def highest(self, value: int) -> int:
         """The highest ``value`` of any process: all get the same answer at the same step."""
         if self.world == 1:
             return value
-        shared = torch.tensor(value, device=self.device)
+        shared = torch.tensor(value, dtype=torch.long, device=self.device)
         dist.all_reduce(shared, dist.ReduceOp.MAX)
         return int(shared)
 

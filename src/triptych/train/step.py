@@ -79,7 +79,7 @@ class LossModule(nn.Module):
         self.mean_over_processes = mean_over_processes
         # Not persistent: preprocessing is written into checkpoints as settings, not as weights.
         for name, values in (("mean", mean), ("std", std)):
-            value = torch.tensor(values).view(1, 3, 1, 1) * 255
+            value = torch.tensor(values, dtype=torch.float32, device="cpu").view(1, 3, 1, 1) * 255
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, pixels: Tensor, targets: list[Any]) -> dict[str, Tensor]:

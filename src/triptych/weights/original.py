@@ -104,7 +104,9 @@ def _with_batches(tensors: Tensors) -> Tensors:
     for name in tensors:
         if name.endswith(_VARIANCE):
             counted = name.removesuffix(_VARIANCE) + _BATCHES
-            entries.setdefault(counted, Entry((), partial(torch.tensor, 0)))
+            entries.setdefault(
+                counted, Entry((), partial(torch.tensor, 0, dtype=torch.long, device="cpu"))
+            )
     return Tensors(entries)
 
 

@@ -33,7 +33,7 @@ def assembled(
     Things are joined across seams, stuff by its class. A map is let go as soon as no later window
     shares pixels with it.
     """
-    ids = torch.zeros(0)
+    ids = torch.zeros(0, dtype=torch.int32, device="cpu")
     parts: list[_Part] = []
     matches: list[Match] = []
     live: list[tuple[Window, Tensor, int]] = []
@@ -66,7 +66,8 @@ def _matches(
     table = (a * across + b).flatten().bincount(minlength=(int(a.max()) + 1) * across)
     table = table.view(-1, across)
     rows, columns = table.sum(1, keepdim=True), table.sum(0)
-    iou, part = table / (rows + columns - table), table / torch.minimum(rows, columns)
+    common = table.float()
+    iou, part = common / (rows + columns - table), common / torch.minimum(rows, columns)
     for i, j in table[1:, 1:].nonzero().tolist():
         mine, theirs = parts[start + i].segment, parts[begin + j].segment
         if mine.is_thing and mine.class_id == theirs.class_id:
@@ -97,7 +98,7 @@ def _numbered(
     for rows in ids.split(ROWS):
         area += rows.flatten().bincount(minlength=len(area))
     areas, segments = area.tolist(), list[Segment]()
-    final = torch.zeros(len(parts) + 1, dtype=torch.int32)
+    final = torch.zeros(len(parts) + 1, dtype=torch.int32, device="cpu")
     for group in groups:
         kept = sum(areas[part + 1] for part in group)
         if not kept:
@@ -108,7 +109,7 @@ def _numbered(
             pooled(scores, [segment.area for segment in members]) if first.is_thing else max(scores)
         )
         number = len(segments) + 1
-        final[torch.tensor(group) + 1] = number
+        final[torch.tensor(group, dtype=torch.long, device="cpu") + 1] = number
         segments.append(Segment(number, first.class_id, first.name, first.is_thing, score, kept))
     final = final.to(ids.device)
     for rows in ids.split(ROWS):
