@@ -118,14 +118,48 @@ def adopt_published(
         dtype: of everything with a floating point.
 
     Raises:
-        TriptychError: unknown or missing keys (published names), or shapes that differ.
+        TriptychError: unknown or missing keys (published names), shapes that differ, or weights
+            that are whole numbers.
     """
     plan = _fit(module, published, rules)
+    sources = {name: theirs[0] for theirs, targets in plan.items() for name in targets}
+    own = module.state_dict()
     state = {
-        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        name: of_type(tensor, own[name], dtype, sources[name])
         for name, tensor in _convert(published, plan)
     }
     module.load_state_dict(state, assign=True)
+
+
+def of_type(given: Tensor, own: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """A tensor out of a file in the type that a network needs it in.
+
+    Args:
+        given: from the file.
+        own: the network's, in the place of which it comes.
+        dtype: of what has a floating point.
+        name: in the file, for the message.
+
+    Raises:
+        TriptychError: weights are whole numbers, as a quantised network's are.
+    """
+    if not own.is_floating_point():  # a counter, an index: some tools save it as a float
+        return given.to(own.dtype)
+    if not given.is_floating_point():
+        kind = str(given.dtype).removeprefix("torch.")
+        raise TriptychError(
+            f"{name} holds {kind} and not floating-point numbers, as in a quantised checkpoint, "
+            "which is not read; give the one that it was made from"
+        )
+    return given.to(dtype)
+
+
+def share_known(names: Iterable[str], rules: Rules) -> float:
+    """The share of published names that a rule knows, 0 to 1."""
+    patterns = [re.compile(_pattern(name)) for rule in rules for name in rule.theirs]
+    names = list(names)
+    known = sum(any(pattern.fullmatch(name) for pattern in patterns) for name in names)
+    return known / max(len(names), 1)
 
 
 def _fit(

@@ -25,6 +25,7 @@ from triptych.weights.folder import ModelConfig, write_folder
 from triptych.weights.hub import fetch
 from triptych.weights.load import read_checkpoint
 from triptych.weights.transformers import write_transformers
+from triptych.weights.types import weight_type
 from triptych.windows.layout import Windows
 from triptych.windows.mask_sets import WindowedMasks, packed
 
@@ -32,7 +33,7 @@ from triptych.windows.mask_sets import WindowedMasks, packed
 def load(
     name_or_path: str | Path,
     device: str | torch.device = "auto",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     *,
     revision: str | None = None,
     token: str | bool | None = None,
@@ -52,7 +53,8 @@ def load(
             - a model of the Hugging Face hub ("facebook/mask2former-swin-tiny-coco-panoptic"),
               which is fetched once; ``OWNER/MODEL@REVISION`` for one that is not its newest.
         device: where to compute; "auto" is the GPU where there is one.
-        dtype: type of the weights; float32 by default, whatever the file has.
+        dtype: type of the weights, as ``torch.float16`` or by its name, "float16"; "auto" is what
+            the file has. float32 by default.
         revision: branch, tag or commit on the hub.
         token: for private models of the hub.
         engine: what runs the network: "eager", "compile", "onnx" or "openvino"; see
@@ -62,16 +64,17 @@ def load(
 
     Raises:
         TriptychError: there is no such checkpoint, it is damaged, foreign or not supported, there
-            is no such device, engine or precision, or the engine is not installed.
+            is no such device, type, engine or precision, or the engine is not installed.
     """
+    numbers = weight_type(dtype)
     arithmetic = find_precision(precision)
     if engine != "auto":
         check_engine(engine)
     where = find_device(device)
-    path = _find(name_or_path, revision, token)
+    path = find_checkpoint(name_or_path, revision, token)
     # A folder of the same name is somebody's own.
     name = "" if Path(name_or_path).exists() else str(name_or_path)
-    model, config = read_checkpoint(path, dtype)
+    model, config = read_checkpoint(path, numbers)
     exported = read_exported(path) if path.is_dir() else None
     if exported and engine in ("auto", exported.engine):
         engine = exported.engine
@@ -91,8 +94,14 @@ def load(
     )
 
 
-def _find(name_or_path: str | Path, revision: str | None, token: str | bool | None) -> Path:
-    """The folder or file of a checkpoint."""
+def find_checkpoint(
+    name_or_path: str | Path, revision: str | None = None, token: str | bool | None = None
+) -> Path:
+    """The folder or file of a checkpoint; see :func:`load`.
+
+    Raises:
+        TriptychError: there is none of this name.
+    """
     known = bundled()
     if str(name_or_path) in known and isinstance(name_or_path, str):
         return known[name_or_path]
@@ -322,14 +331,15 @@ class Segmenter:
     def save(
         self,
         folder: str | Path,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         format: Literal["triptych", "transformers"] = "triptych",
     ) -> None:
         """Write a checkpoint folder, which :func:`load` reads.
 
         Args:
             folder: made if it is not there.
-            dtype: type of the weights in the file; ``torch.float16`` halves it.
+            dtype: type of the weights in the file, as :func:`load` takes it; ``torch.float16``
+                halves it. That of the weights by default.
             format: ours, or what transformers' ``from_pretrained`` reads too.
 
         Raises:
@@ -351,7 +361,9 @@ class Segmenter:
             self.readings,
             self.notes,
         )
-        _WRITERS[format](Path(folder), config, self.model.state_dict(), dtype)
+        kind = weight_type(dtype)
+        state = self.model.state_dict()
+        _WRITERS[format](Path(folder), config, state, None if kind == "auto" else kind)
 
 
 _WRITERS = {"triptych": write_folder, "transformers": write_transformers}

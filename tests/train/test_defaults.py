@@ -274,6 +274,7 @@ def test_models_and_data_that_do_not_go_together_are_told(tmp_path, labeller, mo
         fine_tuning(labeller, tmp_path / "gone")
     bare = tiny_segformer()
     bare.family, bare.arguments = None, {}
+    monkeypatch.setattr("triptych.train.defaults.load_encoder", lambda *_: None)
     monkeypatch.setattr("triptych.train.defaults.load", lambda *_: bare)
     with pytest.raises(TriptychError, match="bare has no classes that could be replaced"):
         fine_tuning("bare", disk.plain(tmp_path))

@@ -98,9 +98,33 @@ def test_names_become_unique_and_not_empty():
     assert read_labels({"id2label": {1: "b", 0: 7}}).classes.names == ("7", "b")
 
 
-@pytest.mark.parametrize("labels", [{"1": "a", "2": "b"}, {"a": "0"}])
-def test_ids_that_are_no_numbers_from_0(labels):
-    with pytest.raises(TriptychError, match="none has the id 0; number them from 0"):
+@pytest.mark.parametrize(
+    ("labels", "names", "told"),
+    [
+        ({"1": "a", "2": "b", "10": "c"}, ("a", "b", "c"), "1, 2, 10"),
+        ({"10": "c", "2": "b", "1": "a"}, ("a", "b", "c"), "1, 2, 10"),
+        ({"0": "a", "1": "b", "255": "void"}, ("a", "b", "void"), "0, 1, 255"),
+        ({-1: "void", 0: "a"}, ("void", "a"), "-1, 0"),
+        ({i: f"n{i}" for i in range(1, 151)}, tuple(f"n{i}" for i in range(1, 151)), "149, 150"),
+    ],
+)
+def test_ids_that_do_not_count_from_0_are_taken_in_their_order(labels, names, told, caplog):
+    assert read_labels({"id2label": labels}).classes.names == names
+    (line,) = caplog.messages
+    assert told in line
+    assert f"outputs 0 to {len(names) - 1} " in line
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ({"a": "0"}, "the id 'a', which is no whole number"),
+        ({"0": "a", "1.5": "b"}, "the id '1.5', which is no whole number"),
+        ({"1": "a", "01": "b"}, "the id 1 twice"),
+    ],
+)
+def test_ids_that_are_no_numbers(labels, words):
+    with pytest.raises(TriptychError, match=words):
         read_labels({"id2label": labels})
 
 

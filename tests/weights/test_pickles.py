@@ -94,7 +94,7 @@ class TestWrappers:
             lambda w: {"model": {"state_dict": w}},
             lambda w: {"model": None, "state_dict": w},
             lambda w: {"model": {"lr": 0.1}, "state_dict": w},
-            lambda w: {f"module.{name}": tensor for name, tensor in w.items()},
+            lambda w: {"net": w, "optimizer": {"state": {}}},
             lambda w: w | {"epoch": 3, 7: w["a"], "args": None},
         ],
     )
@@ -118,10 +118,6 @@ class TestWrappers:
         contents["model"] = contents
         path.write_bytes(pickle.dumps(contents))
         assert "holds no tensors by name" in refused(path)
-
-    def test_part_of_the_names_in_parallel(self, path):
-        torch.save(tensors := {"module.a": torch.ones(1), "b": torch.ones(1)}, path)
-        assert same(path, tensors)
 
 
 def as_numpy(value):

@@ -24,9 +24,10 @@ from triptych.errors import TriptychError
 from triptych.images import Preprocess
 from triptych.keymap import to_theirs
 from triptych.models.family import Published
-from triptych.models.registry import FAMILIES, build, family
+from triptych.models.registry import FAMILIES, family
 from triptych.segmenter import load
 from triptych.weights.load import read_checkpoint
+from triptych.weights.skeleton import skeleton
 from triptych.weights.transformers import read_transformers
 
 THEIRS: dict[str, Any] = {
@@ -51,7 +52,7 @@ def test_published_configs_build_the_network_of_transformers(checkpoint):
     kind, model = THEIRS[name]
     with torch.device("meta"):  # shapes only
         theirs = model(kind.from_dict(config))
-        ours = build(name, **entry.read(config))
+        ours = skeleton(Path(), name, entry.read(config))
         written = to_theirs(ours.state_dict(), entry.rules) | entry.unused(arguments)
     assert sorted(tuple(t.shape) for t in written.values()) == sorted(
         tuple(t.shape) for t in theirs.state_dict().values()
@@ -208,7 +209,43 @@ class TestFolder:
 
     def test_a_network_without_the_head(self, folder):
         edit(folder / "config.json", architectures=["SegformerForImageClassification"])
-        assert "is of a SegformerForImageClassification, which does not segment" in refused(folder)
+        assert "is an encoder without a head that segments; train one" in refused(folder)
+        edit(folder / "config.json", architectures=["SegformerForPoetry"])
+        assert "is of a SegformerForPoetry, which does not segment" in refused(folder)
+
+    def test_a_quantised_network(self, folder):
+        edit(folder / "config.json", quantization_config={"quant_method": "bitsandbytes"})
+        assert "is of a quantised checkpoint (bitsandbytes), which is not read" in refused(folder)
+
+    def test_weights_that_are_whole_numbers(self, folder):
+        path = folder / "model.safetensors"
+        state = load_file(path)
+        name = "decode_head.classifier.weight"
+        save_file({**state, name: state[name].to(torch.int8)}, path)
+        assert f"{name} holds int8 and not floating-point numbers" in refused(folder)
+
+    def test_a_counter_that_was_saved_as_a_float(self, folder):
+        path = folder / "model.safetensors"
+        state = load_file(path)
+        counters = [name for name in state if name.endswith("num_batches_tracked")]
+        assert counters
+        save_file(state | {name: torch.tensor(7.0) for name in counters}, path)
+        state = read_checkpoint(folder)[0].state_dict()
+        assert state["decoder.norm.num_batches_tracked"].dtype == torch.int64
+        assert state["decoder.norm.num_batches_tracked"] == 7
+
+    def test_the_processor_of_newer_versions(self, folder):
+        settings = json.loads((folder / "preprocessor_config.json").read_text())
+        nested = {"image_processor": settings | {"image_mean": [0, 0, 0]}, "processor_class": "X"}
+        (folder / "processor_config.json").write_text(json.dumps(nested))
+        assert read_checkpoint(folder)[1].preprocess.mean == (0, 0, 0)
+        (folder / "preprocessor_config.json").unlink()
+        assert read_checkpoint(folder)[1].preprocess.mean == (0, 0, 0)
+        # Of a processor without one for images, the other file counts.
+        (folder / "processor_config.json").write_text('{"processor_class": "X"}')
+        assert read_checkpoint(folder)[1].preprocess.mean == Preprocess().mean
+        (folder / "processor_config.json").write_text('{"image_processor": 3}')
+        assert "processor_config.json: holds no settings in braces" in refused(folder)
 
     def test_an_option_that_is_not_supported(self, folder):
         edit(folder / "config.json", hidden_act="relu")

@@ -38,6 +38,9 @@ class Published:
     processor: Mapping[str, Any]
     """Their image processor, as ``preprocessor_config.json`` would describe one that has nothing
     but defaults: ``image_processor_type``, ``size`` and so on."""
+    encoders: Mapping[str, Rules] = field(default_factory=dict)
+    """Names of their classes with the encoder alone, or with a head that classifies images, and
+    how these name their tensors. What the encoder starts from, while all else is new."""
     unused: Callable[[Mapping[str, Any]], dict[str, Tensor]] = lambda arguments: {}
     """Our builder's arguments to tensors that their network has and ours has no use for, under
     their names. They are written along, so that nothing is missing when transformers loads it."""
@@ -58,6 +61,8 @@ class Original:
     name that is missing, and TriptychError for networks that we do not have."""
     preprocess: Callable[[Mapping[str, Any]], Preprocess]
     """The builder's arguments to what the authors did to an image when they tested the network."""
+    encoder: Original | None = None
+    """How they wrote files with the encoder alone. Its ``arguments`` give one class."""
 
 
 @dataclass(frozen=True)

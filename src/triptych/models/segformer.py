@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from triptych.backbones.mit import MIT_RULES, MiT
 from triptych.decoders.mlp import MLP_DECODER_RULES, MLPDecoder
 from triptych.errors import TriptychError
-from triptych.keymap import under
+from triptych.keymap import Drop, under
 from triptych.models.family import Family, Published, label_count
 from triptych.models.segformer_original import SEGFORMER_ORIGINAL
 from triptych.options import Options, with_defaults, without_defaults
@@ -174,6 +174,13 @@ FAMILY = Family(
         rules=SEGFORMER_RULES,
         read=read_config,
         write=write_config,
+        encoders={
+            "SegformerForImageClassification": (
+                *under(MIT_RULES, "segformer.", "backbone."),
+                Drop("classifier.{p}"),
+            ),
+            "SegformerModel": under(MIT_RULES, "", "backbone."),
+        },
         processor={
             "image_processor_type": "SegformerImageProcessor",
             "size": {"height": 512, "width": 512},

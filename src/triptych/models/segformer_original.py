@@ -8,28 +8,39 @@ from typing import Any
 from triptych.backbones.mit import MIT_ORIGINAL_RULES
 from triptych.decoders.mlp import MLP_DECODER_ORIGINAL_RULES
 from triptych.images import Preprocess
-from triptych.keymap import under
+from triptych.keymap import Drop, under
 from triptych.models.family import Original, Shapes, count
 
 _CITYSCAPES = 19
 
 
-def _arguments(shapes: Shapes) -> dict[str, Any]:
-    """What the builder needs. Heads leave no trace, but all published sizes have the same."""
+def _encoder(shapes: Shapes, prefix: str) -> dict[str, Any]:
+    """What the builder needs for the encoder. Heads leave no trace, but all sizes have the same."""
     numbers = range(1, 5)
-    channels = [shapes[f"backbone.patch_embed{n}.proj.weight"][0] for n in numbers]
-    hidden = [shapes[f"backbone.block{n}.0.mlp.fc1.weight"][0] for n in numbers]
+    channels = [shapes[f"{prefix}patch_embed{n}.proj.weight"][0] for n in numbers]
+    hidden = [shapes[f"{prefix}block{n}.0.mlp.fc1.weight"][0] for n in numbers]
+    return {
+        "channels": channels,
+        "depths": [count(shapes, f"{prefix}block{n}.{{}}.norm1.weight") for n in numbers],
+        # A stage that does not reduce has no such layer.
+        "reductions": [shapes.get(f"{prefix}block{n}.0.attn.sr.weight", (1,))[-1] for n in numbers],
+        "expansions": [wide // narrow for wide, narrow in zip(hidden, channels, strict=True)],
+    }
+
+
+def _arguments(shapes: Shapes) -> dict[str, Any]:
     return {
         "classes": shapes["decode_head.linear_pred.weight"][0],
-        "channels": channels,
-        "depths": [count(shapes, f"backbone.block{n}.{{}}.norm1.weight") for n in numbers],
-        # A stage that does not reduce has no such layer.
-        "reductions": [
-            shapes.get(f"backbone.block{n}.0.attn.sr.weight", (1,))[-1] for n in numbers
-        ],
-        "expansions": [wide // narrow for wide, narrow in zip(hidden, channels, strict=True)],
+        **_encoder(shapes, "backbone."),
         "decoder_dim": shapes["decode_head.linear_fuse.conv.weight"][0],
     }
+
+
+def _encoder_arguments(shapes: Shapes) -> dict[str, Any]:
+    encoder = _encoder(shapes, "")
+    # As wide a decoder as the paper gives an encoder of this depth (table 6).
+    wide = 768 if sum(encoder["depths"]) > 8 else 256
+    return {"classes": 1, **encoder, "decoder_dim": wide}
 
 
 def _preprocess(arguments: Mapping[str, Any]) -> Preprocess:
@@ -54,4 +65,11 @@ SEGFORMER_ORIGINAL = Original(
     ),
     arguments=_arguments,
     preprocess=_preprocess,
+    encoder=Original(
+        name="NVlabs MiT (.pth)",
+        marks=("patch_embed1.proj.weight", "block4.0.mlp.dwconv.dwconv.weight"),
+        rules=(*under(MIT_ORIGINAL_RULES, "", "backbone."), Drop("head.{p}")),
+        arguments=_encoder_arguments,
+        preprocess=_preprocess,
+    ),
 )

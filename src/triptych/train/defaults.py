@@ -18,7 +18,7 @@ from triptych.images import Preprocess
 from triptych.segmenter import Segmenter, load
 from triptych.train.carrying import carried_queries
 from triptych.train.recipe import Recipe, is_recipe, plain
-from triptych.train.starting import class_sources
+from triptych.train.starting import EncoderAlone, class_sources, load_encoder
 
 EPOCHS = 10
 """Times that each image is seen, unless that is fewer than :data:`LEAST_STEPS`."""
@@ -166,7 +166,7 @@ def summary(recipe: Recipe) -> str:
 
 
 def _trainable(model: str) -> Segmenter:
-    segmenter = load(model, "cpu")
+    segmenter: Segmenter = load_encoder(model) or load(model, "cpu")
     if segmenter.family is None or "classes" not in segmenter.arguments:
         raise TriptychError(
             f"{model} has no classes that could be replaced; choose another model, such as street"
@@ -178,6 +178,8 @@ def _network(model: str, segmenter: Segmenter) -> dict[str, Any]:
     """What the checkpoint tells about its network and its input."""
     arguments = {k: v for k, v in segmenter.arguments.items() if k != "classes"}
     section = {"start_from": model, "family": segmenter.family, "arguments": plain(arguments)}
+    if isinstance(segmenter, EncoderAlone):
+        section["new_parts"] = list(segmenter.new_parts)
     return {"model": section, "input": plain(segmenter.preprocess.to_dict())}
 
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from triptych.errors import TriptychError
 from triptych.evaluation.answers import plain_name, some
 from triptych.masks import Classes
-from triptych.segmenter import load
+from triptych.segmenter import Segmenter, find_checkpoint, load
 from triptych.strict import suggest
 from triptych.train.recipe import ModelRecipe
+from triptych.weights.encoders import BACKBONE, read_encoder
 from triptych.weights.skeleton import skeleton
 
 
@@ -44,9 +45,12 @@ def start_weights(
             names a class that is not there.
     """
     start = str(recipe.start_from)
-    old = load(start, "cpu")
-    sources = class_sources(classes, old.classes, recipe.classes_from)
+    encoder = load_encoder(start)
+    old = encoder or load(start, "cpu")
     given, wanted = old.model.state_dict(), model.state_dict()
+    if encoder:
+        given = {name: t for name, t in given.items() if not name.startswith(recipe.new_parts)}
+    sources = class_sources(classes, old.classes, {} if encoder else recipe.classes_from)
     for name in class_weights(recipe.family, arguments):
         if name in given:
             rows = _rows(wanted[name], given[name], sources, len(old.classes))
@@ -62,11 +66,49 @@ def start_weights(
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise TriptychError(f"model.start_from: {start} is another network: {reason}") from None
+    if encoder:
+        return (
+            f"encoder from {start}; new: {', '.join(part.strip('.') for part in recipe.new_parts)}"
+        )
     if sources == list(range(len(old.classes))):
         return ""
     kept = [name for name, source in zip(classes.names, sources, strict=True) if source is not None]
     new = [name for name, source in zip(classes.names, sources, strict=True) if source is None]
     return f"class head: {_listed(kept)} from {start}; new: {_listed(new)}"
+
+
+class EncoderAlone(Segmenter):
+    """A network of which a checkpoint has the encoder; all else is random."""
+
+    @property
+    def new_parts(self) -> tuple[str, ...]:
+        """Beginnings of the names of the random weights."""
+        names = (f"{name}." for name, _ in self.model.named_children())
+        return tuple(name for name in names if name != BACKBONE)
+
+
+def load_encoder(name: str) -> EncoderAlone | None:
+    """A network around an encoder alone, such as nvidia/mit-b0; None if ``name`` is none.
+
+    Args:
+        name: as :func:`triptych.segmenter.load` takes it.
+
+    Raises:
+        TriptychError: there is no such checkpoint, or it is damaged.
+    """
+    found = read_encoder(find_checkpoint(name))
+    if found is None:
+        return None
+    model, config = found
+    return EncoderAlone(
+        model,
+        config.preprocess,
+        config.classes,
+        name=name,
+        family=config.family,
+        arguments=config.arguments,
+        notes=config.notes,
+    )
 
 
 def class_weights(family: str, arguments: Mapping[str, Any]) -> list[str]:

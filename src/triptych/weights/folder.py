@@ -12,17 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.images import Preprocess
+from triptych.keymap import of_type
 from triptych.masks import Classes
 from triptych.models.registry import FAMILIES, family
 from triptych.reading_settings import ReadingSettings
+from triptych.weights.foreign import foreign_folder
 from triptych.weights.skeleton import skeleton
+from triptych.weights.tensors import open_tensors
+from triptych.weights.types import WeightType, numeric_type
+from triptych.weights.wrappers import unwrapped
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -130,8 +135,10 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        hint = foreign_folder(path.parent) if path.name == CONFIG else ""
         raise TriptychError(
-            f"{path.parent}: holds no {path.name}, so it is no checkpoint"
+            f"{path.parent}: holds no {path.name}"
+            + (f"; {hint}" if hint else ", so it is no checkpoint")
         ) from error
     except OSError as error:
         raise TriptychError(f"{path}: cannot be read ({error.strerror})") from error
@@ -154,7 +161,7 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def read_folder(
-    folder: Path, dtype: torch.dtype | None = None, weights: Path | None = None
+    folder: Path, dtype: WeightType = None, weights: Path | None = None
 ) -> tuple[nn.Module, ModelConfig]:
     """Build the network of a checkpoint folder, with its weights, on the CPU.
 
@@ -172,23 +179,22 @@ def read_folder(
     """
     config = read_config(folder)
     model = skeleton(folder / CONFIG, config.family, config.arguments)
-    path, dtype = weights or folder / WEIGHTS, dtype or torch.float32
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-            _check_fit(path, shapes, model)
-            state = {name: _cast(file.get_tensor(name), dtype) for name in names}
-    except FileNotFoundError as error:
-        raise TriptychError(f"{folder}: holds no {path.name}{_pickles(folder)}") from error
-    except OSError as error:
-        raise TriptychError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except SafetensorError as error:
-        raise TriptychError(
-            f"{path}: is truncated or no safetensors file ({error}); get it again"
-        ) from error
+    path = weights or folder / WEIGHTS
+    if not path.exists():
+        raise TriptychError(f"{folder}: holds no {path.name}{_pickles(folder)}")
+    if path.is_dir():
+        raise TriptychError(f"{path}: cannot be read (it is a folder)")
+    own = model.state_dict()
+    with open_tensors(path) as opened:
+        tensors = unwrapped(path, opened, lambda names: 2 * len(own.keys() & names) > len(names))
+        _check_fit(path, {name: tensors.shape(name) for name in tensors}, model)
+        kind = numeric_type(dtype, tensors)
+        try:
+            state = {name: of_type(tensors[name], own[name], kind, name) for name in tensors}
+        except TriptychError as error:
+            raise TriptychError(f"{path}: {error}") from error
     model.load_state_dict(state, assign=True)
-    return model.to(dtype), config
+    return model.to(kind), config
 
 
 def write_folder(

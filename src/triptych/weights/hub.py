@@ -1,10 +1,11 @@
 """Checkpoints of the Hugging Face hub, through the cache that its other users share.
 
-Nothing here runs what a repository holds: two JSON files and tensors are fetched, nothing else.
+Nothing here runs what a repository holds: JSON files and tensors are fetched, nothing else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import json
@@ -15,9 +16,10 @@ from pathlib import Path
 from triptych.errors import TriptychError
 from triptych.weights.bundled import bundled
 from triptych.weights.catalogue import catalogue
+from triptych.weights.foreign import ADAPTER, MERGE
 
 _CONFIG = "config.json"
-_PREPROCESSOR = "preprocessor_config.json"
+_PREPROCESSORS = ("processor_config.json", "preprocessor_config.json")
 # The better kind first. Each may be in shards, which an index file names.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -81,8 +83,6 @@ class _Repository:
 
     def fetch(self) -> Path:
         """Folder of the snapshot, with a config and weights in it."""
-        from huggingface_hub import try_to_load_from_cache
-
         obstacle = self._obstacle()
         self.offline = bool(obstacle)
         config = self._get(_CONFIG, self.revision)
@@ -90,13 +90,11 @@ class _Repository:
             raise self._lacks("", obstacle)
         folder = config.parent
         commit = folder.name
-        # The cache also remembers what a repository does not have.
-        if (
-            self._get(_PREPROCESSOR, commit) is None
-            and obstacle
-            and try_to_load_from_cache(self.name, _PREPROCESSOR, revision=commit) is None
-        ):
-            raise self._lacks(_PREPROCESSOR, obstacle)
+        absent = [name for name in _PREPROCESSORS if self._is_absent(name, commit)]
+        asked = [name for name in _PREPROCESSORS if name not in absent]
+        found = [name for name in asked if self._get(name, commit)]
+        if obstacle and not found and _PREPROCESSORS[-1] not in absent:
+            raise self._lacks(_PREPROCESSORS[-1], obstacle)
         for weights in _WEIGHTS:
             if self._get(weights, commit):
                 return folder
@@ -107,6 +105,13 @@ class _Repository:
                         raise self._lacks(shard, obstacle)
                 return folder
         raise self._lacks(" or ".join(_WEIGHTS), obstacle)
+
+    def _is_absent(self, file: str, commit: str) -> bool:
+        """Whether the cache remembers that the repository does not have a file."""
+        from huggingface_hub import try_to_load_from_cache
+
+        known = try_to_load_from_cache(self.name, file, revision=commit)
+        return known is not None and not isinstance(known, str)
 
     def _obstacle(self) -> str:
         """Why only the cache can help, or nothing.
@@ -129,10 +134,13 @@ class _Repository:
                 f"({url}/commits)"
             ) from error
         except errors.EntryNotFoundError as error:
-            raise TriptychError(
-                f"{self.name}: holds no {_CONFIG}, so it is no checkpoint that can be loaded; see "
-                f"{url}"
-            ) from error
+            what = f"holds no {_CONFIG}, so it is no checkpoint that can be loaded; see {url}"
+            with contextlib.suppress(Exception):
+                get_hf_file_metadata(
+                    hf_hub_url(self.name, ADAPTER, revision=self.revision), token=self.token
+                )
+                what = f"is a PEFT adapter, not a whole network; {MERGE}"
+            raise TriptychError(f"{self.name}: {what}") from error
         except errors.GatedRepoError:
             return f"it is gated: ask for access at {url}, then {_LOGIN}"
         except errors.RepositoryNotFoundError:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from triptych.colours import Colour, default_colours
 from triptych.errors import TriptychError
 from triptych.masks import Classes
 from triptych.options import Options
+
+log = logging.getLogger(__name__)
 
 DATA_SETS = {
     "Cityscapes": "cityscapes.txt",
@@ -25,6 +28,8 @@ DATA_SETS = {
 }
 """Data set to the file in ``label_tables`` with its classes. Where names are of no single set, the
 first that has a name tells what it is."""
+
+_SHOWN = 8
 
 NO_OBJECTS = ("background", "unlabeled", "unlabelled", "void", "other", "ignore", "none")
 """Names of no data set that nobody counts."""
@@ -56,7 +61,7 @@ def read_labels(config: Mapping[str, Any]) -> Labels:
     """The classes that a ``config.json`` of transformers names.
 
     Raises:
-        TriptychError: ids are missing or no numbers.
+        TriptychError: an id is no number, or two are the same.
     """
     names = _names(Options(config))
     found = [
@@ -95,18 +100,41 @@ def _names(config: Options) -> tuple[str, ...]:
     """Class names in the order of their ids, made unique."""
     if "id2label" not in config:
         return tuple(f"LABEL_{i}" for i in range(config.count("num_labels", 2)))
-    labels = {str(key): value for key, value in config.within("id2label").entries.items()}
-    missing = [str(i) for i in range(len(labels)) if str(i) not in labels]
-    if missing:
-        raise TriptychError(
-            f"id2label names {len(labels)} classes, but none has the id {missing[0]}; number them "
-            "from 0"
+    labels = _by_number(config.within("id2label").entries)
+    if list(labels) != list(range(len(labels))):
+        told = ", ".join(map(str, labels)) if len(labels) <= _SHOWN else _ends(list(labels))
+        log.warning(
+            "id2label has the ids %s; the network's outputs 0 to %d are taken for them in this "
+            "order",
+            told,
+            len(labels) - 1,
         )
     names: list[str] = []
-    for i in range(len(labels)):
-        name = str(labels[str(i)]).strip() or f"LABEL_{i}"
+    for i, label in enumerate(labels.values()):
+        name = str(label).strip() or f"LABEL_{i}"
         names.append(f"{name} ({i})" if name in names else name)
     return tuple(names)
+
+
+def _by_number(labels: Mapping[Any, Any]) -> dict[int, Any]:
+    """Labels by their ids, which are in order."""
+    found: dict[int, Any] = {}
+    for key, label in labels.items():
+        try:
+            number = int(str(key))
+        except ValueError:
+            raise TriptychError(
+                f"id2label has the id {key!r}, which is no whole number; write "
+                '{"0": NAME, "1": NAME ...}'
+            ) from None
+        if number in found:
+            raise TriptychError(f"id2label has the id {number} twice; remove one")
+        found[number] = label
+    return dict(sorted(found.items()))
+
+
+def _ends(ids: Sequence[int]) -> str:
+    return f"{ids[0]}, {ids[1]} ... {ids[-2]}, {ids[-1]}"
 
 
 def _kind_anywhere(name: str) -> Kind | None:

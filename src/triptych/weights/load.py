@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from triptych.errors import TriptychError
 from triptych.weights.folder import CONFIG, ModelConfig, read_folder, read_json
+from triptych.weights.foreign import adapter
 from triptych.weights.original import read_original
 from triptych.weights.transformers import read_transformers
+from triptych.weights.types import WeightType
 
 
-def read_checkpoint(path: Path, dtype: torch.dtype | None = None) -> tuple[nn.Module, ModelConfig]:
+def read_checkpoint(path: Path, dtype: WeightType = None) -> tuple[nn.Module, ModelConfig]:
     """Build the network of a checkpoint, with its weights, on the CPU.
 
     Args:
@@ -25,6 +26,8 @@ def read_checkpoint(path: Path, dtype: torch.dtype | None = None) -> tuple[nn.Mo
         TriptychError: it is missing, damaged, foreign or not supported.
     """
     folder, weights = (path, None) if path.is_dir() else (path.parent, path)
+    if told := adapter(folder):
+        raise TriptychError(f"{folder}: {told}")
     if weights and not (folder / CONFIG).exists():
         return read_original(weights, dtype)
     entries = read_json(folder / CONFIG)

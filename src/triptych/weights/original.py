@@ -6,7 +6,7 @@ names and shapes, what its classes are by how many there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,21 @@ from triptych.models.family import Original
 from triptych.models.registry import FAMILIES, family
 from triptych.weights.catalogue import zoo_settings
 from triptych.weights.folder import ModelConfig
+from triptych.weights.foreign import foreign_names
 from triptych.weights.labels import DATA_SETS, data_set_classes
 from triptych.weights.lazy import Entry, Tensors
 from triptych.weights.skeleton import skeleton
 from triptych.weights.tensors import open_tensors
+from triptych.weights.transformers import no_head
+from triptych.weights.types import WeightType, numeric_type
+from triptych.weights.wrappers import unwrapped
 
 _VARIANCE = ".norm.running_var"
 _BATCHES = ".norm.num_batches_tracked"
 _SHOWN = 3
 
 
-def read_original(path: Path, dtype: torch.dtype | None = None) -> tuple[nn.Module, ModelConfig]:
+def read_original(path: Path, dtype: WeightType = None) -> tuple[nn.Module, ModelConfig]:
     """Build the network of a file that its authors wrote, with its weights, on the CPU.
 
     Args:
@@ -46,12 +50,14 @@ def read_original(path: Path, dtype: torch.dtype | None = None) -> tuple[nn.Modu
         TriptychError: the file cannot be read, is of none of the authors we know, or holds a
             network that is not supported; unknown and missing names and differing shapes are told.
     """
-    with open_tensors(path) as tensors:
+    with open_tensors(path) as opened:
+        tensors = unwrapped(path, opened, is_known)
         name, original = _recognise(path, tensors)
+        arguments = original_arguments(path, original, tensors)
         try:
-            arguments = _arguments(original, tensors)
             model = skeleton(path, name, arguments)
-            adopt_published(model, _with_batches(tensors), original.rules, dtype or torch.float32)
+            whole = _with_batches(tensors)
+            adopt_published(model, whole, original.rules, numeric_type(dtype, tensors))
         except TriptychError as error:
             told = str(error).removeprefix(f"{path}: ")
             raise TriptychError(f"{path}: {told}") from error
@@ -69,29 +75,61 @@ def read_original(path: Path, dtype: torch.dtype | None = None) -> tuple[nn.Modu
     return model, config
 
 
-def _recognise(path: Path, names: Iterable[str]) -> tuple[str, Original]:
+def _recognise(path: Path, names: Collection[str]) -> tuple[str, Original]:
     """The family whose authors name tensors like this, and how they write files."""
-    present = set(names)
-    known = {name: original for name in FAMILIES if (original := family(name).original)}
-    for name, original in known.items():
-        if present.issuperset(original.marks):
-            return name, original
-    shown = sorted(present)[:_SHOWN]
+    if found := _family(names):
+        return found
+    if _family(names, encoders=True):
+        raise no_head(path)
+    if told := foreign_names(names):
+        raise TriptychError(f"{path}: {told}")
+    shown = sorted(names)[:_SHOWN]
     raise TriptychError(
         f"{path}: its tensors ({', '.join(shown)} ...) have neither a config.json beside them nor "
-        f"names as in {', '.join(original.name for original in known.values())}; those are read"
+        f"names as in {', '.join(original.name for original in _known().values())}; those are read"
     )
 
 
-def _arguments(original: Original, tensors: Tensors) -> dict[str, Any]:
+def _known(encoders: bool = False) -> dict[str, Original]:
+    whole = {name: original for name in FAMILIES if (original := family(name).original)}
+    if not encoders:
+        return whole
+    return {name: one.encoder for name, one in whole.items() if one.encoder}
+
+
+def _family(names: Iterable[str], encoders: bool = False) -> tuple[str, Original] | None:
+    present = set(names)
+    for name, original in _known(encoders).items():
+        if present.issuperset(original.marks):
+            return name, original
+    return None
+
+
+def is_known(names: Iterable[str]) -> bool:
+    """Whether authors name tensors like this."""
+    return bool(_family(names) or _family(names, encoders=True))
+
+
+def encoder_of(names: Iterable[str]) -> tuple[str, Original] | None:
+    """The family of whose encoder the authors name tensors like this, and how they do."""
+    return None if _family(names) else _family(names, encoders=True)
+
+
+def original_arguments(path: Path, original: Original, tensors: Tensors) -> dict[str, Any]:
+    """How the network of a file is built.
+
+    Raises:
+        TriptychError: tensors are missing or of other shapes, or it is no network that we have.
+    """
+    like = f"{path}: looks like {original.name}, but"
     try:
         return original.arguments({name: tensors.shape(name) for name in tensors})
     except KeyError as error:
-        raise TriptychError(f"looks like {original.name}, but holds no {error.args[0]}") from error
+        raise TriptychError(f"{like} holds no {error.args[0]}") from error
     except (ValueError, IndexError) as error:  # more or fewer dimensions than such tensors have
-        raise TriptychError(
-            f"looks like {original.name}, but tensors have other shapes than there"
-        ) from error
+        raise TriptychError(f"{like} tensors have other shapes than there") from error
+    except TriptychError as error:
+        raise TriptychError(f"{path}: {error}") from error
 
 
 def _with_batches(tensors: Tensors) -> Tensors:

@@ -22,6 +22,7 @@ from torch.serialization import safe_globals
 
 from triptych.errors import TriptychError
 from triptych.weights.arrays import NUMPY, Array, Bytes, check, tensor_of
+from triptych.weights.foreign import foreign_zip
 from triptych.weights.lazy import Entry
 
 ZIP = b"PK\x03\x04"
@@ -31,9 +32,9 @@ _LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # of torch.save before 1.6: its ma
 _WRAPPERS = (
     *("state_dict_ema", "model_ema", "ema_state_dict", "ema"),  # averaged ones are those to use
     *("state_dict", "model_state_dict", "model", "module"),
+    *("net", "network", "weights", "params"),
 )
 _DEPTH = 3
-_PARALLEL = "module."
 _REFUSED_BY_TORCH = re.compile(r"GLOBAL (\S+) (?:was not|whose module)")
 _REASON_OF_TORCH = re.compile(r"(?:WeightsUnpickler error:|\n\n)\s*(\S.*)")
 _PLAIN: dict[str, Any] = {
@@ -117,11 +118,8 @@ def _is_stored(path: Path) -> bool:
     """Whether a file of ``torch.save`` lies uncompressed in its zip archive, as torch writes it."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
-    names = {Path(member.filename).name for member in members}
-    if "constants.pkl" in names:
-        raise TriptychError(f"{path}: is a TorchScript program; save its state_dict instead")
-    if "data.pkl" not in names:
-        raise TriptychError(f"{path}: is a zip archive, but none of torch.save; unpack it first")
+    if told := foreign_zip([member.filename for member in members]):
+        raise TriptychError(f"{path}: {told}")
     return all(member.compress_type == zipfile.ZIP_STORED for member in members)
 
 
@@ -129,8 +127,6 @@ def _entries(path: Path, contents: Any) -> dict[str, Entry]:
     state = _state(contents, _DEPTH)
     if not state:
         raise TriptychError(f"{path}: holds no tensors by name")
-    if all(name.startswith(_PARALLEL) for name in state):  # saved from within DataParallel
-        state = {name.removeprefix(_PARALLEL): value for name, value in state.items()}
     entries = {}
     for name, value in state.items():
         if isinstance(value, Array):

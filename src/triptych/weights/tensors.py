@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from triptych.errors import TriptychError
+from triptych.weights.foreign import HEAD, foreign_file, foreign_folder
 from triptych.weights.lazy import Entry, Tensors
 from triptych.weights.pickles import PICKLE, ZIP, pickled
 
@@ -27,10 +28,7 @@ NAMES = (
 )
 """Where a folder of the Hugging Face hub has its weights; the first that is there is read."""
 
-_HEAD = 512
 _INDEX = ".index.json"
-_LFS = b"version https://git-lfs"
-_PAGES = (b"<!doctype", b"<html", b"<?xml")
 
 
 @contextmanager
@@ -61,7 +59,10 @@ def _weights_of(folder: Path) -> Path:
     for name in NAMES:
         if (folder / name).exists():
             return folder / name
-    raise TriptychError(f"{folder}: holds no weights; looked for {', '.join(NAMES)}")
+    hint = foreign_folder(folder)
+    raise TriptychError(
+        f"{folder}: holds no weights; " + (hint or f"looked for {', '.join(NAMES)}")
+    )
 
 
 def _file(path: Path, files: ExitStack) -> dict[str, Entry]:
@@ -70,28 +71,17 @@ def _file(path: Path, files: ExitStack) -> dict[str, Entry]:
         return _safetensors(path, files)
     if head.startswith((ZIP, PICKLE)):
         return pickled(path, head)
-    raise TriptychError(f"{path}: {_what_else(head)}")
+    raise TriptychError(f"{path}: {foreign_file(path, head)}")
 
 
 def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(_HEAD)
+            return file.read(HEAD)
     except FileNotFoundError as error:
         raise TriptychError(f"{path}: is not there") from error
     except OSError as error:
         raise TriptychError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _what_else(head: bytes) -> str:
-    """What a file is that holds no weights."""
-    if not head:
-        return "is empty; get it again"
-    if head.startswith(_LFS):
-        return "is a git-lfs pointer, not the weights; run `git lfs pull` in its folder"
-    if head.lstrip().lower().startswith(_PAGES):
-        return "is a web page, not weights; open its address in a browser to see what it says"
-    return "is no file of weights: neither safetensors, nor of torch.save, nor pickled arrays"
 
 
 def _safetensors(path: Path, files: ExitStack) -> dict[str, Entry]:

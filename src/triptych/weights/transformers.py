@@ -15,23 +15,28 @@ import torch
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
-from triptych.keymap import adopt_published, to_theirs
+from triptych.keymap import Rules, adopt_published, share_known, to_theirs
 from triptych.models.family import Published
 from triptych.models.registry import FAMILIES, family
 from triptych.reading_settings import ReadingSettings
 from triptych.weights.folder import CONFIG, ModelConfig, read_json, write_json, write_weights
+from triptych.weights.foreign import foreign_names
 from triptych.weights.labels import read_labels, write_labels
 from triptych.weights.preprocessor import read_preprocessor, write_preprocessor
 from triptych.weights.skeleton import skeleton
 from triptych.weights.tensors import open_tensors
+from triptych.weights.types import WeightType, numeric_type
+from triptych.weights.wrappers import unwrapped
 
 PREPROCESSOR = "preprocessor_config.json"
+PROCESSOR = "processor_config.json"
+"""What newer versions write: the image processor's settings are a part of it."""
 
 log = logging.getLogger(__name__)
 
 
 def read_transformers(
-    folder: Path, dtype: torch.dtype | None = None, weights: Path | None = None
+    folder: Path, dtype: WeightType = None, weights: Path | None = None
 ) -> tuple[nn.Module, ModelConfig]:
     """Build the network of a folder that transformers wrote, with its weights, on the CPU.
 
@@ -39,8 +44,9 @@ def read_transformers(
     are mapped into memory, and copied only where our layout or the type differs.
 
     Args:
-        folder: holds ``config.json``, weights, and perhaps ``preprocessor_config.json`` (without
-            it, images are prepared as the family's processor does by default).
+        folder: holds ``config.json``, weights, and perhaps ``preprocessor_config.json`` or
+            ``processor_config.json`` (without them, images are prepared as the family's processor
+            does by default).
         dtype: floating-point type of the weights; float32 by default, whatever the file has.
         weights: the file with the weights, if not one of the usual names in ``folder``.
 
@@ -53,11 +59,12 @@ def read_transformers(
     model = skeleton(folder / CONFIG, config.family, config.arguments)
     rules = _published(config.family).rules
     source = weights or folder
-    with open_tensors(source) as tensors:
+    with open_tensors(source) as opened:
+        tensors = unwrapped(source, opened, lambda names: share_known(names, rules) > 0.5)
         try:
-            adopt_published(model, tensors, rules, dtype or torch.float32)
+            adopt_published(model, tensors, rules, numeric_type(dtype, tensors))
         except TriptychError as error:
-            raise TriptychError(f"{source}: {error}") from error
+            raise TriptychError(f"{source}: {foreign_names(tensors) or error}") from error
     return model, config
 
 
@@ -106,8 +113,13 @@ def _tell_lost_settings(folder: Path, readings: ReadingSettings) -> None:
         )
 
 
-def read_description(folder: Path) -> ModelConfig:
+def read_description(folder: Path, encoder: bool = False) -> ModelConfig:
     """Everything that a folder of transformers says about its network but the weights.
+
+    Args:
+        folder: holds ``config.json``.
+        encoder: take a network that has the encoder alone, with all else as transformers would
+            build it.
 
     Raises:
         TriptychError: ``config.json`` is missing or damaged, or the family, or an option, is not
@@ -118,11 +130,14 @@ def read_description(folder: Path) -> ModelConfig:
     try:
         name = str(entries["model_type"])
         published = _published(name)
-        _check_head(entries, published)
+        _check_plain(entries)
+        if not encoder:
+            _check_head(folder, entries, published)
         arguments = published.read(entries)
         labels = read_labels(entries)
     except TriptychError as error:
-        raise TriptychError(f"{path}: {error}") from error
+        told = str(error)
+        raise TriptychError(told if told.startswith(str(folder)) else f"{path}: {told}") from error
     return ModelConfig(
         family=name,
         arguments=arguments,
@@ -134,14 +149,23 @@ def read_description(folder: Path) -> ModelConfig:
 
 
 def _read_preprocessor(folder: Path, published: Published) -> Any:
-    path = folder / PREPROCESSOR
-    settings = read_json(path) if path.exists() else {}
+    path, settings = _image_processor(folder)
     try:
         if not isinstance(settings, dict):
             raise TriptychError("holds no settings in braces")
         return read_preprocessor(settings, published.processor)
     except TriptychError as error:
         raise TriptychError(f"{path}: {error}") from error
+
+
+def _image_processor(folder: Path) -> tuple[Path, Any]:
+    """The settings of the image processor, and their file; in the order of AutoImageProcessor."""
+    path = folder / PROCESSOR
+    whole = read_json(path) if path.exists() else None
+    if isinstance(whole, dict) and "image_processor" in whole:
+        return path, whole["image_processor"]
+    path = folder / PREPROCESSOR
+    return path, read_json(path) if path.exists() else {}
 
 
 def _published(name: str) -> Published:
@@ -155,9 +179,40 @@ def _published(name: str) -> Published:
     return found
 
 
-def _check_head(entries: Mapping[str, Any], published: Published) -> None:
+def _check_plain(entries: Mapping[str, Any]) -> None:
+    """Refuse a network whose weights are quantised."""
+    told = entries.get("quantization_config")
+    if told:
+        method = told.get("quant_method") if isinstance(told, dict) else None
+        raise TriptychError(
+            f"is of a quantised checkpoint{f' ({method})' if method else ''}, which is not read; "
+            "give the one that it was made from"
+        )
+
+
+def encoder_rules(entries: Any) -> Rules | None:
+    """The names of tensors of a ``config.json`` that describes an encoder alone; else None."""
+    name = str(entries.get("model_type")) if isinstance(entries, dict) else ""
+    published = family(name).published if name in FAMILIES else None
+    if published is None:
+        return None
+    named = entries.get("architectures") or ()
+    return next((published.encoders[one] for one in named if one in published.encoders), None)
+
+
+def no_head(path: Path) -> TriptychError:
+    """That a file or folder holds an encoder alone, and what it is good for."""
+    return TriptychError(
+        f"{path}: is an encoder without a head that segments; train one: triptych train --model "
+        f"{path} --data DATA"
+    )
+
+
+def _check_head(folder: Path, entries: Mapping[str, Any], published: Published) -> None:
     """Refuse a network that has other heads, or none: a classifier, or a bare backbone."""
     named = entries.get("architectures")
+    if encoder_rules(entries):
+        raise no_head(folder)
     if named and published.architecture not in named:
         raise TriptychError(
             f"is of a {', '.join(map(str, named))}, which does not segment; get a "
