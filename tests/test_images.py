@@ -205,7 +205,7 @@ class TestRefusal:
     def test_no_image(self, tmp_path):
         path = tmp_path / "notes.jpg"
         path.write_text("not an image at all")
-        assert "notes.jpg: is not an image" in self.refused(path)
+        assert "notes.jpg: is a text file, not an image" in self.refused(path)
 
     @pytest.mark.parametrize(
         "suffix", [".jpg", ".png", ".webp", ".tif", ".bmp", ".gif", ".jp2", ".avif", ".ppm"]
@@ -278,7 +278,7 @@ class TestRefusal:
     def test_a_format_that_runs_a_program_is_refused(self, tmp_path):
         path = tmp_path / "x.eps"
         Image.new("RGB", (4, 4)).save(path)
-        assert "EPS files are not read" in self.refused(path)
+        assert "is a PostScript document (EPS), not an image" in self.refused(path)
 
     def test_floating_point_pixels(self, tmp_path):
         Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "x.tif")

@@ -53,6 +53,17 @@ def test_a_folder_is_searched_below_and_results_are_left_out(tree):
     assert names("photos/") == names("./photos") == names(str(tree / "photos")) == names("photos")
 
 
+def test_numbers_in_names_count(tree):
+    for name in ("10", "9", "1", "01", "2b", "2a", "page 11/2", "page 2/1"):
+        path = tree / "frames" / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    wanted = ["01", "1", "2a", "2b", "9", "10", "page 2/1", "page 11/2"]
+    assert names("frames") == wanted
+    assert names("frames/*") == wanted
+    assert names("frames/*.jpg") == wanted[:6]
+
+
 def test_a_linked_folder_is_not_followed_round_in_circles(tree):
     os.symlink(tree / "photos", tree / "photos/deep/loop")
     assert names("photos") == ["a", "b", "deep/er/a"]

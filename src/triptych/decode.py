@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,12 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from triptych import tiff
+from triptych.depth import check_depth, deep_colours, is_transparency, to_8_bits
 from triptych.errors import TriptychError
+from triptych.signatures import signature_of
+
+log = logging.getLogger(__name__)
 
 ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor
 
@@ -101,11 +107,12 @@ def _pixels_of_file(path: Path, limit: int) -> np.ndarray:
             raise TriptychError(f"{path}: is not a regular file; save the image first")
         if path.stat().st_size == 0:
             raise TriptychError(f"{path}: is empty (0 bytes)")
+        if told := tiff.trouble(path):
+            raise TriptychError(f"{path}: {told}")
         with _open(path) as picture:
             if picture.format not in FORMATS:
-                raise TriptychError(
-                    f"{path}: {picture.format} files are not read; save it as PNG or JPEG"
-                )
+                raise TriptychError(_not_read(path, f"{picture.format} files are not read"))
+            _tell_of_frames(picture, path)
             return _pixels(picture, str(path), limit)
     except OSError as error:
         raise TriptychError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -125,10 +132,9 @@ def _open(path: Path) -> Iterator[Image.Image]:
             finally:
                 Image.MAX_IMAGE_PIXELS = before
     except UnidentifiedImageError as error:
-        raise TriptychError(
-            f"{path}: is not an image, or its beginning is damaged; known are "
-            f"{', '.join(name for name in FORMATS if name != 'MPO')}"
-        ) from error
+        raise TriptychError(_not_read(path, "is not an image, or its beginning is damaged")) from (
+            error
+        )
     except OSError:
         raise
     except Exception as error:  # a damaged header surfaces as almost any exception
@@ -138,6 +144,51 @@ def _open(path: Path) -> Iterator[Image.Image]:
 
 
 _pillow_settings = threading.Lock()
+
+
+def _not_read(path: Path, otherwise: str) -> str:
+    """What a file is that Pillow does not read, or we do not let it read."""
+    found = signature_of(path)
+    if told := tiff.described(path):
+        return f"{path}: {told}"
+    if found is None or found.name in _READ:
+        known = ", ".join(name for name in FORMATS if name != "MPO")
+        return f"{path}: {otherwise}; known are {known}"
+    return f"{path}: is {found.name}, {_WAYS[found.kind]}"
+
+
+_READ = (
+    *("a JPEG picture", "a PNG picture", "a GIF picture", "a WebP picture", "a TIFF picture"),
+    *("a JPEG 2000 picture", "an AVIF picture"),
+)
+_WAYS = {
+    "picture": "which is not read; save it as PNG or JPEG",
+    "raw": "which is not read; develop it and save it as PNG or JPEG",
+    "video": "not an image; give it to triptych predict or triptych serve",
+    "document": "not an image; save its picture as PNG or JPEG",
+    "data": "not an image; save its picture as PNG or JPEG",
+    "archive": "not an image; unpack it and give what is in it",
+    "pointer": "not the image; run `git lfs pull` in its folder",
+    "page": "not an image; open its address in a browser to see what it says",
+} | dict.fromkeys(("text", "sound", "weights"), "not an image")
+
+
+def _tell_of_frames(picture: Image.Image, path: Path) -> None:
+    """Say that only the first of several pictures in a file is read."""
+    try:
+        count = int(getattr(picture, "n_frames", 1))
+        if count == 1 or picture.format == "MPO":
+            return
+        if picture.format == "TIFF":  # smaller copies of the first, for zooming out
+            picture.seek(1)
+            smaller = picture.tag_v2.get(tiff.SUBFILE, 0) & 1  # type: ignore[attr-defined]
+            picture.seek(0)
+            if smaller:
+                return
+    except Exception:  # damaged later pictures are no concern of the first
+        picture.seek(0)
+        return
+    log.warning("%s: holds %d pictures, of which the first is read", path, count)
 
 
 def _too_large(name: str, pixels: int) -> TriptychError:
@@ -161,9 +212,13 @@ def _pixels(picture: Image.Image, name: str, limit: int) -> np.ndarray:
     """Decode to an upright array: uint8 or uint16, ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
     if picture.width * picture.height > limit:
         raise _too_large(name, picture.width * picture.height)
+    tiles = getattr(picture, "tile", ())
+    deep = len(picture.getbands()) > 1 and any(";16" in str(tile[3]) for tile in tiles)
     try:
         picture.load()
         turn = _UPRIGHT.get(_orientation(picture))
+        if deep:
+            picture = _deep_colours(picture, name)
         if turn is not None:
             picture = picture.transpose(turn)
         if picture.mode == "F":
@@ -171,16 +226,37 @@ def _pixels(picture: Image.Image, name: str, limit: int) -> np.ndarray:
                 f"{name}: floating-point pixels have no fixed white; save it with 8 or 16 bits"
             )
         if picture.mode == "I":  # how Pillow holds 16-bit grey files of some formats
-            return np.asarray(picture).clip(0, 65535).astype(np.uint16)
+            return check_depth(np.asarray(picture), name)
         if picture.mode.startswith("I;16"):
             return np.asarray(picture).astype(np.uint16)
         if "A" in picture.getbands() or "transparency" in picture.info:
-            return np.asarray(picture.convert("RGBA"))
+            pixels = np.asarray(picture.convert("RGBA"))
+            if picture.format != "TIFF" or is_transparency(pixels[..., 3]):
+                return pixels
+            log.warning(
+                "%s: its fourth band is marked as transparency but varies like a picture, as "
+                "infrared does; it is left out",
+                name,
+            )
+            return pixels[..., :3]
         return np.asarray(picture if picture.mode in ("L", "RGB") else picture.convert("RGB"))
     except TriptychError:
         raise
     except Exception as error:  # damaged files surface as almost any exception
         raise TriptychError(f"{name}: is truncated or damaged ({_brief(error)})") from error
+
+
+def _deep_colours(picture: Image.Image, name: str) -> Image.Image:
+    """Colours of 16 bits, of which Pillow reads the upper 8: scaled where they have fewer bits."""
+    colours = picture.convert("RGBA" if "A" in picture.getbands() else "RGB")
+    bands = colours.split()
+    if max(int(band.getextrema()[1]) for band in bands[:3]) >> (14 - 8):  # type: ignore[arg-type]
+        return picture
+    values = deep_colours(Path(name))
+    if values is None:
+        return picture
+    scaled = Image.fromarray(to_8_bits(values, name))
+    return scaled if len(bands) == 3 else Image.merge("RGBA", (*scaled.split(), bands[3]))
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -202,7 +278,7 @@ def _rgb(pixels: np.ndarray, name: str) -> Tensor:
     if pixels.size == 0:
         raise TriptychError(f"{name}: has no pixels ({pixels.shape[1]} x {pixels.shape[0]})")
     if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        pixels = to_8_bits(pixels, name)
     if pixels.dtype != np.uint8:
         raise TriptychError(f"{name}: has type {pixels.dtype}; expected uint8, values 0 to 255")
     if pixels.ndim == 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ def find_images(inputs: Sequence[str]) -> tuple[list[Source], list[str]]:
     """Find the images that ``inputs`` mean, each once, in order.
 
     - A file is taken whatever it is called; its results are called like it, without the suffix.
-    - A folder is searched with all folders below it, in alphabetical order, for files with a
+    - A folder is searched with all folders below it, in natural order (1, 2, 10), for files with a
       known suffix. What is hidden (a name with a leading dot), linked folders, and our own
       results are left out. The folders below it are kept in the names.
     - A pattern (``*``, ``?``, ``[...]``, ``**`` for any folders) is searched in the same way and
@@ -68,7 +69,8 @@ def _matches(text: str, problems: list[str]) -> Iterator[tuple[Path, PurePath]]:
     elif not os.path.lexists(path) and glob.has_magic(text):
         fixed = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
         start = Path(*path.parts[:fixed])
-        for match in sorted(map(Path, glob.glob(text, recursive=True))):
+        matches = map(Path, glob.glob(text, recursive=True))
+        for match in sorted(matches, key=lambda path: [natural(part) for part in path.parts]):
             for image in _walk(match, problems) if match.is_dir() else [match]:
                 if _is_wanted(image):
                     yield image, image.relative_to(start)
@@ -81,10 +83,17 @@ def _walk(folder: Path, problems: list[str]) -> Iterator[Path]:
         problems.append(f"{error.filename}: cannot be searched ({error.strerror})")
 
     for root, folders, files in os.walk(folder, onerror=note):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
+        folders[:] = sorted((n for n in folders if not n.startswith(".")), key=natural)
+        for name in sorted(files, key=natural):
             if _is_wanted(Path(name)):
                 yield Path(root, name)
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """A key that sorts names by the numbers in them: 1, 2, 10; of equal ones, 01 before 1."""
+    parts: list[str | int] = [*re.split(r"(\d+)", name)]
+    parts[1::2] = map(int, parts[1::2])
+    return parts, name
 
 
 def _is_wanted(path: Path) -> bool:

@@ -185,7 +185,7 @@ class TestShards:
     def test_index_that_names_itself(self, folder):
         name = "model.safetensors.index.json"
         write_index(folder / name, {"a": name})
-        assert "is no file of weights" in refused(folder)
+        assert "is a text file, not weights" in refused(folder)
 
 
 def write_shards(folder: Path, tensors: dict, save: Callable, name: str) -> None:
@@ -210,7 +210,7 @@ class TestOtherThings:
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:12", "git-lfs pointer"),
             (b"\n<!DOCTYPE html><html><body>404</body></html>", "is a web page"),
             (b"<html>", "is a web page"),
-            (b'{"error": "Repository not found"}', "is no file of weights"),
+            (b'{"error": "Repository not found"}', "is a text file, not weights"),
             (b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
             (b"\x01\x02\x03\xff", "is no file of weights"),
             (b"\x10\0\0\0\0\0\0\0{", "is truncated or damaged"),

@@ -39,9 +39,9 @@ def open_source(
     """Make a source of what a user names; nothing is read before it is started.
 
     Args:
-        spec: a video file, a folder of frames (taken in the order of their names), the index of a
-            webcam (``0`` is ``/dev/video0``), an address (rtsp, rtsps, http, https, rtmp, udp or
-            tcp), or ``demo``, the packaged street clip, over and over.
+        spec: a video file, a folder of frames (in the natural order of their names: 1, 2, 10), the
+            index of a webcam (``0`` is ``/dev/video0``), an address (rtsp, rtsps, http, https,
+            rtmp, udp or tcp), or ``demo``, the packaged street clip, over and over.
         realtime: of a file or folder: at the pace at which it was taken, skipping what comes too
             fast (True), or every frame (False, the default).
         rate: frames a second of a folder.

@@ -10,40 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-HEAD = 512
-"""First bytes of a file that :func:`foreign_file` looks at."""
+from triptych.signatures import HEAD, signature
 
 _SAME_MODEL = "give the safetensors or PyTorch weights of the same model"
-_ARCHIVE = "is a packed archive, not weights; unpack it first"
-_PICTURE = "is a picture, not weights"
-_VIDEO = "is a video, not weights"
-
-_BEGINNINGS: tuple[tuple[bytes, str], ...] = (
-    (
-        b"version https://git-lfs",
-        "is a git-lfs pointer, not the weights; run `git lfs pull` in its folder",
-    ),
-    (b"GGUF", f"is a GGUF file, weights for llama.cpp; {_SAME_MODEL}"),
-    (b"\x89HDF\r\n\x1a\n", f"is an HDF5 file, as Keras and TensorFlow write; {_SAME_MODEL}"),
-    (b"\x93NUMPY", "is a single array of numpy, not a network's weights"),
-    (b"\x1f\x8b", _ARCHIVE),
-    (b"BZh", _ARCHIVE),
-    (b"\xfd7zXZ", _ARCHIVE),
-    (b"7z\xbc\xaf\x27\x1c", _ARCHIVE),
-    (b"Rar!", _ARCHIVE),
-    (b"(\xb5/\xfd", _ARCHIVE),
-    (b"\x89PNG", _PICTURE),
-    (b"\xff\xd8\xff", _PICTURE),
-    (b"GIF8", _PICTURE),
-    (b"%PDF", "is a PDF, not weights"),
-    (b"\x1aE\xdf\xa3", _VIDEO),
-)
-_WITHIN: tuple[tuple[int, bytes, str], ...] = (
-    (4, b"TFL3", f"is a graph of TensorFlow Lite; {_SAME_MODEL}"),
-    (4, b"ftyp", _VIDEO),
-    (257, b"ustar", _ARCHIVE),
-)
-_PAGES = (b"<!doctype", b"<html", b"<?xml")
 _ONNX = re.compile(rb"\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a]")
 """The beginning of a protobuf message with a version and then a text or a part, as a graph has."""
 
@@ -61,6 +30,14 @@ _GRAPH = (
     "is {}, of which the weights cannot be taken over; give the checkpoint that it was exported "
     "from (triptych export makes graphs of it)"
 )
+_NOT_WEIGHTS = {
+    "weights": f"; {_SAME_MODEL}",
+    "data": f", not weights; {_SAME_MODEL}",
+    "archive": ", not weights; unpack it first",
+    "pointer": ", not the weights; run `git lfs pull` in its folder",
+    "page": ", not weights; open its address in a browser to see what it says",
+    "text": ", not weights; give the folder of the checkpoint, or the file with its weights",
+} | dict.fromkeys(("picture", "raw", "video", "sound", "document"), ", not weights")
 _ZIPS = (
     ("constants.pkl", "is a TorchScript program, not weights; save its state_dict with torch.save"),
     ("archive_format", "is a program of torch.export, not weights; save the network's state_dict"),
@@ -74,28 +51,19 @@ def foreign_file(path: Path, head: bytes) -> str:
 
     Args:
         path: the file, of which the suffix counts where the beginning tells nothing.
-        head: its first :data:`HEAD` bytes.
+        head: its first :data:`triptych.signatures.HEAD` bytes.
     """
     if not head:
         return "is empty; get it again"
-    for beginning, told in _BEGINNINGS:
-        if head.startswith(beginning):
-            return told
-    for place, mark, told in _WITHIN:
-        if head[place : place + len(mark)] == mark:
-            return told
-    start = head.lstrip().lower()
-    if b"<net " in start:
-        return _GRAPH.format(_GRAPHS[".xml"])
-    if start.startswith(_PAGES):
-        return "is a web page, not weights; open its address in a browser to see what it says"
     suffix = path.suffix.lower()
+    if b"<net " in head:
+        return _GRAPH.format(_GRAPHS[".xml"])
     if suffix in _GRAPHS or _ONNX.match(head):
         return _GRAPH.format(_GRAPHS.get(suffix, _GRAPHS[".onnx"]))
     if suffix == ".msgpack":
         return f"holds weights for Flax; {_SAME_MODEL}"
-    if _is_text(head):
-        return "is no file of weights but a text file; give the folder, or the file with weights"
+    if found := signature(head):
+        return f"is {found.name}{_NOT_WEIGHTS[found.kind]}"
     return "is no file of weights: neither safetensors, nor of torch.save, nor pickled arrays"
 
 
@@ -107,14 +75,6 @@ def foreign_zip(members: Sequence[str]) -> str:
     if not any(member.rpartition("/")[2] == "data.pkl" for member in members):
         return "is a zip archive, but none of torch.save; unpack it first"
     return ""
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        text = head.decode("utf-8", errors="strict" if len(head) < HEAD else "ignore")
-    except UnicodeDecodeError:
-        return False
-    return all(c.isprintable() or c.isspace() for c in text)
 
 
 _ADAPTER = re.compile(r"(?:^|[._])lora[_.]|\.hada_w|\.lokr_w")

@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from triptych.errors import TriptychError
-from triptych.weights.foreign import HEAD, foreign_file, foreign_folder
+from triptych.signatures import HEAD
+from triptych.weights.foreign import foreign_file, foreign_folder
 from triptych.weights.lazy import Entry, Tensors
 from triptych.weights.pickles import PICKLE, ZIP, pickled
 
