@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import http.server
+import io
 import socket
 import threading
 import time
@@ -89,25 +91,6 @@ def test_a_change_of_size_within_a_file_goes_through(tmp_path: Path) -> None:
     times = [p.media_time for p in pictures]
     assert np.diff(np.array(times, float)) == pytest.approx(0.1, abs=0.11)  # the clock goes on
     assert len(set(times)) == len(times)
-
-
-def test_what_a_phone_filmed_upright_is_upright(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from triptych.stream import media
-
-    class Sideways:
-        is_corrupt, width, height, rotation = False, 3, 2, 90
-
-        def to_ndarray(self, format: str) -> np.ndarray:
-            assert format == "rgb24"
-            return np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
-
-    upright = media._upright_rgb(Sideways())
-    assert upright is not None
-    assert upright.shape == (3, 2, 3)
-    assert upright.flags.c_contiguous
-    assert (upright == np.rot90(Sideways().to_ndarray("rgb24"))).all()
 
 
 def test_what_is_no_video_is_said_in_one_line(tmp_path: Path) -> None:
@@ -244,6 +227,54 @@ def test_a_camera_that_is_away_is_waited_for() -> None:
         assert time.monotonic() - began < 10
 
 
+def test_a_still_picture_is_asked_for_at_a_steady_pace() -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (48, 32), "red").save(picture, "JPEG")
+    asked: list[float] = []
+
+    def serve(connection: int, link: socket.socket) -> None:
+        asked.append(time.monotonic())
+        link.sendall(picture.getvalue())
+
+    with Server(serve, b"200 OK\r\nContent-Type: image/jpeg") as url:
+        patience = Patience(wait=0.01, longest_wait=30.0, still=0.2)
+        with open_source(url, patience=patience) as source:
+            eventually(lambda: len(asked) >= 6, 60)
+            assert source.status.phase is Phase.RUNNING
+            assert source.status.connections == 1
+            assert source.status.message == ""
+    assert np.diff(asked).min() > 0.15
+    assert np.median(np.diff(asked)) < 1
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden"])
+def test_a_wrong_password_is_not_tried_again(status: str) -> None:
+    with Server(lambda *_: None, status.encode()) as url, camera(url, 20.0) as source:
+        eventually(lambda: source.status.phase is Phase.FAILED, 60)
+        assert "check user and password" in source.status.message
+
+
+def test_a_missing_page_is_tried_again() -> None:
+    with Server(lambda *_: None, b"404 Not Found") as url, camera(url, 20.0) as source:
+        eventually(lambda: source.status.phase is Phase.WAITING, 60)
+
+
+def test_a_camera_whose_codec_changes_is_taken_up_again(tmp_path: Path) -> None:
+    first = write_video(tmp_path / "a.ts", 20, (64, 96), codec="libx264").read_bytes()
+    other = write_video(tmp_path / "b.ts", 40, (64, 96), codec="libx265").read_bytes()
+    release = threading.Event()
+
+    def serve(connection: int, link: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            link.sendall(first + other if connection == 1 else other)
+            release.wait(60)
+
+    patience = Patience(wait=0.01, damage=1000.0)
+    with Server(serve) as url, open_source(url, patience=patience) as source:
+        eventually(lambda: source.status.connections >= 2, 60)
+        release.set()
+
+
 @pytest.mark.parametrize("way", ["redirection", "playlist"])
 def test_a_confined_address_leads_nowhere_else(tmp_path: Path, way: str) -> None:
     data = write_video(tmp_path / "a.ts", 20).read_bytes()
@@ -257,8 +288,9 @@ def test_a_confined_address_leads_nowhere_else(tmp_path: Path, way: str) -> None
             body = "\n".join([*lines, "#EXT-X-ENDLIST", ""]).encode()
         with Server(lambda _, link: link.sendall(body), header) as outer:
             address = f"{outer}.m3u8"
+            over = Phase.WAITING if way == "redirection" else Phase.FAILED
             with open_source(address, confined=True, patience=QUICK) as source:
-                eventually(lambda: source.status.phase is Phase.WAITING, 60)
+                eventually(lambda: source.status.phase is over, 60)
             assert secret.connections == 0
             with open_source(address, patience=QUICK) as source:
                 eventually(lambda: source.status.frames > 0, 60)

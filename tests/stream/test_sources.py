@@ -3,16 +3,20 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
+import socket
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from tests.stream.videos import write_video
+from tests.stream.waiting import eventually
 
 from triptych.errors import TriptychError
 from triptych.stream import sources
+from triptych.stream.frames import Phase
 from triptych.stream.source import Mode, Source
-from triptych.stream.sources import open_source, safe_name
+from triptych.stream.sources import check_spelling, open_source, safe_name
 
 
 def options(source: Source) -> dict[str, str]:
@@ -46,6 +50,57 @@ def test_a_playlist_on_disk_cannot_reach_other_places(tmp_path: Path) -> None:
     source = open_source(str(playlist))
     assert list(source) == []
     assert str(playlist) in source.status.message
+
+
+def test_a_name_with_a_colon_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "2026-11-27T12:30:05.ts")
+    monkeypatch.chdir(tmp_path)
+    for spec in (path.name, f"./{path.name}", str(path)):
+        assert len(list(open_source(spec))) == 20, spec
+
+
+@pytest.mark.parametrize("scheme", ["HTTP", "Http"])
+def test_a_scheme_in_capitals(scheme: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with open_source(f"{scheme}://127.0.0.1:{closed.getsockname()[1]}/") as source:
+            eventually(lambda: source.status.phase is Phase.WAITING, 60)
+            assert "refused" in source.status.message
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("rtsp://admin:pa#ss@host/x", "write them as %2F, %3F and %23"),
+        ("rtsp://admin:pa/ss@host/x", "write them as %2F, %3F and %23"),
+        ("rtsp://admin:12?34@host/x", "write them as %2F, %3F and %23"),
+        ("http://admin:pa/ss@host/x", "write them as %2F, %3F and %23"),
+        ("rtsp:///stream", "names no host; write rtsp://HOST/"),
+        ("RTSP://user:secret@:554/x", "names no host"),
+        ("http://host:65536/", "the port is '65536'; give 1 to 65535"),
+        ("udp://host:-1", "the port is '-1'"),
+        ("tcp://[::1]:x", "the port is 'x'"),
+    ],
+)
+def test_an_address_that_can_be_none_is_not_waited_for(spec: str, words: str) -> None:
+    with pytest.raises(TriptychError, match=re.escape(words)) as caught:
+        check_spelling(spec)
+    assert not any(part in str(caught.value) for part in ("admin", "pa#", "pa/s", "12?", "secret"))
+    with open_source(spec) as source:
+        eventually(lambda: source.status.phase is Phase.FAILED, 60)
+        assert words in source.status.message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("rtsp://user:p%23@host:554/x?a=b@c", "http://host/a@b", "http://host:80/@x#y"),
+        *("rtsp://user:p:w@host/x", "rtsp://user:p@ss@host/x", "udp://@239.0.0.1:1234"),
+        *("http://[::1]:8080/x", "http://[fe80::1]/x", "demo", "0", "a:b.mp4"),
+    ],
+)
+def test_odd_addresses_that_are_right(spec: str) -> None:
+    check_spelling(spec)
 
 
 def test_the_demo_is_the_packaged_clip_over_and_over() -> None:

@@ -21,7 +21,7 @@ from triptych.dashboard.picture import PANELS
 from triptych.errors import TriptychError
 from triptych.stream.history import Bucket, write_csv, write_json_lines
 from triptych.stream.layout import Layout
-from triptych.stream.sources import open_source
+from triptych.stream.sources import check_spelling, open_source
 
 Handler = Callable[[Request, Desk], Awaitable[Response]]
 
@@ -178,6 +178,7 @@ async def add_source(request: Request, desk: Desk) -> Response:
     if not isinstance(spec, str) or len(spec) > 2048:
         raise TriptychError("give {'source': 'rtsp://...', 'name': '...'}")
     await asyncio.to_thread(check_address, spec, desk.options.allow_sources)
+    check_spelling(spec)
     if len(desk.pipeline.names) >= desk.options.most_sources:
         raise TriptychError(f"there are {desk.options.most_sources} sources; remove one first")
     given = body.get("name")

@@ -26,7 +26,7 @@ from triptych.reading_settings import ReadingSettings
 from triptych.segmenter import load
 from triptych.stream.pipeline import Pipeline
 from triptych.stream.result import Result
-from triptych.stream.sources import open_source
+from triptych.stream.sources import check_spelling, open_source
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +140,7 @@ def _add_sources(desk: Desk, plan: Plan) -> None:
     for text in plan.sources:
         given, spec = split_name(text)
         name = given or name_of(spec, desk.pipeline.names)
+        check_spelling(spec)
         local = "://" not in spec and not spec.isdecimal() and spec != "demo"
         source = open_source(spec, realtime=plan.realtime if local else None, rate=plan.rate)
         desk.pipeline.add(name, source, desk.store.layout(name))

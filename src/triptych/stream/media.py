@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from triptych.decode import MAX_PIXELS, load_image
+from triptych.decode import load_image
 from triptych.errors import TriptychError
-from triptych.stream.source import Picture
+from triptych.stream.source import Hopeless, Picture
+from triptych.stream.upright import upright_rgb
 
 
 def require_av() -> Any:
@@ -36,7 +35,7 @@ def video_pictures(
     live: bool = False,
     timeout: float | None = None,
 ) -> Iterator[Picture]:
-    """Read the first video stream of whatever FFmpeg opens.
+    """Read the main video stream of whatever FFmpeg opens; a cover picture is none.
 
     Damaged packets and pictures are yielded as such, and reading goes on after them. A stream
     that is ``live`` and says how long it is, is a recording all the same.
@@ -50,38 +49,74 @@ def video_pictures(
         timeout: seconds to wait for data.
 
     Raises:
-        TriptychError: it cannot be opened, holds no video, or breaks off.
+        TriptychError: it cannot be opened, holds no video, or breaks off; :class:`Hopeless` if
+            it would be the same the next time.
     """
     av = require_av()
+    still, pictures = False, 0
     try:
         with av.open(place, format=driver, options=dict(options or {}), timeout=timeout) as opened:
-            if not opened.streams.video:
+            stream = _main_stream(av, opened)
+            if stream is None:
                 raise TriptychError(f"{name}: holds no video")
-            yield from _decoded(av, opened, live and not opened.duration)
+            still = live and opened.format.name.endswith(_STILLS)
+            for picture in _decoded(av, opened, stream, live and (still or not opened.duration)):
+                pictures += picture.pixels is not None
+                yield picture
     except av.error.ExitError as error:
         raise TriptychError(f"{name}: no data for {timeout:g} s") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise TriptychError(f"{name}: cannot be read ({reason})") from error
+        if still and pictures == 1:  # the server hung up behind it, without telling its length
+            return
+        told = f"{name}: cannot be read ({reason})"
+        kind = type(error).__name__
+        if kind in _REFUSALS:
+            raise Hopeless(f"{told}; check user and password in the address") from error
+        if kind in _MISTAKES:
+            raise Hopeless(told) from error
+        raise TriptychError(told) from error
 
 
-def _decoded(av: Any, opened: Any, live: bool) -> Iterator[Picture]:
-    stream = opened.streams.video[0]
+_STILLS = ("_pipe", "image2")
+"""How FFmpeg calls formats of single pictures."""
+
+_REFUSALS = ("HTTPUnauthorizedError", "HTTPForbiddenError")
+_MISTAKES = (
+    *("ArgumentError", "ProtocolNotFoundError", "DecoderNotFoundError", "OptionNotFoundError"),
+    "HTTPBadRequestError",
+)
+
+
+def _main_stream(av: Any, opened: Any) -> Any:
+    """The video stream to read: FFmpeg's choice, but no picture that is only attached."""
+    attached = av.stream.Disposition.attached_pic
+    streams = [stream for stream in opened.streams.video if not stream.disposition & attached]
+    best = opened.streams.best("video") if streams else None
+    return best if best in streams else next(iter(streams), None)
+
+
+def _decoded(av: Any, opened: Any, stream: Any, live: bool) -> Iterator[Picture]:
     stream.thread_type = "SLICE"  # threads by frame would each hold one back
     step = 1 / float(stream.average_rate or 25)
     begin: float | None = None
     media_time = -step
+    beginnings = 0  # key frames that came since the last picture
     for packet in opened.demux(stream):
         started = time.perf_counter()
+        beginnings += packet.is_keyframe
         try:
             frames = packet.decode()
         except av.error.EOFError:
             return
         except av.FFmpegError:
+            if live and beginnings > 1:  # a camera may change its codec; a decoder cannot
+                raise TriptychError("the stream has changed, or is damaged for long") from None
             yield Picture(None)
             continue
         for frame in frames:
-            pixels = _upright_rgb(frame)
+            beginnings = 0
+            pixels = upright_rgb(frame, stream.sample_aspect_ratio)
             seconds = time.perf_counter() - started
             if frame.time is None:
                 media_time += step
@@ -92,15 +127,6 @@ def _decoded(av: Any, opened: Any, live: bool) -> Iterator[Picture]:
                 media_time = frame.time - begin
             yield Picture(pixels, None if live else media_time, seconds)
             started = time.perf_counter()
-
-
-def _upright_rgb(frame: Any) -> np.ndarray | None:
-    """``(H, W, 3)`` uint8, or None for a picture that FFmpeg had to make up in part."""
-    if frame.is_corrupt or frame.width * frame.height > MAX_PIXELS:
-        return None
-    pixels: np.ndarray = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4  # what phones write beside the pixels
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
 def still_pictures(paths: Sequence[Path], rate: float) -> Iterator[Picture]:

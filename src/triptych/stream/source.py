@@ -20,6 +20,10 @@ from triptych.stream.frames import Drop, Frame, Phase, SourceStatus
 log = logging.getLogger(__name__)
 
 
+class Hopeless(TriptychError):
+    """A source cannot be read, and would not be if it were tried again."""
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """What a reader yields."""
@@ -58,6 +62,26 @@ class Patience:
     wait: float = 0.5
     """Pause before it is connected again, doubled with every failure up to ``longest_wait``."""
     longest_wait: float = 30.0
+    still: float = 1.0
+    """Pause before a single picture at an address is asked for again."""
+
+
+@dataclass
+class _End:
+    """How one connection went."""
+
+    recording: bool = False
+    good: bool = False
+    """Whether a picture came."""
+    pictures: int = 0
+    """Damaged ones too."""
+    problem: str = ""
+    hopeless: bool = False
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it is a camera that gives a single picture to whoever asks."""
+        return self.good and self.pictures == 1 and not self.problem
 
 
 class Source:
@@ -243,72 +267,83 @@ class Source:
 
     def _run(self) -> None:
         wait = self._patience.wait
-        again = False  # the next round of a loop, which is no news to anybody
+        again = False  # another round of a loop or of a still picture, which is no news to anybody
         while not self._closing:
             if not again:
                 self._enter(Phase.CONNECTING, self._message)  # what was wrong stays to be read
-            began, seen = time.monotonic(), self._connections
-            recording, problem = self._read()
-            connected = self._connections > seen
+            began = time.monotonic()
+            end = self._read(counts=not again or self._loop)
             if self._closing:
                 break
-            again = self._loop and connected and not problem
-            if again:
-                self._offset = self._media_end
-                continue
-            if self.mode is not Mode.LIVE or recording:
-                self._enter(Phase.ENDED if connected else Phase.FAILED, problem)
-                return
-            # A connection that comes up only to break at once must not reset the wait.
-            if connected and time.monotonic() - began > wait:
+            live = self.mode is Mode.LIVE and not end.recording
+            again = end.is_still if live else self._loop and end.good and not end.problem
+            if again and live:
                 wait = self._patience.wait
-            problem = problem or "the stream ended"
-            self._enter(Phase.WAITING, f"{problem}; next try in {wait:g} s")
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing, wait)
-            wait = min(2 * wait, self._patience.longest_wait)
+                self._rest(self._patience.still)
+            elif again:
+                self._offset = self._media_end
+            elif not live or end.hopeless:
+                failed = end.hopeless or not end.good
+                self._enter(Phase.FAILED if failed else Phase.ENDED, end.problem)
+                return
+            else:
+                # A connection that comes up only to break at once must not reset the wait.
+                if end.good and time.monotonic() - began > 2 * self._patience.wait:
+                    wait = self._patience.wait
+                problem = end.problem or "the stream ended"
+                self._enter(Phase.WAITING, f"{problem}; next try in {wait:g} s")
+                self._rest(wait)
+                wait = min(2 * wait, self._patience.longest_wait)
 
-    def _read(self) -> tuple[bool, str]:
+    def _rest(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, seconds)
+
+    def _read(self, counts: bool) -> _End:
         """One connection, from its beginning to its end.
 
-        Returns:
-            Whether it was a recording, and what was wrong.
+        Args:
+            counts: whether it is a further connection, and not the next look at a still picture.
         """
-        recording, good = False, False
+        end = _End()
         pictures: Iterator[Picture] = iter(())
         try:
             pictures = self._opener()
             last_good = time.monotonic()
             for picture in pictures:
                 now = time.monotonic()
+                end.pictures += 1
                 if picture.pixels is None:
                     with self._changed:
                         self._frames += 1
                         self._dropped[Drop.BROKEN] += 1
                     if self.mode is Mode.LIVE and now - last_good > self._patience.damage:
-                        return recording, "nothing but damaged pictures"
+                        end.problem = "nothing but damaged pictures"
+                        return end
                 else:
                     last_good = now
-                    recording = picture.media_time is not None
-                    if not good:
-                        good = True
-                        self._connected(picture.media_time, now)
+                    end.recording = picture.media_time is not None
+                    if not end.good:
+                        end.good = True
+                        self._connected(picture.media_time, now, counts)
                     self._hand_over(picture, picture.pixels)
                 if self._closing:
                     break
+            else:
+                end.problem = "" if end.good else "holds no picture"
         except TriptychError as error:
-            return recording, str(error)
+            end.problem, end.hopeless = str(error), isinstance(error, Hopeless)
         except Exception as error:  # a reader's own defect must not end the thread unseen
             log.exception("%s: reading failed", self.name)
-            return recording, f"{type(error).__name__}: {error}".splitlines()[0]
+            end.problem = f"{type(error).__name__}: {error}".splitlines()[0]
         finally:
             with contextlib.suppress(Exception):  # what is lost already may fail to close
                 getattr(pictures, "close", lambda: None)()
-        return recording, "" if good or self._closing else "holds no picture"
+        return end
 
-    def _connected(self, media_time: float | None, now: float) -> None:
+    def _connected(self, media_time: float | None, now: float, counts: bool) -> None:
         with self._changed:
-            self._connections += 1
+            self._connections += counts
             self._newest = now
             self._clock = now - (media_time or 0.0)
         self._enter(Phase.RUNNING)

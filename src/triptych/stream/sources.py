@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from triptych.errors import TriptychError
 from triptych.inputs import find_images
 from triptych.samples import street_clip
 from triptych.stream.media import require_av, still_pictures, video_pictures
-from triptych.stream.source import Mode, Patience, Source
+from triptych.stream.source import Hopeless, Mode, Patience, Picture, Source
 
 PROTOCOLS: dict[str, str] = {
     "rtsp": "rtsp,rtp,udp,tcp",
@@ -52,6 +53,7 @@ def open_source(
     Raises:
         TriptychError: there is no such file, folder or webcam; the scheme is unknown; PyAV is not
             installed. A camera on the network that does not answer is no error: it is tried again.
+            An address that can be none fails when it is read; see :func:`check_spelling`.
     """
     if not spec.strip():
         raise TriptychError("the source is empty; name a file, a webcam, an address or demo")
@@ -63,7 +65,7 @@ def open_source(
     mode = Mode.REALTIME if realtime else Mode.LOSSLESS
     if spec == "demo":
         require_av()
-        opener = functools.partial(video_pictures, str(street_clip()), "demo", options=_FILE)
+        opener = functools.partial(video_pictures, local(street_clip()), "demo", options=_FILE)
         mode = Mode.LOSSLESS if realtime is False else Mode.REALTIME
         return Source(opener, name="demo", mode=mode, loop=True, patience=patience)
     path = Path(f"/dev/video{spec}" if spec.isdecimal() and not Path(spec).exists() else spec)
@@ -87,11 +89,16 @@ def open_source(
         what = "is no file or folder" if path.exists() else "no such file or folder"
         raise TriptychError(f"{path}: {what}; name a video, a webcam, an address or demo")
     require_av()
-    opener = functools.partial(video_pictures, str(path), str(path), options=_FILE)
+    opener = functools.partial(video_pictures, local(path), str(path), options=_FILE)
     return Source(opener, name=spec, mode=mode, patience=patience)
 
 
 _FILE = {"protocol_whitelist": "file"}
+
+
+def local(path: Path) -> str:
+    """A file as FFmpeg is to open it, which takes what stands before a colon for a protocol."""
+    return f"file:{path}"
 
 
 _ALONE = {
@@ -113,10 +120,48 @@ def _network(spec: str, scheme: str, confined: bool, patience: Patience | None) 
     elif confined and scheme.startswith("http"):
         options |= _ALONE
     name = safe_name(spec)
-    opener = functools.partial(
-        video_pictures, spec, name, options=options, live=True, timeout=NETWORK_TIMEOUT
-    )
+    opener = functools.partial(_pictures_at, spec, name, options=options)
     return Source(opener, name=name, mode=Mode.LIVE, patience=patience)
+
+
+def _pictures_at(spec: str, name: str, *, options: Mapping[str, str]) -> Iterator[Picture]:
+    try:
+        check_spelling(spec)
+    except TriptychError as error:
+        raise Hopeless(str(error)) from error
+    scheme, separator, rest = spec.partition("://")
+    place = scheme.lower() + separator + rest  # FFmpeg knows no capitals, RFC 3986 takes any
+    return video_pictures(place, name, options=options, live=True, timeout=NETWORK_TIMEOUT)
+
+
+def check_spelling(spec: str) -> None:
+    """Refuse an address that can be none: waiting for the camera would be in vain.
+
+    What is no address is left alone.
+
+    Raises:
+        TriptychError: it names no host, a port that is none, or a password with signs that end the
+            host.
+    """
+    scheme = _scheme(spec)
+    if scheme not in PROTOCOLS:
+        return
+    rest = spec.partition("://")[2]
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    place = authority.rpartition("@")[2]
+    host, _, port = place.rpartition(":") if re.search(r":[^\]]*$", place) else (place, "", "")
+    is_port = not port or (port.isascii() and port.isdecimal() and 0 < int(port) < 65536)
+    # A path may hold an @ as well, but hardly that of a camera.
+    secret = "@" in rest[len(authority) :] and "@" not in authority
+    if secret and (not is_port or not scheme.startswith("http")):
+        raise TriptychError(
+            f"{safe_name(spec)}: the user or password before the host holds /, ? or #; write them "
+            "as %2F, %3F and %23 in the address"
+        )
+    if not host.strip("[]"):
+        raise TriptychError(f"{safe_name(spec)}: names no host; write {scheme}://HOST/...")
+    if not is_port:
+        raise TriptychError(f"{safe_name(spec)}: the port is {port!r}; give 1 to 65535")
 
 
 def _scheme(spec: str) -> str | None:
