@@ -156,7 +156,7 @@ class TestPredict:
         assert len(lines) == 4
         assert "'empty': no images here" in lines[0]
         assert "'*.webp': no images here" in lines[1]
-        assert "photos/1a.jpg: is not an image" in lines[2]
+        assert "photos/1a.jpg: is a text file, not an image" in lines[2]
         assert "gone.jpg: no such file" in lines[3]
         assert told.out.startswith("3 images done")
         assert "2 failed" in told.out
@@ -231,7 +231,7 @@ class TestPredict:
         told = capsys.readouterr()
         assert "4/4" in told.err
         assert "images/s" in told.err
-        assert "photos/1a.jpg: is not an image" in told.err
+        assert "photos/1a.jpg: is a text file, not an image" in told.err
         assert told.out.startswith("3 images done")
 
 

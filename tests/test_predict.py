@@ -122,7 +122,7 @@ def test_bad_images_are_named_and_the_rest_is_done(photos, tmp_path):
         failed = sorted(outcome.note for outcome in outcomes if outcome.state == "failed")
         assert len(outcomes) == 6
         assert len(failed) == 2
-        assert f"{photos}/aa.jpg: is not an image" in failed[0]
+        assert f"{photos}/aa.jpg: is a text file, not an image" in failed[0]
         assert f"{photos}/sub/b.png: is truncated" in failed[1]
         assert len(files(tmp_path / str(batch_size))) == 16
 

@@ -21,7 +21,7 @@ reading_settings masks class_table prediction keymap images
 nn backbones decoders models weights
 readouts render windows engines segmenter metrics
 inputs results predict samples convert export bench
-stream dashboard demo
+stream films dashboard demo
 data evaluation train
 listing cli commands __main__ __init__
 """

@@ -12,9 +12,22 @@ from pathlib import Path, PurePath
 
 from triptych.decode import SUFFIXES
 from triptych.errors import TriptychError
+from triptych.signatures import signature_of
 
 RESULTS = (".semantic.png", ".panoptic.png", ".overlay.png", ".json")
 """Ends of the files that are written for an image, in the order in which they are written."""
+
+VIDEO_RESULTS = (".overlay.mp4", ".jsonl", ".json")
+"""The same for a video."""
+
+VIDEO_SUFFIXES = frozenset(
+    (
+        *(".3gp", ".asf", ".avi", ".dv", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v"),
+        *(".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"),
+        *(".ts", ".vob", ".webm", ".wmv"),
+    )
+)
+"""Suffixes (lower case) by which a pattern finds videos."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ def find_images(inputs: Sequence[str]) -> tuple[list[Source], list[str]]:
       known suffix. What is hidden (a name with a leading dot), linked folders, and our own
       results are left out. The folders below it are kept in the names.
     - A pattern (``*``, ``?``, ``[...]``, ``**`` for any folders) is searched in the same way and
-      names are counted from its first part with a wildcard.
+      names are counted from its first part with a wildcard. It finds videos too, a folder does not.
 
     Images that differ in their suffix only, such as ``x.jpg`` and ``x.png``, keep it in their
     names.
@@ -52,7 +65,10 @@ def find_images(inputs: Sequence[str]) -> tuple[list[Source], list[str]]:
         unreadable: list[str] = []
         matches = list(_matches(text, unreadable))
         if not matches and not unreadable:
-            problems.append(f"{text!r}: no images here; known are {' '.join(sorted(SUFFIXES))}")
+            problems.append(
+                f"{text!r}: no images here; known are {' '.join(sorted(SUFFIXES))}; videos are "
+                "named one by one, or by a pattern such as 'FOLDER/*.mp4'"
+            )
         problems += unreadable
         for path, name in matches:
             # The same file by two ways is one image.
@@ -72,7 +88,7 @@ def _matches(text: str, problems: list[str]) -> Iterator[tuple[Path, PurePath]]:
         matches = map(Path, glob.glob(text, recursive=True))
         for match in sorted(matches, key=lambda path: [natural(part) for part in path.parts]):
             for image in _walk(match, problems) if match.is_dir() else [match]:
-                if _is_wanted(image):
+                if _is_wanted(image) or (image == match and _is_video_name(image)):
                     yield image, image.relative_to(start)
     else:
         yield path, PurePath(path.name)
@@ -87,6 +103,23 @@ def _walk(folder: Path, problems: list[str]) -> Iterator[Path]:
         for name in sorted(files, key=natural):
             if _is_wanted(Path(name)):
                 yield Path(root, name)
+
+
+def _is_video_name(path: Path) -> bool:
+    return (
+        path.suffix.lower() in VIDEO_SUFFIXES
+        and not path.name.startswith(".")
+        and not path.name.endswith(VIDEO_RESULTS)
+    )
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file is a video: by its first bytes, or where they tell nothing, its suffix."""
+    try:
+        found = signature_of(path)
+    except OSError:  # opening it will tell
+        return False
+    return found.kind == "video" if found else path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def natural(name: str) -> tuple[list[str | int], str]:

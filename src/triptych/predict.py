@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -30,6 +31,8 @@ class Outcome:
     """done, skipped or failed."""
     note: str = ""
     """Of a failed one: what is wrong, in one line. Of a skipped one: what is odd, if anything."""
+    objects: Mapping[str, int] = field(default_factory=dict)
+    """How many were found of each class; of a video, the most in one frame."""
 
 
 def predict(
@@ -56,35 +59,21 @@ def predict(
     if batch_size < 1:
         raise TriptychError(f"batch_size is {batch_size}; it must be at least 1")
 
-    def segment(images: Sequence[Tensor]) -> Sequence[Masks]:
-        if windows is None:
-            return segmenter.segment(images)
-        return [segmenter.segment_windows(image, windows, batch_size) for image in images]
-
-    _check_writable(out)
+    segment = functools.partial(segmented, segmenter, windows, batch_size)
+    check_writable(out)
     remove_leftovers(out / source.name for source in sources)
     waiting: list[tuple[Source, Results, Tensor]] = []
     for source in sources:
         results = Results(out / source.name, source.path, segmenter.name, readings, windows)
-        standing = Standing.ABSENT if overwrite else results.standing()
-        if standing is Standing.FOREIGN:
-            yield Outcome(
-                source,
-                "failed",
-                f"{source.path}: {results.path('.json')} belongs to another image of that name; "
-                "choose another --out, or --overwrite it",
-            )
-            continue
-        if standing is not Standing.ABSENT:
-            note = standing.value if standing is Standing.CHANGED else ""
-            yield Outcome(source, "skipped", note)
+        if not overwrite and (before := earlier(source, results)):
+            yield before
             continue
         try:
             image = load_image(source.path, MAX_PIXELS_IN_WINDOWS if windows else MAX_PIXELS)
             if windows is None:
                 segmenter.preprocess.resized((image.shape[0], image.shape[1]))
         except TriptychError as error:
-            yield Outcome(source, "failed", _about(source, error))
+            yield Outcome(source, "failed", about(source, error))
             continue
         waiting.append((source, results, image))
         if len(waiting) == (1 if windows else batch_size):
@@ -94,6 +83,30 @@ def predict(
 
 
 Masks = MaskSet | WindowedMasks
+
+
+def segmented(
+    segmenter: Segmenter, windows: Windows | None, batch_size: int, images: Sequence[Tensor]
+) -> Sequence[Masks]:
+    """The masks of decoded images, as a whole or in windows."""
+    if windows is None:
+        return segmenter.segment(images)
+    return [segmenter.segment_windows(image, windows, batch_size) for image in images]
+
+
+def earlier(source: Source, results: Results) -> Outcome | None:
+    """What becomes of a source because of results that are there already; None if nothing."""
+    standing = results.standing()
+    if standing is Standing.FOREIGN:
+        return Outcome(
+            source,
+            "failed",
+            f"{source.path}: {results.path('.json')} belongs to another image of that name; "
+            "choose another --out, or --overwrite it",
+        )
+    if standing is Standing.ABSENT:
+        return None
+    return Outcome(source, "skipped", standing.value if standing is Standing.CHANGED else "")
 
 
 def _finish(
@@ -106,12 +119,12 @@ def _finish(
         try:
             if isinstance(masks, TriptychError):
                 raise masks
-            results.write(image, masks)
+            objects = results.write(image, masks)
         except TriptychError as error:
-            yield Outcome(source, "failed", _about(source, error))
-            _check_writable(out)  # a full disk ends the run, a name that is too long does not
+            yield Outcome(source, "failed", about(source, error))
+            check_writable(out)  # a full disk ends the run, a name that is too long does not
         else:
-            yield Outcome(source, "done")
+            yield Outcome(source, "done", objects=objects)
 
 
 def _segment(
@@ -126,13 +139,18 @@ def _segment(
         return [_segment(segment, [image])[0] for image in images]
 
 
-def _about(source: Source, error: TriptychError) -> str:
+def about(source: Source, error: TriptychError) -> str:
     """One line that names the image."""
     text = str(error)
     return text if str(source.path) in text else f"{source.path}: {text}"
 
 
-def _check_writable(out: Path) -> None:
+def check_writable(out: Path) -> None:
+    """See that files can be written into a folder, which is made if it is not there.
+
+    Raises:
+        TriptychError: they cannot.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out) as probe:

@@ -7,12 +7,12 @@ import dataclasses
 import json
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
@@ -20,10 +20,11 @@ from scipy.ndimage import find_objects
 from torch import Tensor
 
 from triptych.files import atomic_write
-from triptych.masks import MaskSet
+from triptych.masks import Classes, MaskSet
 from triptych.reading_settings import ReadingSettings
-from triptych.readouts.instance import Instance
+from triptych.readouts.instance import Instance, Instances
 from triptych.readouts.panoptic import PanopticMap
+from triptych.readouts.semantic import SemanticMap
 from triptych.render.coco import encode_ids
 from triptych.render.panels import panels
 from triptych.render.run_lengths import encode_mask
@@ -72,10 +73,13 @@ class Results:
         """The file with one of the ends :data:`triptych.inputs.RESULTS`."""
         return self.base.with_name(self.base.name + end)
 
-    def _header(self) -> dict[str, Any]:
+    format: ClassVar[str] = FORMAT
+    """What kind of results these are, for whoever reads them."""
+
+    def header(self) -> dict[str, Any]:
         """What tells these results from others of the same name."""
         return {
-            "format": FORMAT,
+            "format": self.format,
             "version": VERSION,
             "image": Path(os.path.relpath(self.image, self.base.parent)).as_posix(),
             "model": self.model,
@@ -88,28 +92,28 @@ class Results:
         path = self.path(".json")
         try:
             found = json.loads(path.read_bytes())
-            header = {name: found.get(name) for name in self._header()}
+            header = {name: found.get(name) for name in self.header()}
             is_newer = self.image.stat().st_mtime > path.stat().st_mtime
         except (OSError, ValueError, AttributeError):  # absent, not JSON, not an object
             return Standing.ABSENT
-        if header["image"] != self._header()["image"]:
+        if header["image"] != self.header()["image"]:
             return Standing.FOREIGN
-        return Standing.CHANGED if is_newer or header != self._header() else Standing.SAME
+        return Standing.CHANGED if is_newer or header != self.header() else Standing.SAME
 
-    def write(self, image: Tensor, masks: MaskSet | WindowedMasks) -> None:
+    def write(self, image: Tensor, masks: MaskSet | WindowedMasks) -> Counter[str]:
         """Make the readings and write the files; those of an earlier run are replaced.
 
         Args:
             image: uint8 ``(H, W, 3)``.
             masks: what was found in it.
 
+        Returns:
+            How many objects of each class there are.
+
         Raises:
             TriptychError: a file cannot be written, or the network gave nonsense (NaN).
         """
-        settings = self.readings
-        semantic = masks.semantic()
-        instances = masks.instances(settings.instance_threshold, settings.top)
-        panoptic = masks.panoptic(settings.panoptic_threshold, settings.overlap)
+        semantic, instances, panoptic = read(masks, self.readings)
         # From here until the new one is there, nothing claims that the files are finished.
         with contextlib.suppress(OSError):
             self.path(".json").unlink(missing_ok=True)
@@ -121,16 +125,32 @@ class Results:
         for end, draw in pictures.items():
             with atomic_write(self.path(end)) as path:
                 draw().save(path, compress_level=1)
-        classes = [{"id": i, **entry} for i, entry in enumerate(masks.classes.to_list())]
-        contents = self._header() | {
+        contents = self.header() | {
             "size": {"height": image.shape[0], "width": image.shape[1]},
-            "classes": classes,
+            "classes": numbered(masks.classes),
             "segments": _segments(panoptic),
             "instance_source": instances.source,
-            "instances": [_instance(instance) for instance in instances],
+            "instances": [as_data(instance) for instance in instances],
         }
         with atomic_write(self.path(".json")) as path:
             path.write_text(json.dumps(contents, allow_nan=False) + "\n", encoding="utf-8")
+        return Counter(instance.name for instance in instances)
+
+
+def read(
+    masks: MaskSet | WindowedMasks, settings: ReadingSettings
+) -> tuple[SemanticMap, Instances, PanopticMap]:
+    """The three readings of a mask set."""
+    return (
+        masks.semantic(),
+        masks.instances(settings.instance_threshold, settings.top),
+        masks.panoptic(settings.panoptic_threshold, settings.overlap),
+    )
+
+
+def numbered(classes: Classes) -> list[dict[str, Any]]:
+    """Classes with their ids, as plain data."""
+    return [{"id": number, **entry} for number, entry in enumerate(classes.to_list())]
 
 
 def remove_leftovers(bases: Iterable[Path]) -> None:
@@ -150,7 +170,7 @@ def remove_leftovers(bases: Iterable[Path]) -> None:
 
 
 _LEFTOVER = re.compile(
-    r"\.(?P<name>.+?)(\.semantic|\.panoptic|\.overlay)?\.[0-9a-f]{8}\.tmp\.(png|json)"
+    r"\.(?P<name>.+?)(\.semantic|\.panoptic|\.overlay)?\.[0-9a-f]{8}\.tmp\.(png|jsonl?|mp4)"
 )
 """The temporary names that :func:`triptych.files.atomic_write` gives."""
 
@@ -183,7 +203,8 @@ def _segments(panoptic: PanopticMap) -> list[dict[str, Any]]:
     return found
 
 
-def _instance(instance: Instance) -> dict[str, Any]:
+def as_data(instance: Instance) -> dict[str, Any]:
+    """An object as plain data."""
     x0, y0, x1, y1 = instance.box
     lengths = encode_mask(instance.mask.cpu(), instance.box)
     return {
@@ -191,5 +212,21 @@ def _instance(instance: Instance) -> dict[str, Any]:
         "class": instance.name,
         "score": round(instance.score, 6),
         "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "segmentation": {"size": lengths["size"], "counts": lengths["counts"].decode("ascii")},
+        "segmentation": _as_text(lengths),
     }
+
+
+def segments_with_masks(panoptic: PanopticMap) -> list[dict[str, Any]]:
+    """Segments as plain data, with run lengths like those of instances."""
+    found = _segments(panoptic)
+    for entry in found:
+        x, y, width, height = entry["bbox"]
+        box = (float(x), float(y), float(x + width), float(y + height))
+        entry["segmentation"] = _as_text(
+            encode_mask((panoptic.ids == entry["id"]).cpu().numpy(), box)
+        )
+    return found
+
+
+def _as_text(lengths: dict[str, Any]) -> dict[str, Any]:
+    return {"size": lengths["size"], "counts": lengths["counts"].decode("ascii")}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -17,19 +18,22 @@ from triptych.engines.registry import EngineChoice, PrecisionChoice
 from triptych.errors import TriptychError
 
 if TYPE_CHECKING:
+    from triptych.inputs import Source
     from triptych.predict import Outcome
+    from triptych.reading_settings import ReadingSettings
+    from triptych.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
 class Predict:
-    """Segment images: class map, segments, instances, and a picture of all three."""
+    """Segment images and videos: class map, segments, instances, and a picture of all three."""
 
     images: Annotated[
         tuple[str, ...],
         tyro.conf.Positional,
         tyro.conf.arg(metavar="IMAGE...", help_behavior_hint="(required)"),
     ]
-    """Image files; folders, which are searched with all folders below; or patterns."""
+    """Image files; folders, which are searched with all folders below; patterns; or videos."""
 
     model: str = "street"
     """A bundled checkpoint, a folder, or OWNER/MODEL[@REVISION] on the hub; see triptych models."""
@@ -39,7 +43,9 @@ class Predict:
     - NAME.semantic.png: class ids.
     - NAME.panoptic.png: segment ids, R + 256 G + 65536 B.
     - NAME.overlay.png: the three readings over the image.
-    - NAME.json: classes, segments, instances; it comes last."""
+    - NAME.json: classes, segments, instances; it comes last.
+    Of a video: NAME.overlay.mp4, a line of JSON for each frame in NAME.jsonl, and NAME.json.
+    docs/results.md lists all fields."""
 
     instance_threshold: float | None = None
     """Lowest score of an instance. By default the checkpoint's own, 0.5 for all but a few."""
@@ -83,7 +89,7 @@ class Predict:
         """Segment what can be read and name the rest."""
         import warnings
 
-        from triptych.inputs import find_images
+        from triptych.inputs import find_images, is_video
 
         warnings.filterwarnings("ignore", module="PIL")  # damaged files are told of by name
         sources, problems = find_images(self.images)
@@ -109,39 +115,95 @@ class Predict:
         ReadingSettings().replace(**asked)  # mistakes are told before anything is loaded
         segmenter = load(self.model, self.device, engine=self.engine, precision=self.precision)
         readings = segmenter.readings.replace(**asked)
-        began, counts = time.monotonic(), Counter[str]()
-        outcomes = predict(
-            segmenter,
-            sources,
-            self.out,
-            readings,
-            batch_size=self.batch_size,
-            windows=windows,
-            overwrite=self.overwrite,
-        )
+        images = [source for source in sources if not is_video(source.path)]
+        films = [source for source in sources if is_video(source.path)]
+        began, tally = time.monotonic(), _Tally()
+        options: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "windows": windows,
+            "overwrite": self.overwrite,
+        }
         try:
-            for outcome in named(shown(outcomes, len(sources), "images")):
-                counts[outcome.state] += 1
-                counts["changed"] += outcome.state == "skipped" and bool(outcome.note)
+            if images:
+                outcomes = predict(segmenter, images, self.out, readings, **options)
+                for outcome in named(shown(outcomes, len(images), "images")):
+                    tally.add(outcome)
+            for film in films:
+                for outcome in named([_film(segmenter, film, self.out, readings, options)]):
+                    tally.add(outcome, film=True)
         except KeyboardInterrupt:
-            complain(f"interrupted; {counts['done']} images done, the same command does the rest")
+            complain(f"interrupted; {tally.told_done()}, the same command does the rest")
             return 130
-        print(one_line(self._summary(counts, time.monotonic() - began)))
-        return 2 if problems or counts["failed"] else 0
+        threshold = readings.instance_threshold
+        for line in tally.lines(self.out, time.monotonic() - began, threshold):
+            print(one_line(line))
+        return 2 if problems or tally.failed else 0
 
-    def _summary(self, counts: Counter[str], seconds: float) -> str:
-        done = counts["done"]
-        parts = [f"{done} image{'s' * (done != 1)} done in {seconds:.1f} s"]
-        if counts["skipped"]:
-            parts.append(f"{counts['skipped']} skipped that were finished before")
-        if counts["changed"]:
+
+def _film(
+    segmenter: Segmenter,
+    source: Source,
+    out: Path,
+    readings: ReadingSettings,
+    options: Mapping[str, Any],
+) -> Outcome:
+    from triptych.films import FilmRun
+
+    run = FilmRun(segmenter, source, out, readings, **options)
+    with contextlib.closing(run.frames()) as frames:
+        for _ in shown(frames, run.count, "frames"):
+            pass
+    assert run.outcome is not None
+    return run.outcome
+
+
+class _Tally:
+    """What became of the sources, and what was found in them."""
+
+    def __init__(self) -> None:
+        self._done = Counter[str]()
+        self._skipped = self._changed = self.failed = 0
+        self._objects = Counter[str]()
+        self._in_films: list[tuple[Path, Mapping[str, int]]] = []
+
+    def add(self, outcome: Outcome, film: bool = False) -> None:
+        self._done["video" if film else "image"] += outcome.state == "done"
+        self._skipped += outcome.state == "skipped"
+        self._changed += outcome.state == "skipped" and bool(outcome.note)
+        self.failed += outcome.state == "failed"
+        if film and outcome.state == "done":
+            self._in_films.append((outcome.source.path, outcome.objects))
+        elif outcome.state == "done":
+            self._objects.update(outcome.objects)
+
+    def told_done(self) -> str:
+        done = self._done
+        counts = {kind: done[kind] for kind in ("image", "video") if done[kind]} or {"image": 0}
+        return " and ".join(f"{n} {kind}{'s' * (n != 1)} done" for kind, n in counts.items())
+
+    def lines(self, out: Path, seconds: float, threshold: float) -> Iterator[str]:
+        """What is printed in the end."""
+        none = f"no object with a score of {threshold:g} (--instance-threshold)"
+        for path, objects in self._in_films:
+            yield f"{path}: {_listed(objects) or none}{' at most at a time' * bool(objects)}"
+        parts = [f"{self.told_done()} in {seconds:.1f} s"]
+        if self._skipped:
+            parts.append(f"{self._skipped} skipped that were finished before")
+        if self._changed:
             parts.append(
-                f"{counts['changed']} of them with another model or settings, or the image is "
+                f"{self._changed} of them with another model or settings, or the image is "
                 "newer (--overwrite does them again)"
             )
-        if counts["failed"]:
-            parts.append(f"{counts['failed']} failed")
-        return f"{', '.join(parts)}; results in {self.out}"
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        found = f": {_listed(self._objects) or none}" if self._done["image"] else ""
+        yield f"{', '.join(parts)}{found}; results in {out}"
+
+
+def _listed(objects: Mapping[str, int]) -> str:
+    """5 car, 2 person: the most frequent first, of equal ones by name."""
+    ranked = sorted(objects.items(), key=lambda entry: (-entry[1], entry[0]))
+    return ", ".join(f"{count} {name}" for name, count in ranked)
 
 
 def named(outcomes: Iterable[Outcome]) -> Iterable[Outcome]:

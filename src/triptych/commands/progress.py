@@ -9,12 +9,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def shown(items: Iterable[T], total: int, unit: str) -> Iterable[T]:
+def shown(items: Iterable[T], total: int | None, unit: str) -> Iterable[T]:
     """Pass items on, and show how far it is where somebody may be watching.
 
     Args:
         items: taken one by one; the bar moves when the next one is asked for.
-        total: how many they are.
+        total: how many they are; None where nobody knows.
         unit: what they are, for the rate ("images").
     """
     if not sys.stderr.isatty():

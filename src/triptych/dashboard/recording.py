@@ -8,15 +8,12 @@ import shutil
 import threading
 import time
 from datetime import UTC, datetime
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
 
 from triptych.dashboard.layers import lay_out
 from triptych.dashboard.picture import triptych
 from triptych.errors import TriptychError
+from triptych.render.video import VideoFile
 from triptych.stream.pipeline import Pipeline
 from triptych.stream.result import Result
 
@@ -27,9 +24,6 @@ LEAST_FREE = 200 * 2**20
 
 LONGEST = 3600.0
 """Seconds of one file; a longer recording goes on in another."""
-
-BASE = Fraction(1, 1000)
-"""Times are told to the millisecond: frames come when they come."""
 
 
 class Recording:
@@ -58,7 +52,7 @@ class Recording:
         self.frames = 0
         """Frames that were written."""
         self._lock = threading.Lock()
-        self._file: _File | None = None
+        self._file: VideoFile | None = None
         self._closed = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -97,12 +91,12 @@ class Recording:
     def _write(self, result: Result) -> None:
         picture = triptych(result, lay_out(result))
         moment = result.frame.moment
-        if self._file and not self._file.fits(picture.size, moment):
+        if self._file and not _fits(self._file, picture.size, moment):
             self._file.close()
             self._file = None
         if self._file is None:
             path = self._free_path()
-            self._file = _File(path, picture.size, moment)
+            self._file = VideoFile(path, picture.size, moment, fragments=True)
             self.files.append(path.name)
             log.info("recording %s into %s", self.source, path)
         check_room(self.folder)
@@ -127,56 +121,9 @@ class Recording:
             self._file = None
 
 
-class _File:
-    """One MP4 file of pictures of one size."""
-
-    def __init__(self, path: Path, size: tuple[int, int], moment: float) -> None:
-        import av
-
-        self._began, self._size, self._last = moment, size, -1
-        # Opened here and not by FFmpeg, so that a full disk is told with its own words.
-        self._output = open(path, "xb", buffering=0)  # noqa: SIM115
-        # The index of the file comes first, and a whole fragment goes to the disk at every key
-        # frame.
-        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
-        self._container: Any = av.open(self._output, "w", format="mp4", options=options)
-        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        self._stream = self._container.add_stream(codec, rate=25)
-        # 4:2:0 has one colour for every two by two pixels.
-        self._stream.width, self._stream.height = (edge // 2 * 2 for edge in size)
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.time_base = self._stream.codec_context.time_base = BASE
-        self._stream.codec_context.gop_size = 25
-        # Frames that refer to later ones would delay the times of all, for want of an index.
-        self._stream.codec_context.max_b_frames = 0
-        if codec == "libx264":
-            self._stream.options = {"preset": "veryfast", "crf": "23", "threads": "1"}
-
-    def fits(self, size: tuple[int, int], moment: float) -> bool:
-        """Whether a picture can go on in this file."""
-        return size == self._size and 0 <= moment - self._began < LONGEST
-
-    def add(self, picture: Image.Image, moment: float) -> bool:
-        """Append a picture, unless it is one of the same moment that was read again."""
-        import av
-
-        time_stamp = round((moment - self._began) / BASE)
-        if time_stamp <= self._last:
-            return False
-        self._last = time_stamp
-        box = (0, 0, self._stream.width, self._stream.height)
-        frame = av.VideoFrame.from_image(picture.crop(box))
-        frame.pts, frame.time_base = time_stamp, BASE
-        self._container.mux(self._stream.encode(frame))
-        return True
-
-    def close(self) -> None:
-        """Write what the encoder still holds, and the end of the file."""
-        try:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-        finally:
-            self._output.close()
+def _fits(file: VideoFile, size: tuple[int, int], moment: float) -> bool:
+    """Whether a picture can go on in a file."""
+    return size == file.size and 0 <= moment - file.began < LONGEST
 
 
 def safe(name: str) -> str:

@@ -24,7 +24,12 @@ LARGEST_EDGE = 8192
 
 
 def panels(
-    image: Tensor, semantic: SemanticMap | None, instances: Instances, panoptic: PanopticMap
+    image: Tensor,
+    semantic: SemanticMap | None,
+    instances: Instances,
+    panoptic: PanopticMap,
+    *,
+    every_class: bool = False,
 ) -> Image.Image:
     """The readings side by side over the photo, titled, above a legend of the classes in sight.
 
@@ -33,6 +38,7 @@ def panels(
         semantic: None leaves this panel out (promptable networks have no classes).
         instances: the objects.
         panoptic: the segments.
+        every_class: name all classes below, so that the frames of a video have one size.
 
     Returns:
         An RGB image, about three times as wide as the photo; of one with an edge above
@@ -65,6 +71,8 @@ def panels(
         row.insert(0, Panel("semantic", counted, semantic_panel(photo, semantic)))
         seen.update(present)
     classes = panoptic.classes
+    if every_class:
+        seen = set(range(len(classes)))
     return arrange(row, [(classes.names[k], classes.colours[k]) for k in sorted(seen)])
 
 

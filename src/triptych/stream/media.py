@@ -129,6 +129,21 @@ def _decoded(av: Any, opened: Any, stream: Any, live: bool) -> Iterator[Picture]
             started = time.perf_counter()
 
 
+def count_pictures(path: Path) -> int | None:
+    """About how many pictures a video file holds, or None where it does not tell."""
+    av = require_av()
+    try:
+        with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as opened:
+            stream = _main_stream(av, opened)
+            if stream is None:
+                return None
+            rate = float(stream.average_rate or 0)
+            told = stream.frames or round((opened.duration or 0) / 1_000_000 * rate)
+            return int(told) or None
+    except (av.FFmpegError, OSError, ValueError):  # reading it will tell
+        return None
+
+
 def still_pictures(paths: Sequence[Path], rate: float) -> Iterator[Picture]:
     """Read images as the frames of a video with ``rate`` frames a second."""
     for index, path in enumerate(paths):

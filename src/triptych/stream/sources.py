@@ -65,7 +65,7 @@ def open_source(
     mode = Mode.REALTIME if realtime else Mode.LOSSLESS
     if spec == "demo":
         require_av()
-        opener = functools.partial(video_pictures, local(street_clip()), "demo", options=_FILE)
+        opener = functools.partial(video_pictures, local(street_clip()), "demo", options=FILE)
         mode = Mode.LOSSLESS if realtime is False else Mode.REALTIME
         return Source(opener, name="demo", mode=mode, loop=True, patience=patience)
     path = Path(f"/dev/video{spec}" if spec.isdecimal() and not Path(spec).exists() else spec)
@@ -89,11 +89,11 @@ def open_source(
         what = "is no file or folder" if path.exists() else "no such file or folder"
         raise TriptychError(f"{path}: {what}; name a video, a webcam, an address or demo")
     require_av()
-    opener = functools.partial(video_pictures, local(path), str(path), options=_FILE)
+    opener = functools.partial(video_pictures, local(path), str(path), options=FILE)
     return Source(opener, name=spec, mode=mode, patience=patience)
 
 
-_FILE = {"protocol_whitelist": "file"}
+FILE = {"protocol_whitelist": "file"}
 
 
 def local(path: Path) -> str:
