@@ -160,7 +160,8 @@ class Matcher(nn.Module):
     def answerable(self, target: Targets) -> Tensor:
         """``(T + C,)`` bool, on the CPU: the segments and regions that are to be matched."""
         if not self.ambiguous:
-            return torch.arange(len(target.all_class_ids)) < len(target.class_ids)
+            every = torch.arange(len(target.all_class_ids), dtype=torch.int64, device="cpu")
+            return every < len(target.class_ids)
         if not self.crowd_query:
             return torch.ones(len(target.all_class_ids), dtype=torch.bool, device="cpu")
         crowds = torch.tensor([*self.crowd_query], dtype=torch.int64, device="cpu")
