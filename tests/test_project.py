@@ -23,7 +23,7 @@ readouts render windows engines segmenter metrics
 inputs results predict samples convert export bench
 stream films dashboard demo
 data evaluation train
-listing cli commands __main__ __init__
+listing terminal cli commands __main__ __init__
 """
 """Parts of the package; each imports only from those before it."""
 LAYERS = ORDER.split()

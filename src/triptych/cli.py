@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from triptych import __version__
+from triptych import __version__, terminal
 from triptych.errors import TriptychError
 from triptych.threads import share_cores
 
@@ -30,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     share_cores()
+    terminal.prepare()
     try:
         if arguments == ["--version"]:
             print(f"triptych {__version__}")
@@ -44,16 +43,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python flushes once more at exit, which must
-        # not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has seen enough
+        terminal.give_up_stdout()
         return 141
+    except OSError as error:
+        if not terminal.is_from_stdout(error):
+            raise
+        terminal.give_up_stdout()
+        complain(
+            f"cannot print: {error.strerror or error}; what was to be printed is lost, files are "
+            "written"
+        )
+        return 2
 
 
 def complain(text: str) -> None:
     """Write one line to stderr, whatever characters a file name smuggled into it."""
-    print(f"triptych: {one_line(text)}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # full or closed: the work goes on
+        print(f"triptych: {one_line(text)}", file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:
@@ -68,7 +75,8 @@ def _parse(arguments: Sequence[str]) -> Command:
         TriptychError: they mean nothing.
         BrokenPipeError: nobody wants the help that was asked for.
     """
-    from triptych.commands import parse
+    from triptych.commands import COMMANDS, parse
+    from triptych.commands.mistakes import summary
 
     told = io.StringIO()
     try:
@@ -78,17 +86,4 @@ def _parse(arguments: Sequence[str]) -> Command:
         if end.code in (0, None):  # after --help
             sys.stdout.flush()
             raise
-        raise TriptychError(_summary(told.getvalue())) from None
-
-
-def _summary(box: str) -> str:
-    """The gist of the framed, many-lined message with which tyro refuses arguments."""
-    # Lines and corners; dashes where the terminal has no others.
-    inside = [re.sub("[│╭╮╰╯─]|-{4,}", "", line).rstrip() for line in box.splitlines()[1:]]
-    # Eight spaces in front of it: the help text of the argument that is meant.
-    text = "\n".join(line.strip() for line in inside if not line.startswith(" " * 9)).strip()
-    gist = " ".join(text.split("\n\n")[0].split()).rstrip(".")
-    hint = re.search(r"Perhaps you meant:\n(--\S+)", text)
-    perhaps = f" (perhaps you meant {hint[1]})" if hint else ""
-    where = re.search(r"triptych[\w ]* --help", text)
-    return f"{gist}{perhaps}; see {where[0] if where else 'triptych --help'}"
+        raise TriptychError(summary(told.getvalue(), arguments, COMMANDS)) from None

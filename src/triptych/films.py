@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ class FilmRun:
 
     def _written(self, film: Path, lines: TextIO) -> Iterator[int]:
         pictures = enumerate(self._pictures())
-        size = 1 if self._windows else self._batch_size
+        size = 1 if self._windows else min(self._batch_size, sys.maxsize)
         while batch := list(itertools.islice(pictures, size)):
             images = [torch.from_numpy(p.pixels) for _, p in batch if p.pixels is not None]
             try:

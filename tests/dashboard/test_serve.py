@@ -47,6 +47,33 @@ def test_sources_are_named(tmp_path: Path, served: list[Any]) -> None:
     assert token is None
 
 
+@pytest.mark.parametrize("port", [70000, 65536, -1, 10**20])
+def test_a_port_that_is_none_is_refused(port: int) -> None:
+    with pytest.raises(TriptychError, match=f"^port is {port}; give 1 to 65535$"):
+        listen("127.0.0.1", port)
+
+
+def test_an_address_of_version_6_may_have_brackets(tmp_path: Path, served: list[Any]) -> None:
+    said: list[Any] = []
+    for host in ("[::1]", "::1"):
+        try:
+            serve(plan(tmp_path, "demo", host=host), lambda *words: said.append(words))
+        except TriptychError as error:
+            pytest.skip(f"no IPv6 here ({error})")
+    assert [url.rpartition(":")[0] for url, _ in said] == ["http://[::1]"] * 2
+    assert [token for _, token in said] == [None, None]  # only this machine can reach it
+
+
+def test_an_address_with_a_port(tmp_path: Path, served: list[Any]) -> None:
+    with pytest.raises(TriptychError, match="give the port as --port"):
+        serve(plan(tmp_path, "demo", host="127.0.0.1:8600", token="x" * 16), tell)
+
+
+def test_an_address_that_can_be_none_is_refused_at_once(tmp_path: Path, served: list[Any]) -> None:
+    with pytest.raises(TriptychError, match="names no host"):
+        serve(plan(tmp_path, "rtsp:///x"), tell)
+
+
 def test_thresholds_are_those_chosen_last_unless_given(tmp_path: Path, served: list[Any]) -> None:
     Store(tmp_path / "state.json").keep_readings(
         ReadingSettings(overlap=0.3, instance_threshold=0.7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import logging
 import math
 import os
@@ -74,6 +76,9 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    plan = dataclasses.replace(
+        plan, host=without_brackets(plan.host), names=tuple(map(without_brackets, plan.names))
+    )
     changed(ReadingSettings(), plan.thresholds)  # mistakes are told before anything is loaded
     access, made_up = _access(plan)
     ours = listen(plan.host, plan.port)
@@ -96,6 +101,11 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
         run(server, pipeline, ours, plan.frames)
     finally:
         ours.close()
+
+
+def without_brackets(host: str) -> str:
+    """An address of version 6 as the system takes it; addresses of pages have it in brackets."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def run(server: Server, pipeline: Pipeline, at: socket.socket, frames: float = math.inf) -> None:
@@ -124,7 +134,8 @@ def leave() -> NoReturn:
     all the rest. Nothing is open by now that could be lost.
     """
     logging.shutdown()
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     os._exit(0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import signal
 import socket
 import sys
@@ -19,6 +20,7 @@ from triptych.errors import TriptychError
 
 log = logging.getLogger(__name__)
 
+HIGHEST_PORT = 65535
 MOST_CONNECTIONS = 128
 LARGEST_MESSAGE = 4096
 """Bytes of a WebSocket message from a page; honest ones have below two hundred."""
@@ -104,9 +106,17 @@ class Server(uvicorn.Server):
 def listen(host: str, port: int) -> socket.socket:
     """A socket at an address.
 
+    Args:
+        host: a name or an address, of version 6 without brackets.
+        port: 0 takes any that is free.
+
     Raises:
-        TriptychError: the address is not ours, or the port is taken or not allowed.
+        TriptychError: the address is not ours, or the port is none, taken or not allowed.
     """
+    if not 0 <= port <= HIGHEST_PORT:  # the system would take the last 16 bits of it
+        raise TriptychError(f"port is {port}; give 1 to {HIGHEST_PORT}")
+    if re.fullmatch(r"[^:]*:\d+", host):
+        raise TriptychError(f"{host} is an address with a port; give the port as --port")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
