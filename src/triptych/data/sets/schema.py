@@ -7,20 +7,21 @@ data, void is not a class called background, and a class called background is no
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.data.sets.base import MOST_CLASSES, UNKNOWN
+from triptych.colours import Colour
 from triptych.errors import TriptychError
 from triptych.masks import Classes
+from triptych.metrics.truth import MOST_CLASSES, ignored_id
 from triptych.strict import suggest
 
 LARGEST = 2**16
 """Label maps have 8 or 16 bits, so numbers on disk are below this."""
 
-NOT_NAMED = UNKNOWN + 1
+NOT_NAMED = MOST_CLASSES
 """Marks numbers that the schema does not name, in :meth:`Schema.table`."""
 
 REST_COLOUR = (110, 110, 116)
@@ -43,12 +44,16 @@ class Schema:
     """Numbers on disk that mean "unknown"."""
     rest: int | None = None
     """Class id of pixels that no outline covers, where truth is a list of outlines; None: void."""
+    colours: Mapping[Colour, int] = field(default_factory=dict)
+    """Colour on disk to number, for label maps in colour."""
+    by_colour: bool = False
+    """Whether the colour counts where a file has both (a palette), and not the number."""
 
     def __post_init__(self) -> None:
         if len(self.classes) > MOST_CLASSES:
             raise TriptychError(
-                f"the data have {len(self.classes)} classes, of which {MOST_CLASSES} can be told "
-                "apart; choose some under 'classes'"
+                f"the data have {len(self.classes)} classes, and a map can tell {MOST_CLASSES} apart; "
+                "choose some under 'classes'"
             )
         both = self.void & self.ids.keys()
         if both:
@@ -58,19 +63,24 @@ class Schema:
             )
 
     def table(self) -> NDArray[np.uint16]:
-        """``(65536,)``: class id of each number, :data:`UNKNOWN` for void, or NOT_NAMED."""
+        """``(65536,)``: class id of each number, that of void, or :data:`NOT_NAMED`."""
         table = np.full(LARGEST, NOT_NAMED, np.uint16)
-        table[list(self.void)] = UNKNOWN
+        table[list(self.void)] = ignored_id(len(self.classes))
         table[list(self.ids)] = list(self.ids.values())
         return table
 
-    def choose(self, own: Own | None) -> Schema:
+    def choose(self, own: Own | None, unclear: frozenset[str] = frozenset()) -> Schema:
         """The same numbers under a class table of the user's own.
 
         Classes that nobody chose become ``own.rest``, or void.
 
+        Args:
+            own: the table; None for the data's own.
+            unclear: names of classes of which the data do not tell whether they are things.
+
         Raises:
-            TriptychError: ``own`` names a class that the data do not have, or one twice.
+            TriptychError: ``own`` names a class that the data do not have, or one twice, or does
+                not tell whether an unclear one is a thing.
         """
         if own is None:
             return self
@@ -84,6 +94,12 @@ class Schema:
                 )
             if sum(name in given for given in sources) > 1:
                 raise TriptychError(f"classes: {name!r} is taken twice; keep one")
+        for entry, given in zip(own.classes, sources, strict=True):
+            if entry.thing is None and not unclear.isdisjoint(given):
+                raise TriptychError(
+                    f"classes: the data do not tell whether {entry.name!r} is a thing; say 'thing: "
+                    "true' or 'thing: false'"
+                )
         things = [
             _is_thing(entry, [self.classes.is_thing[self.classes.index(name)] for name in given])
             for entry, given in zip(own.classes, sources, strict=True)
@@ -103,7 +119,9 @@ class Schema:
                 void.add(number)
             else:
                 ids[number] = chosen
-        return Schema(Classes.from_list(entries), ids, frozenset(void), rest)
+        return Schema(
+            Classes.from_list(entries), ids, frozenset(void), rest, self.colours, self.by_colour
+        )
 
 
 def _is_thing(entry: Entry, sources: Sequence[bool]) -> bool:
