@@ -125,7 +125,7 @@ def broken(folder: Path, what: str) -> None:
             code = rle.encode(np.asfortranarray(np.ones((3, 3), bool)))
             entries[0]["segmentation"] = {"size": [3, 3], "counts": code["counts"].decode()}
         case "code":
-            entries[0]["segmentation"] = {"size": [3, 3]}
+            entries[0]["segmentation"] = {"size": list(SIZE)}
         case "list":
             entries = {}
         case "json":
@@ -145,8 +145,8 @@ def broken(folder: Path, what: str) -> None:
         ("category", "the data have no category 'unicorn'"),
         ("image", "the data have no image 99"),
         ("lacks", "result 0 lacks one of category_id, image_id, score, segmentation"),
-        ("size", "a mask is 3x3, its image 16x12"),
-        ("code", "a segmentation cannot be read"),
+        ("size", r"result 0: its run lengths are for size \[3, 3\], the image has \[12, 16\]"),
+        ("code", "result 0: its run lengths cannot be read: counts is None"),
         ("list", "expected a list of results"),
         ("json", "instances.json: cannot be read"),
         ("entry", "panoptic.json: has no entry for image"),

@@ -97,7 +97,7 @@ def test_one_run_from_defaults_updates_all_three_figures(tmp_path, universal, ca
     told = capsys.readouterr().err
     assert "class head: car from" in told
     assert "new: person, background" in told
-    assert "1 images of" in told
+    assert "universal on 1 image of" in told
     trained = load(out / "model")
     assert trained.classes.names == ("person", "car", "background")
     assert trained.classes.thing_ids == (0, 1)
@@ -155,7 +155,7 @@ def test_splits_for_training_and_validation(tmp_path, labeller):
     assert recipe.evaluation.arguments["split"] == "val"
     assert recipe.data.arguments["held_out"] == 0
     other = fine_tuning(labeller, tmp_path / "set", ["data.arguments.split=test"])
-    assert (other.data.arguments["split"], other.notes["images"]) == ("test", 1)
+    assert (other.data.arguments["split"], other.data.images) == ("test", 1)
 
 
 def test_crops_are_as_large_as_what_the_network_is_given(tmp_path, labeller, universal):
@@ -186,8 +186,43 @@ def test_large_batches_are_computed_in_parts(tmp_path, universal):
 
 def test_losses_follow_from_what_the_data_tell(tmp_path, universal):
     disk.coco_instances(tmp_path)
-    assert fine_tuning(universal, tmp_path).criterion["semantic"] == 0
-    assert fine_tuning(universal, own_table(tmp_path)).criterion["semantic"] > 0
+    table = own_table(tmp_path)
+    assert set(fine_tuning(universal, table).criterion) == {"points", "matcher"}, "the paper's"
+    asked = fine_tuning(universal, table, semantic_loss=2).criterion
+    assert (asked["semantic"], asked["semantic_for_all"], asked["ambiguous"]) == (2.0, True, 0.3)
+    with pytest.raises(TriptychError, match="tells of objects only and has no class map"):
+        fine_tuning(universal, tmp_path, semantic_loss=2)
+    with pytest.raises(TriptychError, match="--semantic-loss is -1; give 0 or more"):
+        fine_tuning(universal, table, semantic_loss=-1)
+    config = Path(universal) / "config.json"
+    contents = json.loads(config.read_text())
+    contents["notes"]["recipe"]["criterion"] = {"semantic": 5.0, "class_weights": [1.0, 2.0]}
+    config.write_text(json.dumps(contents))
+    own = fine_tuning(universal, table).criterion
+    assert own["semantic"] == 5.0, "as it was trained"
+    assert "class_weights" not in own, "of other classes"
+
+
+def test_more_queries_than_the_checkpoint_has(tmp_path, universal):
+    config = Path(universal) / "config.json"
+    contents = json.loads(config.read_text())
+    matcher = {"crowd_query": [1], "own_query": [0]}
+    contents["notes"]["recipe"]["criterion"] = {"matcher": matcher}
+    config.write_text(json.dumps(contents))
+    table = own_table(tmp_path)
+    table.write_text(OWN.replace("person, ", ""))
+    recipe = fine_tuning(universal, table, ["model.arguments.queries=9", *QUICK])
+    assert recipe.model.new_parts == (
+        "query_decoder.query_content.weight",
+        "query_decoder.query_position.weight",
+    )
+    assert recipe.criterion["matcher"]["crowd_query"] == [None, None, None, 0]
+    assert recipe.criterion["matcher"]["own_query"] == [1]
+    old, new = load(universal).model.state_dict(), assemble(recipe).model.state_dict()
+    name = "query_decoder.query_content.weight"
+    assert torch.equal(new[name][3:], old[name])
+    with pytest.raises(TriptychError, match="queries: the checkpoint has 2 more; give as many"):
+        fine_tuning(universal, table, ["model.arguments.queries=4"])
 
 
 def test_doubles_are_no_mistake_where_the_network_suppresses_them(tmp_path, universal):

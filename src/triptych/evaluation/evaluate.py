@@ -36,6 +36,10 @@ class Report:
     confusion: NDArray[np.int64] | None = None
     """``(K, K + 1)`` pixels by true class (rows) and predicted class; the last column: none."""
 
+    def occurs(self, name: str) -> bool:
+        """Whether a class has a figure: truth has it somewhere, or it was found by mistake."""
+        return any(not math.isnan(by_class[name]) for by_class in self.per_class.values())
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which has no nan: undefined figures become None."""
         told: dict[str, Any] = {

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.data.targets import Targets
-from triptych.metrics.truth import IGNORE
+from triptych.metrics.truth import ignored_id
 from triptych.prediction import Prediction
 from triptych.train.matcher import Matcher
 from triptych.train.points import (
@@ -251,12 +251,13 @@ class Criterion(nn.Module):
         truth = at_points(target.semantic for target in targets)
         unsplit = at_points(target.ambiguous.any(0) for target in targets)
         weights = torch.ones(count) if self.class_weights is None else self.class_weights
-        weights = weights.to(points.device)[truth.where(truth != IGNORE, 0)] * (truth != IGNORE)
+        unknown = ignored_id(count)
+        weights = weights.to(points.device)[truth.where(truth != unknown, 0)] * (truth != unknown)
         weights = weights * torch.where(unsplit, self.ambiguous, 1.0)
         # The weighted mean; a batch of nothing but void costs nothing, and is no 0 / 0.
         weights = weights / weights.sum().clamp(min=1e-6)
         losses = [
-            (F.nll_loss(likelihood, truth, ignore_index=IGNORE, reduction="none") * weights).sum()
+            (F.nll_loss(likelihood, truth, ignore_index=unknown, reduction="none") * weights).sum()
             for likelihood in likelihoods
         ]
         return torch.stack(losses).sum() / len(parts)

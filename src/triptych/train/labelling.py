@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.data.targets import Targets
-from triptych.metrics.truth import IGNORE
+from triptych.metrics.truth import ignored_id
 from triptych.prediction import Prediction
 
 
@@ -46,6 +46,7 @@ class LabellingCriterion(nn.Module):
         )
         weights = torch.ones(logits.shape[1]) if self.class_weights is None else self.class_weights
         weights = weights.to(logits.device)
-        total = F.cross_entropy(logits, truth, weights, ignore_index=IGNORE, reduction="sum")
-        weight = float(weights[truth[truth != IGNORE]].sum())
+        unknown = ignored_id(logits.shape[1])
+        total = F.cross_entropy(logits, truth, weights, ignore_index=unknown, reduction="sum")
+        weight = float(weights[truth[truth != unknown]].sum())
         return {"pixel": total / max(mean_over_processes(weight), 1e-6)}

@@ -26,12 +26,23 @@ from triptych.train.feed import StepIndices, batches, make_loader, seed_step
 from triptych.train.log import RunLog, memory_megabytes
 from triptych.train.parts import Parts, assemble
 from triptych.train.processes import Group, choose_device, joined
+from triptych.train.remarks import raise_queries
 from triptych.train.recipe import SURROUNDINGS, Recipe, differences, is_among, is_recipe
-from triptych.train.step import LossModule, autocast_type, check_finite, prepare_mode, to_device
+from triptych.train.step import (
+    LossModule,
+    autocast_type,
+    check_finite,
+    prepare_mode,
+    reach_step,
+    to_device,
+)
 from triptych.train.stopping import TIME_IS_UP, StopRequest
 
 RECIPE = "recipe.yaml"
 """The complete recipe of a run, in its folder."""
+
+MODEL = "model"
+"""The folder of the trained model, likewise."""
 
 FIRST_BATCH = "first-batch.png"
 """What the first step teaches, likewise."""
@@ -77,6 +88,7 @@ def train_by_defaults(
     *,
     epochs: int | None = None,
     steps: int | None = None,
+    semantic_loss: float | None = None,
 ) -> Path:
     """Train a checkpoint further on a data set, by a recipe that is written into ``out``.
 
@@ -88,6 +100,7 @@ def train_by_defaults(
         resume: as in :func:`train_recipe`.
         epochs: how many times each image is seen.
         steps: or how many steps.
+        semantic_loss: see :func:`triptych.train.defaults.fine_tuning`.
 
     Returns:
         The folder of the run. Its ``recipe.yaml`` can be edited and trained.
@@ -96,7 +109,9 @@ def train_by_defaults(
         TriptychError: model and data do not go together, or as :func:`train_recipe`.
         SystemExit: likewise.
     """
-    recipe = fine_tuning(model, data, overrides or [], epochs=epochs, steps=steps)
+    recipe = fine_tuning(
+        model, data, overrides or [], epochs=epochs, steps=steps, semantic_loss=semantic_loss
+    )
     print(summary(recipe), file=sys.stderr)
     out = Path(out or Path("runs") / f"{Path(model).name}-{data.resolve().stem}")
     _train(recipe, out / RECIPE, out, [], resume)
@@ -109,7 +124,10 @@ def _train(
     """Train a recipe; ``recipe_path`` and ``overrides`` are those by which it can be resumed."""
     with joined(choose_device(recipe.optimisation.device)) as group:
         torch.manual_seed(recipe.optimisation.seed)
-        reason = run(recipe, assemble(recipe), out, resume=resume, group=group)
+        parts = assemble(recipe)
+        reason = run(recipe, parts, out, resume=resume, group=group)
+        example = parts.example
+        del parts  # the network goes before the process group does
     if reason and group.is_main:
         words = ["triptych", "train", str(recipe_path), "--out", str(out), "--resume", "auto"]
         for assignment in overrides:
@@ -117,6 +135,13 @@ def _train(
         print(f"stopped early; go on with: {shlex.join(words)}", file=sys.stderr)
     if reason and reason != TIME_IS_UP:
         raise SystemExit(128 + reason)
+    if group.is_main:
+        image = shlex.quote(str(example or "IMAGE"))
+        model, seen = shlex.quote(str(out / MODEL)), shlex.quote(str(out / "seen"))
+        print(
+            f"the model is {model}; try it: triptych predict {image} --model {model} --out {seen}",
+            file=sys.stderr,
+        )
 
 
 def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str]) -> Recipe:
@@ -129,10 +154,10 @@ def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str])
     if first is None or not is_recipe(first):
         return recipe
     out = runs / Path(first).stem
-    if not (out / "model").is_dir():
+    if not (out / MODEL).is_dir():
         shared = [text for text in overrides if is_among(text.split("=")[0], SURROUNDINGS)]
         train_recipe(beside / first, out, shared, resume=True)
-    model = dataclasses.replace(recipe.model, start_from=str(out / "model"))
+    model = dataclasses.replace(recipe.model, start_from=str(out / MODEL))
     return dataclasses.replace(recipe, model=model)
 
 
@@ -157,7 +182,7 @@ def run(
         training.start(resume, stack)
         reason = training.steps(stop)
         if group.is_main and reason in (0, TIME_IS_UP) and parts.export is not None:
-            parts.export(training.average.model, out / "model", training.done)
+            parts.export(training.average.model, out / MODEL, training.done)
         return reason
 
 
@@ -174,6 +199,7 @@ class Training:
         self.checkpoints = CheckpointFolder(out / "checkpoints", recipe.checkpoint.keep)
         self.log: RunLog | None = None
         self.done = 0
+        self.crowded = False
         self.saved = time.monotonic()
 
     def start(self, resume: bool, stack: ExitStack) -> None:
@@ -212,6 +238,9 @@ class Training:
         }
         self.log.event("start", facts)
         self.log.say(", ".join(f"{name} {value}" for name, value in facts.items()))
+        for line in self.parts.remarks:
+            self.log.event("remark", {"text": line})
+            self.log.say(line)
         if self.done == 0 and self.recipe.evaluation.at_start and self.parts.evaluate is not None:
             self.log.evaluation(0, self.parts.evaluate(self.average.model, 0))
 
@@ -237,12 +266,14 @@ class Training:
             waited = 0.0
             losses: dict[str, Tensor] = {}
             names: list[str] = []
+            reach_step(self.model, step + 1)
             for part in range(settings.accumulate):
                 asked = time.perf_counter()
                 pixels, targets, part_names = next(feed)
                 waited += time.perf_counter() - asked
                 if step == part == 0:
                     self._show(pixels, targets, part_names)
+                self._tell_crowded(targets, part_names)
                 seed_step(settings.seed, step, part, group.rank)
                 pixels = pixels.to(group.device, non_blocking=True)
                 targets = [to_device(target, group.device) for target in targets]
@@ -290,6 +321,19 @@ class Training:
             if reason:
                 return reason
         return 0
+
+    def _tell_crowded(self, targets: list[Any], names: list[str]) -> None:
+        """Say once that a view has more segments than the network has queries."""
+        if self.log is None or self.parts.queries is None or self.crowded:
+            return
+        for target, name in zip(targets, names, strict=True):
+            if (count := len(target.class_ids)) > self.parts.queries:
+                self.crowded = True
+                self.log.say(
+                    f"{name} has {count} segments in view, more than the {self.parts.queries} queries "
+                    f"of the network: the others teach nothing; {raise_queries(count)}"
+                )
+                return
 
     def _show(self, pixels: Tensor, targets: list[Any], names: list[str]) -> None:
         """Draw the first batch, so that wrong targets are seen at once."""

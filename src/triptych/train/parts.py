@@ -6,7 +6,7 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from triptych.masks import Classes
 from triptych.models.registry import build, family
 from triptych.segmenter import Segmenter
 from triptych.strict import suggest
+from triptych.train.carrying import query_count
 from triptych.train.criterion import Criterion as SetCriterion
 from triptych.train.first_batch import draw_batch
 from triptych.train.labelling import LabellingCriterion
 from triptych.train.matcher import Matcher
 from triptych.train.recipe import ModelRecipe, Recipe
+from triptych.train.remarks import example_image, remarks
 from triptych.train.starting import start_weights
 from triptych.train.step import Criterion, autocast_type
 from triptych.weights.folder import ModelConfig, write_folder
@@ -80,6 +82,15 @@ class Parts:
     picture: Callable[[Tensor, list[Any], list[str]], Image.Image] | None = None
     """Draws a batch, as ``collate`` gives it."""
 
+    remarks: Sequence[str] = ()
+    """What to know about the data before the first step, a line each."""
+
+    queries: int | None = None
+    """How many segments of an image the network can answer for; None: any number."""
+
+    example: Path | None = None
+    """An image to try the model on."""
+
 
 def assemble(recipe: Recipe) -> Parts:
     """Build everything that ``recipe`` names.
@@ -90,6 +101,7 @@ def assemble(recipe: Recipe) -> Parts:
     dataset = _dataset(recipe)
     classes: Classes = dataset.classes
     arguments = {**recipe.model.arguments, "classes": len(classes)}
+    queries = query_count(recipe.model.family, arguments)
     model = _model(recipe.model, arguments, classes)
 
     def export(average: nn.Module, folder: Path, step: int) -> None:
@@ -113,6 +125,9 @@ def assemble(recipe: Recipe) -> Parts:
         evaluate=_evaluation(recipe, dataset) if recipe.evaluation.every else None,
         export=export,
         picture=functools.partial(draw_batch, classes=classes),
+        remarks=remarks(recipe, dataset, queries),
+        queries=queries,
+        example=example_image(dataset),
     )
 
 

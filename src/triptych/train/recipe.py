@@ -72,6 +72,9 @@ class DataRecipe:
     prefetch: int = 2
     """Batches that each worker prepares in advance."""
 
+    images: int | None = None
+    """How many images there were to train on when the recipe was written; only said, not used."""
+
     def __post_init__(self) -> None:
         _require(self.workers >= 0, f"workers must not be negative, not {self.workers}")
         _require(self.prefetch >= 1, f"prefetch must be at least 1, not {self.prefetch}")
@@ -291,7 +294,7 @@ SURROUNDINGS = (
 )
 """What depends on the machine; overriding it for a recipe does so for the one it starts from."""
 
-HARMLESS = ("notes", "time_limit", "checkpoint", "evaluation", *SURROUNDINGS)
+HARMLESS = ("notes", "time_limit", "data.images", "checkpoint", "evaluation", *SURROUNDINGS)
 """What may differ when a run is resumed: it does not change what is learnt."""
 
 

@@ -74,6 +74,11 @@ def read_categories(
             )
         else:
             faults.append(_left_out(f"{where}, {name!r}, has the id of {named[number][0]!r}"))
+    roots = _roots(named, used)
+    for number in roots:
+        text_ = f"category {shown(number)}, {named[number][0]!r}, only groups the others"
+        faults.append(Fault(Kind.REMARK, f"{path}: {text_}; it is left out"))
+        del named[number]
     if not named:
         raise TriptychError(f"{path}: no category has an id and a name: {faults[0].text}")
     categories: list[Category] = []
@@ -106,6 +111,20 @@ def _by_name(named: Mapping[Id, tuple[str, Any]]) -> dict[str, list[Id]]:
     for number, (name, _) in named.items():
         found.setdefault(name, []).append(number)
     return found
+
+
+def _roots(named: Mapping[Id, tuple[str, Any]], used: Mapping[Id, int]) -> list[Id]:
+    """Unused entries that stand for a group of others, as Roboflow writes them."""
+    groups = {entry.get("supercategory") for _, entry in named.values() if _is_text(entry)}
+    return [
+        number
+        for number, (name, entry) in named.items()
+        if not used.get(number) and name in groups and entry.get("supercategory") == "none"
+    ]
+
+
+def _is_text(entry: Any) -> bool:
+    return isinstance(entry.get("supercategory"), str)
 
 
 def _thing(path: Path, name: str, value: Any, panoptic: bool, used: bool) -> bool | None:

@@ -49,9 +49,11 @@ def summary(title: str, faults: Sequence[Fault]) -> list[str]:
     if not told:
         return []
     kinds = Counter(fault.kind.label for fault in told)
-    listed = ", ".join(f"{count:,} {label}" for label, count in kinds.most_common())
-    first = f"such as: {told[0].text}" if len(told) > 1 else told[0].text
-    return [f"{title}: {listed}; {first}; triptych data check lists all"]
+    listed = ", ".join(f"{label}: {count:,}" for label, count in kinds.most_common())
+    how_many = "1 fault" if len(told) == 1 else f"{len(told):,} faults"
+    return [
+        f"{title}: {how_many} ({listed}), such as: {told[0].text}; triptych data check lists all"
+    ]
 
 
 def poverty(census: Census | None) -> Iterator[Fault]:
@@ -94,8 +96,8 @@ def crowded(census: Census | None, queries: int | None) -> list[str]:
     if census is None or queries is None or census.most <= queries:
         return []
     return [
-        f"{census.where} has {census.most} segments to find, and the model has {queries} queries: it "
-        f"finds {queries} of them at most"
+        f"{census.where} has {census.most} segments to find, and the model has {queries} queries, "
+        "which find one each"
     ]
 
 
