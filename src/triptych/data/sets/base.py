@@ -208,6 +208,15 @@ class DiskSet(ABC):
         """What its objects are; None where that is known only when all labels are read."""
         return None
 
+    def scan(self, note: Note) -> None:
+        """Look for faults of single annotations in the annotation file alone.
+
+        What is wrong with pixels shows when an image is read.
+
+        Args:
+            note: told of every fault.
+        """
+
     def read(self, index: int, note: Note = refuse) -> Example:
         """Read image and truth.
 

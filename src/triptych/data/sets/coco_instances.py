@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from triptych.data.sets.base import Census, DiskSet, Fault, Kind, Note, Truth, refuse
 from triptych.data.sets.coco_json import Annotation, Picture, read_coco
 from triptych.data.sets.layout import InSplits, Layout, Splits, titled
-from triptych.data.sets.outlines import encode
+from triptych.data.sets.outlines import Tell, encode, examine
 from triptych.data.sets.places import located
 from triptych.data.sets.schema import Entry, Own, own_table
 from triptych.data.sets.values import Id, flag, number, shown
@@ -109,6 +109,15 @@ class CocoInstances(DiskSet):
                 most, where = things + len(stuff), picture.file
         return Census(**counts, most=most, where=where)
 
+    def scan(self, note: Note) -> None:
+        """Examine all annotations, and draw none; see :class:`DiskSet`."""
+        for picture in self.file.pictures:
+            for annotation in self.file.by_image[picture.id]:
+                examined = self._examine(annotation, picture, note)
+                if examined is not None:
+                    size = (picture.height, picture.width)
+                    examine(annotation.get("segmentation"), *size, examined.tell)
+
     def truth(self, index: int, note: Note = refuse) -> Truth:
         """Draw the outlines; see :class:`DiskSet`."""
         picture = self.file.pictures[index]
@@ -137,6 +146,30 @@ class CocoInstances(DiskSet):
         seen: dict[tuple[int, bool, bytes], str],
         note: Note,
     ) -> PlacedTruth | None:
+        """The object that an annotation outlines; None if there is none, or it is drawn before."""
+        examined = self._examine(annotation, picture, note)
+        if examined is None:
+            return None
+        class_id, crowd, tell = examined.class_id, examined.crowd, examined.tell
+        counts = encode(annotation.get("segmentation"), picture.height, picture.width, tell)
+        if counts is None:
+            return None
+        pixels = int(counts[1::2].sum())
+        if not pixels:
+            tell(Kind.EMPTY_OUTLINE, "its outline covers no pixel")
+        else:
+            key = (class_id, crowd, counts.tobytes())
+            if key in seen:
+                what = f"it has class and outline of annotation {seen[key]}; it is left out"
+                tell(Kind.DOUBLED, what)
+                return None
+            seen[key] = shown(annotation.get("id", "?"))
+        cut, box = cut_mask(counts, picture.height)
+        area = _area(annotation, pixels, crowd, tell)
+        return PlacedTruth(cut, box, (picture.height, picture.width), class_id, crowd, area)
+
+    def _examine(self, annotation: Annotation, picture: Picture, note: Note) -> _Examined | None:
+        """Class and crowd of an annotation; None if it is void, or one of them is wrong."""
         name = shown(annotation.get("id", "?"))
         where = f"{self.file.path}: annotation {name} of {picture.file}"
 
@@ -154,22 +187,16 @@ class CocoInstances(DiskSet):
         if crowd is None:
             tell(Kind.BROKEN, f"iscrowd is {shown(annotation['iscrowd'])}; give 0 or 1")
             return None
-        counts = encode(annotation.get("segmentation"), picture.height, picture.width, tell)
-        if counts is None:
-            return None
-        pixels = int(counts[1::2].sum())
-        if not pixels:
-            tell(Kind.EMPTY_OUTLINE, "its outline covers no pixel")
-        else:
-            key = (class_id, crowd, counts.tobytes())
-            if key in seen:
-                what = f"it has class and outline of annotation {seen[key]}; it is left out"
-                tell(Kind.DOUBLED, what)
-                return None
-            seen[key] = name
-        cut, box = cut_mask(counts, picture.height)
-        area = _area(annotation, pixels, crowd, tell)
-        return PlacedTruth(cut, box, (picture.height, picture.width), class_id, crowd, area)
+        return _Examined(class_id, crowd, tell)
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """What an annotation says beside its outline."""
+
+    class_id: int
+    crowd: bool
+    tell: Tell
 
 
 def _area(annotation: Annotation, pixels: int, crowd: bool, tell: Any) -> float | None:

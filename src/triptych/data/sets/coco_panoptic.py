@@ -138,6 +138,12 @@ class CocoPanoptic(DiskSet):
                 most, where = things + len(stuff), picture.file
         return Census(**counts, most=most, where=where)
 
+    def scan(self, note: Note) -> None:
+        """Examine the lists of segments, and read no PNG; see :class:`DiskSet`."""
+        for _, annotation in self._items:
+            path = self.maps / str(annotation["file_name"])
+            self._segments(annotation["segments_info"], path, note)
+
     def truth(self, index: int, note: Note = refuse) -> Truth:
         """Read the PNG and compare it with the list of segments; see :class:`DiskSet`."""
         picture, annotation = self._items[index]

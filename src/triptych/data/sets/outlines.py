@@ -41,6 +41,22 @@ def encode(segmentation: Any, height: int, width: int, tell: Tell) -> Counts | N
         Lengths of the runs down the columns, background first, which fill the image; None if there
         is nothing that could be drawn.
     """
+    outline = examine(segmentation, height, width, tell)
+    if not isinstance(outline, list):
+        return outline
+    # A list of a list of four numbers would be taken for a box; whole polygons have six or more.
+    merged = rle.merge(rle.fr_py_objects(outline, height, width))
+    return counts_from_string(merged["counts"])
+
+
+def examine(
+    segmentation: Any, height: int, width: int, tell: Tell
+) -> Counts | list[list[float]] | None:
+    """Check an outline as :func:`encode` does, and draw nothing.
+
+    Returns:
+        Lengths of runs, or the polygons; None if there is nothing that could be drawn.
+    """
     if segmentation is None or segmentation == []:
         tell(Kind.EMPTY_OUTLINE, "it has no outline")
         return None
@@ -67,11 +83,7 @@ def encode(segmentation: Any, height: int, width: int, tell: Tell) -> Counts | N
         tell(first, "; ".join(texts[:2]) + more)
         if first.grave:
             return None
-    if not polygons:
-        return None
-    # A list of a list of four numbers would be taken for a box; whole polygons have six or more.
-    merged = rle.merge(rle.fr_py_objects(polygons, height, width))
-    return counts_from_string(merged["counts"])
+    return polygons or None
 
 
 def _listed(segmentation: list[Any]) -> tuple[list[Any], str]:

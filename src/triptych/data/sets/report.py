@@ -24,11 +24,15 @@ def before_use(data: DiskSet, use: Use) -> list[str]:
         TriptychError: there is nothing to find in it.
     """
     faults = list(data.faults())
-    grave = [fault for fault in faults if fault.kind.grave]
+    single: list[Fault] = []
+    data.scan(single.append)
+    grave = [fault for fault in (*faults, *single) if fault.kind.grave]
     if grave:
         raise DataError(
             f"{grave[0].text}{_more(len(grave))}; triptych data check lists all", grave[0].kind
         )
+    if use == "learn":  # evaluation reads every image once, and tells of them afterwards
+        faults += single
     census = data.census()
     poor = list(poverty(census))
     if census is not None and not census.objects and not census.crowds:
@@ -38,8 +42,6 @@ def before_use(data: DiskSet, use: Use) -> list[str]:
             raise TriptychError(f"{data.title}: {poor[0].text}{reason}; there is nothing to {use}")
     told = [f"{data.title}: {fault.text}" for fault in poor]
     told += [f"{data.title}: {fault.text}" for fault in faults if fault.kind is Kind.REMARK]
-    if census is not None and census.bare and census.objects + census.crowds:
-        told.append(f"{data.title}: {census.bare:,} objects have no outline; they are left out")
     return [*summary(data.title, faults), *told]
 
 
