@@ -144,7 +144,8 @@ class Eval:
         for index in shown(indices, len(indices), "images"):
             example = data.read(index, note)
             masks = segmenter(example.image).to("cpu")
-            yield example, match.answer(masks, self.panoptic_threshold, self.overlap)
+            settings = self.panoptic_threshold, self.overlap
+            yield example, match.answer(masks, *settings, example, semantic=data.semantic)
 
     def _tell_missing(self, report: Report, segmenter: Segmenter, data: DiskSet) -> None:
         """Name classes that the model does not have, by whether the images show them."""

@@ -94,6 +94,7 @@ class Views(Dataset[Sample]):
             if shows_thing(targets, self.classes) or random.random() >= self.things:
                 break
             number = self.numbers[int(random.integers(len(self)))]
+            del example  # large images: never two at a time
             example, window, targets = self._view(number, random)
         seen = window.look(example.image.numpy(), Image.Resampling.BILINEAR, PADDING)
         seen = random_light(seen, self.light, random)

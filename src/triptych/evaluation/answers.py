@@ -14,7 +14,7 @@ from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.masks import Classes, MaskSet
-from triptych.metrics.truth import ignored_id, map_type
+from triptych.metrics.truth import Example, ignored_id, map_type
 from triptych.readouts.instance import Instance, PlacedInstance
 from triptych.readouts.panoptic import PanopticMap
 
@@ -78,19 +78,33 @@ class ClassMatch:
             )
         return dataclasses.replace(found, ids=ids, segments=tuple(segments), classes=self.data)
 
-    def answer(self, masks: MaskSet, threshold: float | None, overlap: float | None) -> Answer:
-        """All three readings of a mask set.
+    def answer(
+        self,
+        masks: MaskSet,
+        threshold: float | None,
+        overlap: float | None,
+        truth: Example | None = None,
+        *,
+        semantic: bool = True,
+    ) -> Answer:
+        """The readings of a mask set.
 
         Args:
             masks: in main memory.
             threshold: of the panoptic reading; see :meth:`MaskSet.panoptic`.
             overlap: likewise.
+            truth: what they are compared with; readings that it has no truth for are left out, since
+                each costs seconds where images are large. None: all three.
+            semantic: False if class maps are not to be compared.
         """
+        objects = truth is None or truth.instances is not None or truth.panoptic is not None
         return Answer(
-            self.semantic(masks.semantic().ids),
+            self.semantic(masks.semantic().ids) if semantic else None,
             # Average precision ranks by score itself; a threshold would only cut off recall.
-            self.instances(masks.instances(threshold=0.0)),
-            self.panoptic(masks.panoptic(threshold, overlap)),
+            self.instances(masks.instances(threshold=0.0)) if objects else None,
+            self.panoptic(masks.panoptic(threshold, overlap))
+            if truth is None or truth.panoptic is not None
+            else None,
         )
 
 

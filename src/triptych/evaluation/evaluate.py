@@ -84,7 +84,12 @@ def evaluate(
     classes = classes or segmenter.classes
     match = match_classes(segmenter.classes, classes)
     answered = (
-        (example, match.answer(segmenter(example.image).to("cpu"), threshold, overlap))
+        (
+            example,
+            match.answer(
+                segmenter(example.image).to("cpu"), threshold, overlap, example, semantic=semantic
+            ),
+        )
         for example in examples
     )
     return measure(answered, classes, semantic=semantic, replicates=replicates)
