@@ -165,6 +165,8 @@ class Census:
     """The greatest number of segments that one image asks a network for."""
     where: str = ""
     """The image that has them."""
+    densest: int = 0
+    """The greatest number of objects of one class in one image."""
 
 
 class DiskSet(ABC):

@@ -89,9 +89,9 @@ class CocoInstances(DiskSet):
     def census(self) -> Census:
         """What the annotations are, by the file alone."""
         counts = Counter[str]()
-        most, where = 0, ""
+        most, where, densest = 0, "", 0
         for picture in self.file.pictures:
-            things, stuff = 0, set()
+            things, stuff = Counter[int](), set[int]()
             for annotation in self.file.by_image[picture.id]:
                 class_id = self._class(annotation)
                 if class_id is None or class_id == self.schema.rest:
@@ -104,10 +104,11 @@ class CocoInstances(DiskSet):
                     counts["crowds"] += 1
                 else:
                     counts["objects"] += 1
-                    things += 1
-            if things + len(stuff) > most:
-                most, where = things + len(stuff), picture.file
-        return Census(**counts, most=most, where=where)
+                    things[class_id] += 1
+            densest = max(densest, 0, *things.values())
+            if things.total() + len(stuff) > most:
+                most, where = things.total() + len(stuff), picture.file
+        return Census(**counts, most=most, where=where, densest=densest)
 
     def scan(self, note: Note) -> None:
         """Examine all annotations, and draw none; see :class:`DiskSet`."""

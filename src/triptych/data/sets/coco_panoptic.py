@@ -119,9 +119,9 @@ class CocoPanoptic(DiskSet):
     def census(self) -> Census:
         """What the segments are, by the file alone."""
         counts = Counter[str]()
-        most, where = 0, ""
+        most, where, densest = 0, "", 0
         for picture, annotation in self._items:
-            things, stuff = 0, set()
+            things, stuff = Counter[int](), set[int]()
             for entry in annotation["segments_info"]:
                 place = self.file.category(entry) if isinstance(entry, dict) else None
                 class_id = None if place is None else self.schema.ids.get(place)
@@ -133,10 +133,11 @@ class CocoPanoptic(DiskSet):
                     counts["crowds"] += 1
                 else:
                     counts["objects"] += 1
-                    things += 1
-            if things + len(stuff) > most:
-                most, where = things + len(stuff), picture.file
-        return Census(**counts, most=most, where=where)
+                    things[class_id] += 1
+            densest = max(densest, 0, *things.values())
+            if things.total() + len(stuff) > most:
+                most, where = things.total() + len(stuff), picture.file
+        return Census(**counts, most=most, where=where, densest=densest)
 
     def scan(self, note: Note) -> None:
         """Examine the lists of segments, and read no PNG; see :class:`DiskSet`."""

@@ -13,6 +13,9 @@ from typing import Literal
 from triptych.data.sets.base import Census, DataError, DiskSet, Fault, Kind, refuse
 from triptych.errors import TriptychError
 
+COUNTED = 100
+"""Answers of a class in an image that AP counts."""
+
 Use = Literal["measure", "learn"]
 
 
@@ -42,6 +45,11 @@ def before_use(data: DiskSet, use: Use) -> list[str]:
             raise TriptychError(f"{data.title}: {poor[0].text}{reason}; there is nothing to {use}")
     told = [f"{data.title}: {fault.text}" for fault in poor]
     told += [f"{data.title}: {fault.text}" for fault in faults if fault.kind is Kind.REMARK]
+    if use == "measure" and census is not None and census.densest > COUNTED:
+        told.append(
+            f"{data.title}: an image has {census.densest:,} objects of one class, and AP counts the "
+            f"best {COUNTED} answers for each (as COCO does), so it stays below 100 %"
+        )
     return [*summary(data.title, faults), *told]
 
 
