@@ -182,7 +182,9 @@ def run(
         training.start(resume, stack)
         reason = training.steps(stop)
         if group.is_main and reason in (0, TIME_IS_UP) and parts.export is not None:
-            parts.export(training.average.model, out / MODEL, training.done)
+            told = parts.export(training.average.model, out / MODEL, training.done)
+            if told:
+                training.tell(told)
         return reason
 
 
@@ -239,8 +241,7 @@ class Training:
         self.log.event("start", facts)
         self.log.say(", ".join(f"{name} {value}" for name, value in facts.items()))
         for line in self.parts.remarks:
-            self.log.event("remark", {"text": line})
-            self.log.say(line)
+            self.tell(line)
         if self.done == 0 and self.recipe.evaluation.at_start and self.parts.evaluate is not None:
             self.log.evaluation(0, self.parts.evaluate(self.average.model, 0))
 
@@ -321,6 +322,12 @@ class Training:
             if reason:
                 return reason
         return 0
+
+    def tell(self, text: str) -> None:
+        """One line for the log and for the person at the console (main process)."""
+        if self.log is not None:
+            self.log.event("remark", {"text": text})
+            self.log.say(text)
 
     def _tell_crowded(self, targets: list[Any], names: list[str]) -> None:
         """Say once that a view has more segments than the network has queries."""

@@ -182,10 +182,14 @@ class EvaluationRecipe:
     """Which examples of the data set are evaluated on: its split, how many."""
 
     threshold: float = 0.8
-    """Score from which on the panoptic reading keeps a segment."""
+    """Score from which on the panoptic reading keeps a segment in these figures."""
 
     overlap: float = 0.8
     """Share of its mask that a panoptic segment must win; the trained model asks for it in use."""
+
+    choose_thresholds: bool = True
+    """Choose the thresholds of the panoptic and the instance reading on these examples when the
+    training is done, and write them into the trained model."""
 
     def __post_init__(self) -> None:
         _require(self.every >= 0, f"every must not be negative, not {self.every}")
