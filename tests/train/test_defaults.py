@@ -64,7 +64,7 @@ def universal(tmp_path) -> str:
         Classes.of(["road", "Car"], things=["Car"]),
         family="mask2former",
         arguments=arguments,
-        notes={"recipe": {"optimisation": told}},
+        training={"recipe": {"optimisation": told}},
     ).save(tmp_path / "universal")
     return str(tmp_path / "universal")
 
@@ -196,7 +196,7 @@ def test_losses_follow_from_what_the_data_tell(tmp_path, universal):
         fine_tuning(universal, table, semantic_loss=-1)
     config = Path(universal) / "config.json"
     contents = json.loads(config.read_text())
-    contents["notes"]["recipe"]["criterion"] = {"semantic": 5.0, "class_weights": [1.0, 2.0]}
+    contents["training"]["recipe"]["criterion"] = {"semantic": 5.0, "class_weights": [1.0, 2.0]}
     config.write_text(json.dumps(contents))
     own = fine_tuning(universal, table).criterion
     assert own["semantic"] == 5.0, "as it was trained"
@@ -207,7 +207,7 @@ def test_more_queries_than_the_checkpoint_has(tmp_path, universal):
     config = Path(universal) / "config.json"
     contents = json.loads(config.read_text())
     matcher = {"crowd_query": [1], "own_query": [0]}
-    contents["notes"]["recipe"]["criterion"] = {"matcher": matcher}
+    contents["training"]["recipe"]["criterion"] = {"matcher": matcher}
     config.write_text(json.dumps(contents))
     table = own_table(tmp_path)
     table.write_text(OWN.replace("person, ", ""))
@@ -245,7 +245,7 @@ def test_queries_for_one_class_are_carried_over(tmp_path, universal):
     config = Path(universal) / "config.json"
     contents = json.loads(config.read_text())
     matcher = {"points": 7, "crowd_query": [1], "own_query": [0], "aligned": True}
-    contents["notes"]["recipe"]["criterion"] = {"matcher": matcher}
+    contents["training"]["recipe"]["criterion"] = {"matcher": matcher}
     config.write_text(json.dumps(contents))
     carried = fine_tuning(universal, table).criterion["matcher"]
     assert carried["crowd_query"] == [0]  # car

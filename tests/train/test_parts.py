@@ -92,7 +92,7 @@ def test_recipe_becomes_a_trained_model_folder_that_loads(tmp_path):
     model, config = read_folder(tmp_path / "model")
     assert config.classes.names == ("left", "right")
     assert config.preprocess.size_divisor == 32
-    assert config.notes["trained_steps"] == 2
+    assert config.training["steps"] == 2
     with torch.no_grad():
         prediction = model.eval()(torch.zeros(1, 3, 64, 64))
     assert prediction.mask_logits.shape == (1, 4, 16, 16)

@@ -238,7 +238,7 @@ def _learning(segmenter: Segmenter) -> dict[str, Any]:
 
 def _told(segmenter: Segmenter, section: str) -> dict[str, Any]:
     """A section of the recipe that the checkpoint was trained by, if it tells."""
-    recipe = segmenter.notes.get("recipe")
+    recipe = segmenter.training.get("recipe")
     told = recipe.get(section) if isinstance(recipe, dict) else None
     return told if isinstance(told, dict) else {}
 

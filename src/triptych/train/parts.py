@@ -124,7 +124,7 @@ def assemble(recipe: Recipe) -> Parts:
             classes=classes,
             preprocess=segmenter.preprocess,
             readings=readings,
-            notes={"recipe": recipe.to_plain(), "trained_steps": step},
+            training={"recipe": recipe.to_plain(), "steps": step},
         )
         write_folder(folder, config, average.state_dict())
         return told

@@ -271,7 +271,7 @@ class Recipe:
     change. null: no limit."""
 
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """Free remarks, such as the figures that the recipe gave; not used."""
+    """Free remarks, such as the figures that the recipe gave; nothing reads them."""
 
     def __post_init__(self) -> None:
         _require(
