@@ -77,8 +77,8 @@ class Eval:
         from triptych.data.sets.open import open_set
         from triptych.data.sets.report import Collector, before_use, summary
         from triptych.errors import TriptychError
-        from triptych.evaluation.evaluate import measure
         from triptych.evaluation import report as tables
+        from triptych.evaluation.evaluate import measure
         from triptych.files import atomic_write
 
         if (self.model is None) == (self.predictions is None):

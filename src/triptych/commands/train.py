@@ -61,8 +61,9 @@ class Train:
         if self.recipe is not None:
             for name in ("model", "data", "epochs", "steps", "semantic_loss"):
                 if getattr(self, name) is not None:
+                    option = name.replace("_", "-")
                     raise TriptychError(
-                        f"--{name.replace('_', '-')} goes without a recipe; change one by --override, such as "
+                        f"--{option} goes without a recipe; change one by --override, such as "
                         "optimisation.steps=500"
                     )
             train_recipe(self.recipe, self.out, overrides, resume)

@@ -132,7 +132,6 @@ class Window:
         whole.paste(seen, (self.place[1], self.place[0]))
         return np.array(whole)
 
-
     def nearest(self, plane: NDArray[Any], fill: int) -> NDArray[Any]:
         """:meth:`look` of labels of any type, by the nearest pixel."""
         height, width = plane.shape
@@ -201,8 +200,8 @@ def random_window(
     """Draw scale, place and mirroring.
 
     Args:
-        semantic: ``(H, W)`` class ids of the source, and :data:`IGNORE` (:data:`WIDE_IGNORE` in 16 bits)
-            where unknown.
+        semantic: ``(H, W)`` class ids of the source; :data:`IGNORE`, or in 16 bits
+            :data:`WIDE_IGNORE`, where unknown.
         view: what may be drawn.
         random: where it is drawn from.
         enlarge: of height and width, on top of the scale that is drawn.

@@ -93,8 +93,8 @@ class ClassMatch:
             masks: in main memory.
             threshold: of the panoptic reading; see :meth:`MaskSet.panoptic`.
             overlap: likewise.
-            truth: what they are compared with; readings that it has no truth for are left out, since
-                each costs seconds where images are large. None: all three.
+            truth: what they are compared with; readings that it has no truth for are left out,
+                since each costs seconds where images are large. None: all three.
             semantic: False if class maps are not to be compared.
         """
         objects = truth is None or truth.instances is not None or truth.panoptic is not None

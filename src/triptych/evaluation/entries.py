@@ -70,7 +70,9 @@ def instance(
     return PlacedInstance(torch.from_numpy(cut), size, class_id, name, score, box)
 
 
-def check_class_map(ids: NDArray[np.integer], size: Size, classes: int, none: int, path: Path) -> None:
+def check_class_map(
+    ids: NDArray[np.integer], size: Size, classes: int, none: int, path: Path
+) -> None:
     """Check a map of class ids.
 
     Raises:

@@ -63,9 +63,9 @@ class Chosen:
 def choose_thresholds(segmenter: Segmenter, examples: Iterable[Example]) -> Chosen:
     """Find the thresholds of the panoptic and the instance reading that suit a model.
 
-    The panoptic one has the highest panoptic quality. Where objects are outlined and nothing else is
-    known, all other pixels count as a segment of no class; where objects are not told apart, stuff
-    alone counts. The instance one has the highest F1 at IoU 0.5, all classes together.
+    The panoptic one has the highest panoptic quality. Where objects are outlined and nothing else
+    is known, all other pixels count as a segment of no class; where objects are not told apart,
+    stuff alone counts. The instance one has the highest F1 at IoU 0.5, all classes together.
 
     Args:
         segmenter: gives the masks; its classes are those of the truth.
@@ -98,9 +98,13 @@ def choose_thresholds(segmenter: Segmenter, examples: Iterable[Example]) -> Chos
             right.append(found.right[HALF][counted])
             objects += found.objects
     pq = {threshold: _mean_pq(quality, len(classes)) for threshold, quality in qualities.items()}
-    panoptic = _best(pq)
-    f1 = _f1(np.concatenate(scores or [np.zeros(0)]), np.concatenate(right or [[]]), objects)
-    instance = _best(f1)
+    panoptic = _best(pq, usual)
+    f1 = _f1(
+        np.concatenate(scores or [np.zeros(0)]),
+        np.concatenate(right or [np.zeros(0, bool)]),
+        objects,
+    )
+    instance = _best(f1, segmenter.readings.instance_threshold)
     return Chosen(
         images,
         panoptic,
@@ -131,9 +135,7 @@ def _mean_pq(quality: PanopticQuality, classes: int) -> float:
     return sum(defined) / len(defined) if defined else math.nan
 
 
-def _f1(
-    scores: NDArray[np.float64], right: NDArray[np.bool_], objects: int
-) -> dict[float, float]:
+def _f1(scores: NDArray[np.float64], right: NDArray[np.bool_], objects: int) -> dict[float, float]:
     """F1 of the detections from each threshold on."""
     found = {}
     for threshold in GRID:
@@ -143,11 +145,14 @@ def _f1(
     return found
 
 
-def _best(values: dict[float, float]) -> float | None:
-    """The threshold of the highest value; of equal ones the middle. None if all are 0 or nan."""
+def _best(values: dict[float, float], usual: float) -> float | None:
+    """The threshold of the highest value; of equal ones the nearest to the usual one.
+
+    None if all are 0 or nan.
+    """
     known = {threshold: value for threshold, value in values.items() if value > 0}
     if not known:
         return None
     highest = max(known.values())
-    best = sorted(threshold for threshold, value in known.items() if value == highest)
-    return best[len(best) // 2]
+    best = [threshold for threshold, value in known.items() if value == highest]
+    return min(best, key=lambda threshold: abs(threshold - usual))

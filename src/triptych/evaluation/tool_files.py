@@ -91,7 +91,9 @@ class ToolAnswers:
         classes, segments, listed = self.data.classes, [], []
         for place, info in enumerate(entry["segments_info"]):
             here = f"{where}, segments_info[{place}]"
-            number = whole(info.get("id"), VOID + 1, COLOURS - 1) if isinstance(info, dict) else None
+            number = (
+                whole(info.get("id"), VOID + 1, COLOURS - 1) if isinstance(info, dict) else None
+            )
             if number is None:
                 raise TriptychError(f"{here}: an id is a whole number from 1 to {COLOURS - 1}")
             listed.append(number)
@@ -157,9 +159,7 @@ class ToolAnswers:
         raise TriptychError(f"{where}: the data have no category {shown(given)}")
 
 
-def _checked(
-    listed: Any, wanted: set[str], path: Path
-) -> Sequence[tuple[str, Mapping[str, Any]]]:
+def _checked(listed: Any, wanted: set[str], path: Path) -> Sequence[tuple[str, Mapping[str, Any]]]:
     """Results with the words that name them in messages."""
     if not isinstance(listed, list):
         raise TriptychError(f"{path}: expected a list of results")

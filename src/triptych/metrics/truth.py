@@ -96,7 +96,7 @@ class PlacedTruth(TrueInstance):
             object.__setattr__(self, key, value)
 
     @property
-    def mask(self) -> NDArray[np.bool_]:  # type: ignore[override]
+    def mask(self) -> NDArray[np.bool_]:
         """``(H, W)``."""
         whole = np.zeros(self._size, bool)
         whole[self.window] = self._cut
@@ -157,9 +157,7 @@ class PanopticTruth:
             rows, columns = place or (slice(0, 0), slice(0, 0))
             box = (columns.start, rows.start, columns.stop, rows.stop)
             cut = numbers[rows, columns] == number
-            found.append(
-                PlacedTruth(cut, box, (height, width), segment.class_id, segment.crowd)
-            )
+            found.append(PlacedTruth(cut, box, (height, width), segment.class_id, segment.crowd))
         return found
 
     def semantic(self, ignore: int) -> NDArray[np.integer]:

@@ -60,7 +60,8 @@ def carried_queries(
 def behind_new_ones(queries: Queries, new: int) -> Queries:
     """The same queries where ``new`` free ones stand before them."""
     first = next(iter(queries), None)
-    return {kind: [None] * (new if kind == first else 0) + queries[kind] for kind in queries}
+    free: list[int | None] = [None] * new
+    return {kind: free + rows if kind == first else rows for kind, rows in queries.items()}
 
 
 def query_count(family: str, arguments: Mapping[str, Any]) -> int | None:

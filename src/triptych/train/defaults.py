@@ -149,14 +149,18 @@ def fine_tuning(
 
 def summary(recipe: Recipe) -> str:
     """What :func:`fine_tuning` chose, in one line."""
-    learning, arguments, images = recipe.optimisation, recipe.data.arguments, recipe.data.images or 0
+    learning, arguments, images = (
+        recipe.optimisation,
+        recipe.data.arguments,
+        recipe.data.images or 0,
+    )
     height, width = arguments["crop"]
     epochs = learning.steps / max(math.ceil(images / learning.batch_size), 1)
     return (
         f"{recipe.model.start_from} on {images:,} image{'s' * (images != 1)} of "
         f"{arguments['root']}: {learning.steps:,} steps of {learning.batch_size} "
-        f"({round(epochs, 1):g} epochs), crops of {width} x {height}, learning rate {learning.learning_rate:g} "
-        f"({learning.learning_rate * learning.backbone_factor:g} for the backbone)"
+        f"({round(epochs, 1):g} epochs), crops of {width} x {height}, learning rate "
+        f"{learning.learning_rate:g} ({learning.learning_rate * learning.backbone_factor:g} for the backbone)"
     )
 
 
@@ -262,7 +266,8 @@ def _criterion(
         raise TriptychError(f"--semantic-loss is {semantic_loss}; give 0 or more")
     if semantic_loss is not None and not data.semantic:
         raise TriptychError(
-            f"--semantic-loss: {data.title} tells of objects only and has no class map; leave it out"
+            f"--semantic-loss: {data.title} tells of objects only and has no class map; leave it "
+            "out"
         )
     points = max(min(area // 84, 12544), 256)
     matcher: dict[str, Any] = {"points": points}

@@ -26,8 +26,8 @@ from triptych.train.feed import StepIndices, batches, make_loader, seed_step
 from triptych.train.log import RunLog, memory_megabytes
 from triptych.train.parts import Parts, assemble
 from triptych.train.processes import Group, choose_device, joined
-from triptych.train.remarks import raise_queries
 from triptych.train.recipe import SURROUNDINGS, Recipe, differences, is_among, is_recipe
+from triptych.train.remarks import raise_queries
 from triptych.train.step import (
     LossModule,
     autocast_type,
@@ -337,8 +337,8 @@ class Training:
             if (count := len(target.class_ids)) > self.parts.queries:
                 self.crowded = True
                 self.log.say(
-                    f"{name} has {count} segments in view, more than the {self.parts.queries} queries "
-                    f"of the network: the others teach nothing; {raise_queries(count)}"
+                    f"{name} has {count} segments in view, more than the {self.parts.queries} "
+                    f"queries of the network: the others teach nothing; {raise_queries(count)}"
                 )
                 return
 

@@ -28,16 +28,18 @@ def remarks(recipe: Recipe, dataset: Any, queries: int | None) -> list[str]:
     if data is None:
         return []
     lines = before_use(data, "learn")
-    for line in crowded(data.census(), queries):
-        lines.append(f"{line}; more of them: {raise_queries(data.census().most)}")
+    census = data.census()
+    if census is not None:
+        lines += [f"{line}; {raise_queries(census.most)}" for line in crowded(census, queries)]
     if recipe.evaluation.every:
         lines += _evaluated(recipe, data)
     if queries is not None and not data.instances and data.semantic:
         things = [data.classes.names[class_id] for class_id in data.classes.thing_ids]
         if things and not recipe.criterion.get("semantic"):
             lines.append(
-                f"{data.title}: objects are not told apart ({', '.join(things[:3])}), and the losses "
-                "of the paper do not fill masks there; --semantic-loss 2 does (docs/fine-tuning.md)"
+                f"{data.title}: objects are not told apart ({', '.join(things[:3])}), and the "
+                "losses of the paper do not fill masks there; --semantic-loss 2 does "
+                "(docs/fine-tuning.md)"
             )
     return lines
 
@@ -58,8 +60,8 @@ def _evaluated(recipe: Recipe, training: DiskSet) -> list[str]:
 
 
 def raise_queries(number: int) -> str:
-    """The option that gives a network so many queries."""
-    return f"--override model.arguments.queries={number}"
+    """How to give a network so many queries."""
+    return f"give it more by --override model.arguments.queries={number}"
 
 
 def training_data(dataset: Any) -> DiskSet | None:

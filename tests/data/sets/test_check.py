@@ -99,7 +99,9 @@ class TestFiles:
     def test_labels_in_colour(self, tmp_path):
         file = disk.plain(tmp_path)
         disk.photo(tmp_path / "labels" / "a.png")
-        only(file, r"^unreadable file: labels .*a\.png have mode RGB, colours in place of class numb")
+        only(
+            file, r"^unreadable file: labels .*a\.png have mode RGB, colours in place of class numb"
+        )
 
     def test_labels_as_jpeg(self, tmp_path):
         file = disk.plain(tmp_path, names=("a",))
@@ -233,7 +235,9 @@ class TestTwice:
             content["images"][1]["id"] = 1.0  # the number 1, in another spelling
 
         disk.coco_instances(tmp_path, change)
-        with pytest.raises(EmptySetError, match=r"images\[0\], 1\.png, shares the id 1 with 2\.png"):
+        with pytest.raises(
+            EmptySetError, match=r"images\[0\], 1\.png, shares the id 1 with 2\.png"
+        ):
             open_set(tmp_path)
 
     def test_and_so_does_an_image_that_is_listed_again(self, tmp_path):
@@ -251,7 +255,9 @@ class TestTwice:
             content["annotations"].append(disk.annotation(5, 3, disk.box(8, 0, 4, 4)))
 
         disk.coco_instances(tmp_path, change)
-        only(tmp_path, r"^duplicate image: .*lists 1\.png again, with id 5 after 1; they are joined")
+        only(
+            tmp_path, r"^duplicate image: .*lists 1\.png again, with id 5 after 1; they are joined"
+        )
         assert len(disk.objects(open_set(tmp_path)[0])) == 4
 
     def test_an_image_of_two_sizes(self, tmp_path):
@@ -318,7 +324,11 @@ class TestOutlines:
             (None, Kind.EMPTY_OUTLINE, "it has no outline"),
             ("", Kind.BROKEN, "its outline is neither polygons nor run lengths"),
             ([{}], Kind.BROKEN, "a polygon is no list of numbers but {}"),
-            ([[1, 1, 5, 1, 5, True]], Kind.BROKEN, "a polygon is no list of numbers: it holds True"),
+            (
+                [[1, 1, 5, 1, 5, True]],
+                Kind.BROKEN,
+                "a polygon is no list of numbers: it holds True",
+            ),
             ([[10**400, 1, 5, 1, 5, 5]], Kind.BROKEN, "it holds 1000"),
             ([[-1e8, 1, 5, 1, 5, 5]], Kind.BROKEN, "reaches 100000000 pixels out of the 16x12"),
             ({"size": [16, 12], "counts": [192]}, Kind.BROKEN, r"are for size \[16, 12\], the im"),
@@ -386,7 +396,8 @@ class TestSegments:
         disk.coco_panoptic(tmp_path, change)
         crowds, segment = faults(tmp_path)
         assert re.match(
-            r"id without segment: panoptic map .*a\.png holds id 70000 \(12 pixels\), which", segment
+            r"id without segment: panoptic map .*a\.png holds id 70000 \(12 pixels\), which",
+            segment,
         )
         assert re.match(r"nothing to find: all 1 objects are crowds", crowds)
         with pytest.raises(TriptychError, match="which no segment has"):

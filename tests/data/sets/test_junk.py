@@ -31,7 +31,9 @@ scalars = (
     | st.text(max_size=5)
 )
 junk = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner), max_leaves=6
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner),
+    max_leaves=6,
 )
 
 
@@ -66,7 +68,7 @@ def use(root: Path) -> None:
         return
     for purpose in ("measure", "learn"):
         with contextlib.suppress(TriptychError):
-            before_use(data, purpose)  # type: ignore[arg-type]
+            before_use(data, purpose)
     for index in range(len(data)):
         with contextlib.suppress(TriptychError):
             data[index]

@@ -218,6 +218,7 @@ class DiskSet(ABC):
         Args:
             note: told of every fault.
         """
+        del note  # nothing to look at
 
     def read(self, index: int, note: Note = refuse) -> Example:
         """Read image and truth.

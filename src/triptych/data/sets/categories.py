@@ -131,9 +131,7 @@ def _thing(path: Path, name: str, value: Any, panoptic: bool, used: bool) -> boo
     """Whether objects are told apart. Without a word about it, objects of outlines are."""
     thing = flag(value)
     if thing is None and value is not None and used:
-        raise TriptychError(
-            f"{path}: category {name!r} has isthing {shown(value)}; give 0 or 1"
-        )
+        raise TriptychError(f"{path}: category {name!r} has isthing {shown(value)}; give 0 or 1")
     if thing is None:
         return None if panoptic and used else not panoptic
     return thing

@@ -64,7 +64,7 @@ def check(data: DiskSet, seen: Seen) -> Iterator[list[Fault]]:
                 faults.append(Fault(Kind.TWICE, text))
         sound = sound and not any(fault.kind.grave for fault in faults)
         if sound and index == len(data) - 1:
-            faults += poverty(Census(**counts))
+            faults += poverty(Census(counts["objects"], counts["crowds"]))
         yield faults
         faults = []
 
@@ -79,7 +79,7 @@ def _objects(truth: Truth, data: DiskSet) -> Iterator[str]:
 
 def _digest(image: Tensor) -> bytes:
     digest = hashlib.blake2b(str(tuple(image.shape)).encode(), digest_size=16)
-    digest.update(image.contiguous().numpy())  # no copy
+    digest.update(image.contiguous().numpy().data)  # no copy
     return digest.digest()
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.data.sets.base import Census, DiskSet, Fault, Kind, Note, Truth, refuse
-from triptych.data.sets.coco_json import Annotation, Picture, read_coco
+from triptych.data.sets.coco_json import Annotation, read_coco
 from triptych.data.sets.layout import InSplits, Layout, Splits, titled
 from triptych.data.sets.outlines import Tell, encode, examine
+from triptych.data.sets.pictures import Picture
 from triptych.data.sets.places import located
 from triptych.data.sets.schema import Entry, Own, own_table
 from triptych.data.sets.values import Id, flag, number, shown

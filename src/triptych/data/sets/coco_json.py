@@ -159,8 +159,9 @@ def _by_image(
     if again:
         place, own = again[0]
         text = (
-            f"{path}: {len(again)} annotation{'s' * (len(again) > 1)} with an id of an earlier one, "
-            f"such as annotations[{place}] with {shown(own)}; tools that sort by id lose one of two"
+            f"{path}: {len(again)} annotation{'s' * (len(again) > 1)} with an id of an earlier "
+            f"one, such as annotations[{place}] with {shown(own)}; tools that sort by id lose one "
+            "of two"
         )
         faults.append(Fault(Kind.SAME_ID, text))
     return by_image

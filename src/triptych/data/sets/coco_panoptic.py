@@ -25,9 +25,10 @@ from triptych.data.sets.base import (
     Truth,
     refuse,
 )
-from triptych.data.sets.coco_json import Annotation, Picture, read_coco
+from triptych.data.sets.coco_json import Annotation, read_coco
 from triptych.data.sets.layout import InSplits, Layout, Splits, titled
 from triptych.data.sets.numbers import counted, read_coloured
+from triptych.data.sets.pictures import Picture
 from triptych.data.sets.places import located
 from triptych.data.sets.schema import Entry, Own, own_table
 from triptych.data.sets.values import Id, file_name, flag, shown, whole

@@ -90,7 +90,9 @@ class Folders(InSplits):
         entries: list[Mapping[str, Any]] = [vars(entry) for entry in listed]
         ids = {number: class_id for class_id, number in enumerate(numbers)}
         classes = Classes.from_list(entries)
-        colours = {entry.colour: n for entry, n in zip(listed, numbers, strict=True) if entry.colour}
+        colours = {
+            entry.colour: n for entry, n in zip(listed, numbers, strict=True) if entry.colour
+        }
         if len(colours) < sum(entry.colour is not None for entry in listed):
             colours = {}  # two classes of one colour: colours tell nothing
         spare = _unused(void | ids.keys())

@@ -13,8 +13,8 @@ LARGEST_LOOK = 2**23
 """Bytes of a JSON file that are read to find out what it is."""
 
 COCO_WAY = (
-    "name it in a YAML file ('layout: coco-instances', 'images: FOLDER', 'annotations: {file}'; see "
-    "docs/data.md)"
+    "name it in a YAML file ('layout: coco-instances', 'images: FOLDER', 'annotations: {file}'; "
+    "see docs/data.md)"
 )
 
 
@@ -37,7 +37,9 @@ def name_keys(values: Mapping[Any, Any]) -> str | None:
     if {"shapes", "imagePath"} <= keys:
         return LABELME
     if {"images", "annotations", "categories"} <= keys:
-        return "an annotation file of COCO, whose images may be anywhere; " + COCO_WAY.format(file="FILE")
+        return "an annotation file of COCO, whose images may be anywhere; " + COCO_WAY.format(
+            file="FILE"
+        )
     if "_via_img_metadata" in keys:
         return VIA
     return None

@@ -78,7 +78,9 @@ def examine(
     if wrong:
         kinds = [kind for kind, _ in wrong]
         first = next((kind for kind in kinds if kind.grave), kinds[0])
-        texts = list(dict.fromkeys(text for kind, text in wrong if kind is first or not first.grave))
+        texts = list(
+            dict.fromkeys(text for kind, text in wrong if kind is first or not first.grave)
+        )
         more = f" (and {len(texts) - 2} more)" if len(texts) > 2 else ""
         tell(first, "; ".join(texts[:2]) + more)
         if first.grave:

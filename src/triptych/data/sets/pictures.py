@@ -86,8 +86,8 @@ def read_pictures(path: Path, entries: Sequence[Any], faults: list[Fault]) -> Pi
         text = f"{path}: images[{place}] lists {picture.file} again"
         if (first.height, first.width) != (picture.height, picture.width):
             text += (
-                f", as {picture.width}x{picture.height} after {first.width}x{first.height}: which of "
-                "them its objects are drawn for is not known; keep one"
+                f", as {picture.width}x{picture.height} after {first.width}x{first.height}: which "
+                "of them its objects are drawn for is not known; keep one"
             )
             faults.append(Fault(Kind.SIZE, text))
             continue

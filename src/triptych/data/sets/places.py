@@ -18,7 +18,9 @@ def located(folder: Path, name: str, alone: bool = False) -> Path:
         name: with slashes.
         alone: no other file that is looked for has the last part of this name.
     """
-    return next((path for path in _candidates(folder, name, alone) if path.is_file()), folder / name)
+    return next(
+        (path for path in _candidates(folder, name, alone) if path.is_file()), folder / name
+    )
 
 
 def _candidates(folder: Path, name: str, alone: bool) -> Iterator[Path]:

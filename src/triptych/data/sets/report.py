@@ -47,8 +47,8 @@ def before_use(data: DiskSet, use: Use) -> list[str]:
     told += [f"{data.title}: {fault.text}" for fault in faults if fault.kind is Kind.REMARK]
     if use == "measure" and census is not None and census.densest > COUNTED:
         told.append(
-            f"{data.title}: an image has {census.densest:,} objects of one class, and AP counts the "
-            f"best {COUNTED} answers for each (as COCO does), so it stays below 100 %"
+            f"{data.title}: an image has {census.densest:,} objects of one class, and AP counts "
+            f"the best {COUNTED} answers for each (as COCO does), so it stays below 100 %"
         )
     return [*summary(data.title, faults), *told]
 

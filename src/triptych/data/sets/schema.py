@@ -52,8 +52,8 @@ class Schema:
     def __post_init__(self) -> None:
         if len(self.classes) > MOST_CLASSES:
             raise TriptychError(
-                f"the data have {len(self.classes)} classes, and a map can tell {MOST_CLASSES} apart; "
-                "choose some under 'classes'"
+                f"the data have {len(self.classes)} classes, and a map can tell {MOST_CLASSES} "
+                "apart; choose some under 'classes'"
             )
         both = self.void & self.ids.keys()
         if both:
