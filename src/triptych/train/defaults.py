@@ -155,12 +155,13 @@ def summary(recipe: Recipe) -> str:
         recipe.data.images or 0,
     )
     height, width = arguments["crop"]
+    rate, backbone = learning.learning_rate, learning.learning_rate * learning.backbone_factor
     epochs = learning.steps / max(math.ceil(images / learning.batch_size), 1)
     return (
         f"{recipe.model.start_from} on {images:,} image{'s' * (images != 1)} of "
         f"{arguments['root']}: {learning.steps:,} steps of {learning.batch_size} "
-        f"({round(epochs, 1):g} epochs), crops of {width} x {height}, learning rate "
-        f"{learning.learning_rate:g} ({learning.learning_rate * learning.backbone_factor:g} for the backbone)"
+        f"({round(epochs, 1):g} epochs), crops of {width} x {height}, learning rate {rate:g} "
+        f"({backbone:g} for the backbone)"
     )
 
 

@@ -101,7 +101,7 @@ def coco_instances(root: Path, change: Callable[[dict[str, Any]], Any] = lambda 
         "images": [
             {"id": n, "file_name": f"{n}.png", "height": HEIGHT, "width": WIDTH} for n in (1, 2)
         ],
-        "categories": CATEGORIES,
+        "categories": [dict(category) for category in CATEGORIES],
         "annotations": [
             annotation(1, 9, box(2, 2, 2, 3), area=6.0, iscrowd=0, id=1),
             annotation(1, 3, box(0, 0, 6, 10), area=60.0, iscrowd=0, id=2),

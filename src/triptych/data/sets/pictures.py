@@ -113,7 +113,7 @@ def _picture(entry: Any) -> Picture | str:
     if number is None:
         return f"has no id ({shown(entry.get('id'))})"
     file = file_name(entry.get("file_name"))
-    if file is None and entry.get("file_name") is None:
+    if file is None and entry.get("file_name") in (None, ""):
         file = file_of_url(entry.get("coco_url"))  # as LVIS has it
     if file is None:
         return f"has no file_name ({shown(entry.get('file_name'))})"
