@@ -107,6 +107,14 @@ def test_one_run_from_defaults_updates_all_three_figures(tmp_path, universal, ca
     assert measured[-1].keys() >= {"miou", "pq", "ap", "iou/car", "pq/car", "ap/person"}
     with Image.open(out / "first-batch.png") as picture:
         assert picture.width > 400
+    *_, thresholds, last = told.splitlines()
+    assert thresholds.startswith("thresholds ")
+    image = tmp_path / "val" / "images" / "1.png"
+    assert last == (
+        f"the model is {out}/model; try it: triptych predict {image} --model {out}/model --out "
+        f"{out}/seen"
+    )
+    assert lines(out, "remark")[-1]["text"] == thresholds
 
 
 def test_the_written_recipe_trains_the_same_model_and_can_be_resumed(tmp_path, labeller, capsys):
@@ -311,3 +319,36 @@ def test_models_and_data_that_do_not_go_together_are_told(tmp_path, labeller, mo
     monkeypatch.setattr("triptych.train.defaults.load", lambda *_: bare)
     with pytest.raises(TriptychError, match="bare has no classes that could be replaced"):
         fine_tuning("bare", disk.plain(tmp_path))
+
+
+def test_what_the_data_lack_is_told_before_the_first_step(tmp_path, universal, capsys):
+    disk.coco_instances(tmp_path, lambda c: [a.update(iscrowd=1) for a in c["annotations"]])
+    options = ("--steps", 1, "--override", "evaluation.every=0")
+    assert train("--model", universal, "--data", tmp_path, "--out", tmp_path / "run", *options) == 0
+    assert "all 3 objects are crowds (iscrowd: 1)" in capsys.readouterr().err
+    disk.coco_instances(tmp_path, lambda c: [a.update(segmentation=[]) for a in c["annotations"]])
+    assert train("--model", universal, "--data", tmp_path, "--out", tmp_path / "no", *options) == 2
+    assert "none of the 3 objects has an outline" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+def test_more_objects_than_queries_are_told_with_the_way(tmp_path, universal, capsys):
+    def change(content):
+        for number in range(8):
+            outline = disk.box(2 * number, 0, 2, 12)
+            content["annotations"].append(disk.annotation(2, 3, outline, id=100 + number))
+
+    disk.coco_instances(tmp_path, change)
+    options = ("--steps", 1, "--out", tmp_path / "run")
+    assert train("--model", universal, "--data", tmp_path, *options) == 0
+    told = capsys.readouterr().err
+    assert "2.png has 8 segments to find, and the model has 6 queries, which find one" in told
+    assert "give it more by --override model.arguments.queries=8" in told
+
+
+def test_class_maps_without_objects_name_the_loss_that_helps(tmp_path, universal):
+    file = disk.plain(tmp_path)
+    (told,) = assemble(fine_tuning(universal, file, QUICK)).remarks
+    assert "objects are not told apart (car)" in told
+    assert "--semantic-loss 2 does" in told
+    assert not assemble(fine_tuning(universal, file, QUICK, semantic_loss=2)).remarks

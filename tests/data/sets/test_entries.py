@@ -92,7 +92,7 @@ class TestFlags:
     @pytest.mark.parametrize("written", ["no", 2, [1]])
     def test_isthing_that_says_nothing(self, tmp_path, written):
         disk.coco_panoptic(tmp_path, lambda c: c["categories"][0].update(isthing=written))
-        with pytest.raises(TriptychError, match="category 'sky' has isthing .*; give 0 or 1"):
+        with pytest.raises(TriptychError, match=r"category .sky. has isthing .*; give 0 or 1"):
             open_set(tmp_path)
 
     def test_isthing_as_text(self, tmp_path):
@@ -101,7 +101,9 @@ class TestFlags:
 
     def test_isthing_is_not_guessed(self, tmp_path):
         disk.coco_panoptic(tmp_path, lambda c: c["categories"][1].pop("isthing"))
-        with pytest.raises(TriptychError, match="'grass' has no 'isthing'.* add 'isthing': 0 or 1"):
+        with pytest.raises(
+            TriptychError, match=r"'grass' has no 'isthing'.* add 'isthing': 0 or 1"
+        ):
             open_set(tmp_path)
         table = tmp_path / "own.yaml"
         text = (
@@ -220,7 +222,9 @@ class TestFiles:
         disk.coco_instances(tmp_path, lambda content: content["images"][0].update(height=size))
         assert faults(tmp_path) == []
 
-    @pytest.mark.parametrize("size", [0, -1, 12.5, None, "tall", True, 10**400, float("inf"), 2**26])
+    @pytest.mark.parametrize(
+        "size", [0, -1, 12.5, None, "tall", True, 10**400, float("inf"), 2**26]
+    )
     def test_sizes_that_are_none(self, tmp_path, size):
         def change(content):
             content["images"][1]["height"] = size

@@ -57,11 +57,14 @@ def read_pictures(path: Path, entries: Sequence[Any], faults: list[Fault]) -> Pi
         faults: whatever is wrong is added.
     """
     listed: list[tuple[int, Picture]] = []
+    broken: set[Id] = set()
     for place, entry in enumerate(entries):
         picture = _picture(entry)
         if isinstance(picture, str):
             text = f"{path}: images[{place}] {picture}; it is left out"
             faults.append(Fault(Kind.BROKEN_ENTRY, text))
+            number = plain_id(entry.get("id")) if isinstance(entry, dict) else None
+            broken |= set() if number is None else {number}
         else:
             listed.append((place, picture))
     files_of: dict[Id, list[str]] = {}
@@ -101,7 +104,7 @@ def read_pictures(path: Path, entries: Sequence[Any], faults: list[Fault]) -> Pi
         for picture in pictures.values()
     ]
     faults += _not_exhaustive(path, entries)
-    left_out = files_of.keys() - {picture.id for picture in kept} - aliases.keys()
+    left_out = (broken | files_of.keys()) - {picture.id for picture in kept} - aliases.keys()
     return Pictures(kept, aliases, frozenset(left_out))
 
 

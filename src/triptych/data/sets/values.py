@@ -24,7 +24,7 @@ FARTHEST = 1e9
 """Numbers beyond this are no measure of any image."""
 
 _UNUSABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-"""Control characters, and halves of characters, which no file system takes."""
+"""Control characters, which no tool writes on purpose, and halves of characters."""
 
 LONGEST_NAME = 255
 """Bytes in the name of a file or folder; file systems take no more."""
