@@ -101,7 +101,7 @@ class TestYaml:
         painted(tmp_path / "labels" / "a.png", BLACK, RED)
         data = open_set(file)
         np.testing.assert_array_equal(data[0].semantic, disk.halves(0, 1))
-        np.testing.assert_array_equal(data[1].semantic, disk.halves(0, 1)), "numbers go on to count"
+        np.testing.assert_array_equal(data[1].semantic, disk.halves(0, 1))  # numbers still count
 
     def test_colours_of_void(self, tmp_path):
         file = disk.plain(tmp_path, self.CLASSES + "void: [[10, 20, 200], 9]\n")

@@ -10,7 +10,7 @@ from tests.data.sets import disk
 from triptych.data.sets.open import open_set
 from triptych.errors import TriptychError
 
-COCO = {"images": [], "annotations": [], "categories": []}
+COCO: dict[str, list[object]] = {"images": [], "annotations": [], "categories": []}
 
 
 def yolo(root):
