@@ -48,7 +48,8 @@ class Rules:
     faint: bool = False
     """Pixels that a query wins with a probability below one half stay, too."""
     strict: bool = False
-    """A segment whose ratio of areas is exactly the limit is dropped."""
+    """A segment stays if its ratio of areas, in float32, is above the limit, which is in float64:
+    at 0.5 exactly it is dropped, at 0.8, which float32 rounds up, it stays."""
 
 
 ALL = Rules(True, True, True, True, True)
@@ -90,8 +91,8 @@ def panoptic(masks: MaskSet, rules: Rules) -> tuple[Tensor, list[tuple[int, Tens
         mask = won if rules.faint else won & (probable[query] >= 0.5)
         if not own or not mask.any():
             continue
-        ratio = int(won.sum()) / own
-        if ratio > OVERLAP or (ratio == OVERLAP and not rules.strict):
+        ratio = won.sum() / own
+        if ratio.item() > OVERLAP if rules.strict else int(won.sum()) / own >= OVERLAP:
             kind[mask] = label
             segments.append((label, mask))
     return kind, segments

@@ -17,6 +17,7 @@ from scipy.stats import t as student
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.train.loop import train_recipe
+from triptych.train.stages import is_finished
 
 HERE = Path(__file__).resolve().parent
 RECIPES, RESULTS = HERE / "recipes", HERE / "results"
@@ -128,7 +129,7 @@ class Study:
         """
         out = self.out / f"{variant.replace(' ', '-')}-{seed}"
         every = [*self.overrides, *overrides, f"optimisation.seed={seed}"]
-        if not (out / "model").is_dir():
+        if not is_finished(out):
             train_recipe(RECIPES / recipe, out, every, resume=True)
         steps = log_of(out, "step")
         # Not every step has a record, and a computer that slept is no part of the time.

@@ -16,7 +16,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PACKAGE = ROOT / "src" / "triptych"
 
 ORDER = """
-errors files options strict colours decode masks prediction keymap images
+errors files options strict colours decode reading_settings masks class_table
+prediction keymap images
 nn backbones decoders models weights
 readouts render windows engines segmenter metrics
 inputs results predict samples convert export bench

@@ -23,6 +23,9 @@ from triptych.errors import TriptychError
 T = TypeVar("T")
 Key = tuple[str, ...]
 
+MAPPING = typing.get_origin(Mapping[str, Any])
+"""What annotations with ``Mapping[...]`` are of."""
+
 
 class _Loader(yaml.SafeLoader):
     """PyYAML reads ``1e-4`` as text, because YAML 1.1 wants a dot; everybody means the number."""
@@ -188,7 +191,7 @@ def _convert(value: Any, hint: Any, key: Key, document: Document) -> Any:
         if len(kinds) == len(value):
             pairs = zip(value, kinds, strict=True)
             return tuple(_convert(v, kind, key, document) for v, kind in pairs)
-    if origin in (dict, Mapping, typing.get_origin(Mapping[str, Any])):
+    if origin in (dict, Mapping, MAPPING):
         value = {} if value is None else value
         if isinstance(value, Mapping):
             return {
@@ -213,11 +216,19 @@ def _convert_union(
         try:
             return _convert(value, kind, key, document)
         except TriptychError:
-            if is_dataclass(kind) and isinstance(value, Mapping):
-                raise  # a section: its own message is the better one
+            if _is_meant(kind, value, choices):
+                raise  # its own message is the better one
     raise TriptychError(
         f"{document.place(key)}: {'.'.join(key)} must be {describe(hint)}, not {value!r}"
     )
+
+
+def _is_meant(kind: Any, value: Any, choices: Sequence[Any]) -> bool:
+    """Whether a value that ``kind`` refuses can be nothing else: a section, or the only list."""
+    if isinstance(value, Mapping):
+        return is_dataclass(kind) or typing.get_origin(kind) in (dict, Mapping, MAPPING)
+    lists = [choice for choice in choices if typing.get_origin(choice) is tuple]
+    return isinstance(value, list) and lists == [kind]
 
 
 def describe(hint: Any) -> str:

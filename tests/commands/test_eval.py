@@ -45,11 +45,26 @@ def test_a_model_is_measured(
     assert found["figures"]["images"] == 3
     assert (found["engine"], found["precision"]) == ("eager", "fp32"), "what auto became"
     assert set(found["per_class"]) == {"iou"}
-    assert found["overlap"] == 0.8, "the checkpoint's"
+    assert found["readings"]["overlap"] == 0.8, "the checkpoint's"
     low, high = found["intervals"]["miou"]
     assert 0 <= low <= found["figures"]["miou"] <= high <= 1
     with Image.open(confusion) as picture:
         assert min(picture.size) > 300
+
+
+def test_two_models_are_compared_on_the_same_images(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = disk.camvid(tmp_path / "camvid", frames=3)
+    figures = tmp_path / "figures.json"
+    options = ["--against", model, "--classes", "sky", "--json", str(figures)]
+    assert main(["eval", "--model", model, "--data", str(data), *options]) == 0
+    told = capsys.readouterr().out
+    assert "IoU sky" in told
+    assert "+0.0 to +0.0" in told
+    against = json.loads(figures.read_text())["against"]
+    assert against["model"] == model
+    assert against["miou"]["interval"] == [0, 0]
 
 
 def test_images_may_be_fewer(
@@ -84,7 +99,7 @@ def test_composites_have_all_three_figures(
     options = ["--split", "val", "--count", "2", "--json", str(figures)]
     assert main(["eval", "--model", model, "--data", str(shared_data), *options]) == 0
     found = json.loads(figures.read_text())
-    assert set(found["per_class"]) == {"iou", "pq", "ap"}
+    assert set(found["per_class"]) == {"iou", "pq", "ap", "ap50"}
     assert "composites" in found["data"]
     assert "composites" in capsys.readouterr().out
 
@@ -96,6 +111,8 @@ def test_composites_have_all_three_figures(
         (["--model", "street", "--predictions", "x"], "give either --model or --predictions"),
         (["--model", "street", "--count", "-1"], "must not be negative"),
         (["--model", "street", "--split", "best"], "no split 'best'; there are: val"),
+        (["--predictions", "x", "--against", "street"], "--against compares two models"),
+        (["--model", "street", "--classes", "car"], "--classes goes with --against"),
         (["--predictions", "nowhere"], "no folder of results nowhere"),
     ],
 )

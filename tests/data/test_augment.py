@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triptych.data.augment import PADDING, Light, View, colour_matrix, random_light, random_view
+from triptych.data.augment import (
+    PADDING,
+    Light,
+    View,
+    colour_matrix,
+    random_light,
+    random_view,
+    turned_camera,
+)
 from triptych.data.scene import Scene
 from triptych.errors import TriptychError
 from triptych.metrics.truth import IGNORE
@@ -149,3 +157,61 @@ def test_brightness_is_generous():
     ]
     assert np.percentile(means, 5) < 65
     assert np.percentile(means, 95) > 145
+
+
+class TestTurnedCamera:
+    def test_no_turn_changes_nothing(self):
+        coefficients = turned_camera((60, 80), 0.0, 0.0, 0.0)
+        assert coefficients == pytest.approx((1, 0, 0, 0, 1, 0, 0, 0), abs=1e-12)
+
+    @given(st.tuples(*[st.floats(-0.3, 0.3)] * 3), st.floats(-3, 3), st.floats(-3, 3))
+    @settings(max_examples=60, deadline=None)
+    def test_points_go_where_a_pinhole_camera_puts_them(self, angles, x, y):
+        """A point of the world in the old picture and in the new one."""
+        height, width = 60, 80
+        focal, centre = 80.0, np.array([40.0, 30.0])
+        point = np.array([x, y, 10.0])  # right, down, ahead
+        pitch, yaw, roll = angles
+        # The camera's own axes after it turned right, then down, then clockwise about its axis.
+        right, down, ahead = np.eye(3)
+        ahead, right = (
+            np.cos(yaw) * ahead + np.sin(yaw) * right,
+            np.cos(yaw) * right - np.sin(yaw) * ahead,
+        )
+        ahead, down = (
+            np.cos(pitch) * ahead + np.sin(pitch) * down,
+            np.cos(pitch) * down - np.sin(pitch) * ahead,
+        )
+        right, down = (
+            np.cos(roll) * right + np.sin(roll) * down,
+            np.cos(roll) * down - np.sin(roll) * right,
+        )
+        seen = np.array([right @ point, down @ point]) / (ahead @ point) * focal + centre
+        before = point[:2] / point[2] * focal + centre
+        a, b, c, d, e, f, g, h = turned_camera((height, width), pitch, yaw, roll)
+        scale = g * seen[0] + h * seen[1] + 1
+        old = ((a * seen[0] + b * seen[1] + c) / scale, (d * seen[0] + e * seen[1] + f) / scale)
+        assert old == pytest.approx(before, abs=1e-6)
+
+    def test_pixels_and_labels_turn_alike(self):
+        source = checkers()
+        seen = view(source, 3, crop=(60, 80), scale=(1, 1), mirror=0, tilt=8.0)
+        padded = (seen.pixels == PADDING).all(axis=2)
+        assert padded.any()
+        assert (seen.regions[padded] == IGNORE).all()
+        inside = (seen.regions != IGNORE) & ~padded
+        same = seen.pixels[..., 0][inside] == seen.regions[inside]
+        assert same.mean() > 0.7  # all but the edges, which are smooth in the picture
+        assert (seen.regions != source.regions).any()
+
+    def test_padding_is_what_lies_beyond_the_source(self):
+        for seed in range(8):
+            seen = view(checkers(), seed, crop=(60, 80), scale=(0.5, 2), tilt=5.0)
+            assert seen.padding is not None
+            # Along the border pixels are smooth, labels are not.
+            assert (seen.pixels[seen.padding] == PADDING).mean() > 0.95
+            assert (seen.regions[seen.padding] == IGNORE).all()
+            assert (seen.pixels != PADDING).any(axis=2)[~seen.padding].mean() > 0.95
+
+    def test_a_view_without_padding_says_so(self):
+        assert view(checkers(), crop=(60, 80), scale=(1, 2)).padding is None

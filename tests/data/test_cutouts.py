@@ -187,3 +187,17 @@ def test_mixture_draws_from_both(street_root):
     assert drawn(1) == {(35, 30)}
     assert drawn(0.5) == {(90, 60), (35, 30)}
     assert drawn(1, BICYCLIST) == {(70, 90)}  # frames have none: COCO helps out
+
+
+def test_objects_come_from_more_folders(tmp_path, street_root):
+    write_coco(
+        tmp_path / "more", [slim(PERSON_ID, 40, 20, 32, 90), slim(PERSON_ID, 90, 20, 32, 90)]
+    )
+    one = CocoCutouts(street_root / "coco", "train")
+    both = CocoCutouts(street_root / "coco", "train", [tmp_path / "more"])
+    counts = [len(cutouts.outlines[PEDESTRIAN]) for cutouts in (one, both)]
+    assert counts[1] == counts[0] + 2
+    assert {outline.image.parents[1] for outline in both.outlines[PEDESTRIAN]} == {
+        street_root / "coco" / "train",
+        tmp_path / "more",
+    }

@@ -16,6 +16,7 @@ from triptych.data.paste import (
     compose,
     horizon,
     match_light,
+    paste_near,
     plan,
 )
 from triptych.data.scene import MINIMAL_SHARE, MINIMAL_VISIBLE, Scene
@@ -223,3 +224,28 @@ def test_perspective_is_that_of_the_frames(shared_data):
     assert len(errors) > 80
     assert abs(np.median(errors)) < 0.1
     assert np.median(np.abs(errors)) < 0.22
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_near_object_is_cut_by_the_lower_border(seed):
+    random = np.random.default_rng(seed)
+    after = paste_near(empty(), drawing(block(PEDESTRIAN, (60, 150))), random)
+    assert after.owners == (PEDESTRIAN,)
+    rows = np.flatnonzero((after.regions == 11).any(axis=1))
+    assert rows[-1] == HEIGHT - 1
+    assert len(rows) >= 0.25 * HEIGHT
+
+
+def test_a_near_object_is_never_a_blur():
+    before = empty()
+    after = paste_near(before, drawing(block(size=(12, 12))), np.random.default_rng(0))
+    assert after is before
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_near_object_keeps_to_the_border_that_cuts_it(side):
+    for seed in range(6):
+        cutout = block(PEDESTRIAN, (60, 150), cut=frozenset({side}))
+        after = paste_near(empty(), drawing(cutout), np.random.default_rng(seed))
+        columns = np.flatnonzero((after.regions == 11).any(axis=0))
+        assert columns[0] == 0 or columns[-1] == WIDTH - 1

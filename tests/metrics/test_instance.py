@@ -123,6 +123,30 @@ def test_equals_pycocotools_on_all_twelve(seed: int) -> None:
     assert undefined_as_minus_one(list(ours["per_class"])) == pytest.approx(per_class, abs=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_ignored_is_a_crowd_of_every_class(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cases = [case for case in (random_case(rng) for _ in range(24)) if case[1]]
+    precision, expected = MaskAP(CLASSES, keep_matches=True), []
+    for detections, truth in cases:
+        ignored = np.zeros(truth[0].mask.shape, bool)
+        ignored[: rng.integers(60, 120), : rng.integers(60, 160)] = True
+        matches = precision.update(detections, truth, ignored)
+        assert matches is not None
+        crowds = [TrueInstance(ignored, class_id, crowd=True) for class_id in range(len(CLASSES))]
+        expected.append((detections, [*truth, *crowds]))
+    ours = dataclasses.asdict(precision.compute())
+    figures, _ = reference(expected)
+    without, _ = reference(cases)
+    assert undefined_as_minus_one([ours[f] for f in FIGURES]) == pytest.approx(figures, abs=1e-9)
+    assert figures[0] > without[0]
+
+
+def test_what_is_ignored_has_the_size_of_the_masks() -> None:
+    with pytest.raises(TriptychError, match="have sizes"):
+        MaskAP(CLASSES).update([instance(square(0), 0, 0.5)], [], np.zeros((3, 3), bool))
+
+
 def test_more_images_may_follow_a_look_at_the_figures() -> None:
     rng = np.random.default_rng(7)
     first, second = ([random_case(rng) for _ in range(8)] for _ in range(2))

@@ -191,6 +191,53 @@ def test_one_query_learns_an_ambiguous_regions_class_and_others_in_it_are_left_a
     assert (in_region(logits, plain)[0][:, 2] < 0).all()
 
 
+def test_a_query_in_void_is_left_alone() -> None:
+    truth = stripes(2)  # the second half is void: a class table leaves out what is there
+    labels = targets([0], truth[:1], torch.where(truth[0], 0, IGNORE))
+    masks = torch.stack([*torch.where(truth, 5.0, -5.0), torch.full((16, 16), -5.0)])[None]
+    for inside, taught in ((1, False), (2, True)):  # in void, and without a pixel
+        classes = torch.zeros(1, 3, 3, requires_grad=True)
+        criterion()(Prediction(masks, classes), [labels])["class"].backward()
+        assert classes.grad is not None
+        assert bool(classes.grad[0, inside].any()) is taught
+
+
+def test_padding_is_no_void() -> None:
+    truth = stripes(2)
+    labels = targets([0], truth[:1], torch.where(truth[0], 0, IGNORE))
+    labels = dataclasses.replace(labels, padding=truth[1])
+    masks = torch.stack([*torch.where(truth, 5.0, -5.0)])[None]
+    classes = torch.zeros(1, 2, 3, requires_grad=True)
+    criterion()(Prediction(masks, classes), [labels])["class"].backward()
+    assert classes.grad is not None
+    assert classes.grad[0, 1].any(), "nothing is there, and the query learns it"
+
+
+def test_no_object_means_none_of_the_labelled_classes_where_some_are_not() -> None:
+    truth = stripes(1)
+    labels = dataclasses.replace(targets([0], truth), unlabelled=torch.tensor([1, 3]))
+    masks = torch.full((1, 2, 16, 16), 5.0)
+    masks[0, 1] = -5
+    classes = torch.randn(1, 2, 5, requires_grad=True, generator=torch.Generator().manual_seed(0))
+    value = criterion(no_object=0.1)(Prediction(masks, classes), [labels])["class"]
+    chances = classes[0].softmax(-1)
+    expected = -chances[0, 0].log() - 0.1 * (chances[1, 1] + chances[1, 3] + chances[1, 4]).log()
+    assert value.item() == pytest.approx(expected.item() / 1.1, rel=1e-5)
+    value.backward()
+    assert classes.grad is not None
+    down, up = classes.grad[0, 1, [0, 2]], classes.grad[0, 1, [1, 3, 4]]
+    assert (down > 0).all(), "it is not one of the labelled classes"
+    assert (up < 0).all(), "it may be one of the others"
+
+
+def test_ambiguous_regions_may_be_left_to_nobody() -> None:
+    unsure, _ = left_half_ambiguous()
+    matcher = Matcher(points=500, ambiguous=False)
+    prediction = Prediction(torch.randn(1, 4, 16, 16), torch.randn(1, 4, 4))
+    ((_, segments),) = matcher(prediction, [unsure])
+    assert segments.tolist() == list(range(len(unsure.class_ids)))
+
+
 def test_a_query_over_several_ambiguous_regions_is_no_object() -> None:
     regions = torch.zeros(2, 16, 16, dtype=torch.bool)
     regions[0, :, :6] = regions[1, :, 10:] = True
@@ -320,7 +367,7 @@ def test_masks_are_normalised_by_the_segments_of_all_processes() -> None:
 
 
 def test_a_batch_without_any_object_still_reaches_every_output() -> None:
-    nothing = targets([], torch.zeros((0, 8, 8), dtype=torch.bool), torch.full((8, 8), IGNORE))
+    nothing = targets([], torch.zeros((0, 8, 8), dtype=torch.bool), torch.zeros((8, 8)).long())
     logits = torch.randn(2, 3, 4, 4, requires_grad=True)
     classes = torch.randn(2, 3, 5, requires_grad=True)
     losses = criterion(semantic=1.0)(Prediction(logits, classes), [nothing, nothing])

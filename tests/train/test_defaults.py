@@ -238,12 +238,13 @@ def test_doubles_are_no_mistake_where_the_network_suppresses_them(tmp_path, univ
     config = Path(universal) / "config.json"
     contents = json.loads(config.read_text())
     contents["arguments"]["suppression"] = 0.5
-    contents["readings"]["overlap"] = 0.6
+    contents["readings"] |= {"overlap": 0.6, "panoptic_threshold": 0.7}
     config.write_text(json.dumps(contents))
     recipe = fine_tuning(universal, own_table(tmp_path))
     assert recipe.model.arguments["suppression"] == 0.5
     assert recipe.criterion["double"] == 0
     assert recipe.evaluation.overlap == 0.6, "goes on into the trained model"
+    assert recipe.evaluation.threshold == 0.7, "likewise"
 
 
 def test_queries_for_one_class_are_carried_over(tmp_path, universal):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,11 +111,12 @@ def test_averaged_weights_are_evaluated_on_the_data_sets_examples():
     assert figures.keys() >= {"iou/left", "iou/right", "other_miou", "other_iou/left"}
 
 
-def test_the_trained_model_asks_for_the_overlap_it_was_measured_with(tmp_path):
-    made = parts.assemble(recipe(evaluation={"overlap": 0.6}))
+def test_the_trained_model_asks_for_the_thresholds_it_was_measured_with(tmp_path):
+    made = parts.assemble(recipe(evaluation={"overlap": 0.6, "threshold": 0.7}))
     assert made.export is not None
     made.export(made.model, tmp_path, 0)
-    assert read_config(tmp_path).readings.overlap == 0.6
+    readings = read_config(tmp_path).readings
+    assert (readings.overlap, readings.panoptic_threshold) == (0.6, 0.7)
 
 
 def test_start_from_takes_all_weights_and_of_the_class_head_those_of_known_classes(
@@ -152,6 +154,15 @@ def test_start_from_takes_all_weights_and_of_the_class_head_those_of_known_class
     ("sections", "message"),
     [
         ({"data": {"dataset": "halvs"}}, r"no training set is called 'halvs' .*street"),
+        (
+            {"data": {"dataset": "nowhere.mix:Mix"}},
+            r"data.dataset: cannot import 'nowhere.mix:Mix'",
+        ),
+        ({"data": {"dataset": "json:Mix"}}, r"cannot import 'json:Mix' from .*no attribute 'Mix'"),
+        (
+            {"evaluation": {"every": 5, "examples": "json:some"}},
+            r"evaluation.examples: cannot import 'json:some'",
+        ),
         ({"data": {"arguments": {"nam": 1}}}, r"'nam' in section 'data.arguments' .*'names'"),
         (
             {"evaluation": {"every": 5, "arguments": {"limits": 1}}},
@@ -201,3 +212,20 @@ def test_thresholds_are_chosen_on_sets_that_tell_objects_apart():
     assert list(parts._judged({"": iter(poor), "composite": iter(rich)})) == rich
     assert list(parts._judged({"": iter(poor)})) == poor
     assert list(parts._judged({"": iter([])})) == []
+
+
+def test_data_and_examples_of_a_module_in_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "own_street_data.py").write_text(
+        "from tests.train.test_parts import Halves, examples_of_halves\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    made = parts.assemble(
+        recipe(
+            data={"dataset": "own_street_data:Halves"},
+            evaluation={"every": 5, "examples": "own_street_data:examples_of_halves"},
+        )
+    )
+    assert made.dataset[3].name == "3"
+    assert made.evaluate is not None
+    assert "other_miou" in made.evaluate(made.model, 0)

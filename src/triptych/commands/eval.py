@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import tyro
+
 from triptych.cli import complain, one_line
 from triptych.commands.progress import shown
 from triptych.engines.registry import EngineChoice, PrecisionChoice
@@ -16,8 +18,12 @@ if TYPE_CHECKING:
     from triptych.data.sets.report import Collector
     from triptych.evaluation.answers import Answer
     from triptych.evaluation.evaluate import Report
+    from triptych.evaluation.paired import Difference
     from triptych.metrics.truth import Example
     from triptych.segmenter import Segmenter
+
+AGAINST = 1000
+"""Resamplings for a comparison, unless --intervals gives another number."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,14 @@ class Eval:
     model: str | None = None
     """A bundled checkpoint, the folder of one, or a model of the Hugging Face hub."""
 
+    against: str | None = None
+    """Another checkpoint: measured on the same images, with the difference (--model less this one)
+    and its 95 % interval by the paired bootstrap."""
+
+    classes: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """With --against: a class to compare by itself, and in a mean of those that are named. May be
+    repeated."""
+
     predictions: Path | None = None
     """Measure the results in this folder in place of a model: those of triptych predict, or of
     another tool; see docs/evaluation.md."""
@@ -44,7 +58,8 @@ class Eval:
     """How many images, spread evenly over the split; 0 takes all."""
 
     intervals: int = 0
-    """Resamplings of the bootstrap over images that gives 95 % intervals, such as 500; 0: none."""
+    """Resamplings of the bootstrap over images that gives 95 % intervals, such as 500; 0: none,
+    but 1000 with --against."""
 
     json: Path | None = None
     """Write the figures to this file as well."""
@@ -80,9 +95,14 @@ class Eval:
         from triptych.evaluation import report as tables
         from triptych.evaluation.evaluate import measure
         from triptych.files import atomic_write
+        from triptych.segmenter import load
 
         if (self.model is None) == (self.predictions is None):
             raise TriptychError("give either --model or --predictions; see triptych eval --help")
+        if self.against is not None and self.model is None:
+            raise TriptychError("--against compares two models; give --model as well")
+        if self.classes and self.against is None:
+            raise TriptychError("--classes goes with --against; see triptych eval --help")
         if self.count < 0 or self.intervals < 0:
             raise TriptychError("--count and --intervals must not be negative")
         data = open_set(self.data, self.split)
@@ -90,22 +110,41 @@ class Eval:
             complain(line)
         segmenter = None
         if self.model is not None:
-            from triptych.segmenter import load
-
             segmenter = load(self.model, self.device, engine=self.engine, precision=self.precision)
         found = Collector()
-        report = measure(
-            self._answered(data, segmenter, found),
-            data.classes,
-            semantic=data.semantic,
-            replicates=self.intervals,
-        )
+        replicates = self.intervals or (0 if self.against is None else AGAINST)
+
+        def measured(segmenter: Segmenter | None) -> Report:
+            return measure(
+                self._answered(data, segmenter, found),
+                data.classes,
+                semantic=data.semantic,
+                replicates=replicates,
+            )
+
+        differences: list[Difference] = []
+        if self.against is not None:
+            from triptych.evaluation.paired import compare
+
+            other = load(self.against, self.device, engine=self.engine, precision=self.precision)
+            earlier = measured(other)
+            found.faults.clear()  # the same images follow
+            report = measured(segmenter)
+            differences = compare(earlier, report, self.classes)
+        else:
+            report = measured(segmenter)
         for line in summary(data.title, found.faults):
             complain(line)
         if segmenter is not None:
             self._tell_missing(report, segmenter, data)
+        told = report.to_dict()
+        if differences:
+            told["against"] = {"model": self.against} | {
+                d.name: {"first": d.first, "second": d.second, "interval": d.interval}
+                for d in differences
+            }
         if self.json is not None:
-            self._write(self.json, data, segmenter, report.to_dict())
+            self._write(self.json, data, segmenter, told)
         if self.confusion is not None:
             if report.confusion is None:
                 raise TriptychError("--confusion: the data have no class map to compare with")
@@ -115,6 +154,8 @@ class Eval:
         console = Console()
         console.print(tables.by_class(report))
         console.print(tables.summary(report))
+        if differences:
+            console.print(tables.comparison(differences, str(self.against), str(self.model)))
         print(one_line(f"{data.title}: {report.figures['images']:,.0f} images"))
         return 0
 
@@ -140,7 +181,9 @@ class Eval:
 
         match = match_classes(segmenter.classes, data.classes)
         if match.extra:
-            print(f"the data do not have {match.extra} of the model's classes: they are mistakes")
+            print(
+                f"the data do not have {match.extra} of the model's classes: void in what it finds"
+            )
         for index in shown(indices, len(indices), "images"):
             example = data.read(index, note)
             masks = segmenter(example.image).to("cpu")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,10 @@ class View:
     mirror: float = 0.5
     """Chance of a mirror image."""
 
+    tilt: float = 0.0
+    """Standard deviation, in degrees, of the turn of the camera up or down; half as much to the
+    sides, a third as much about its axis. The view is what the turned camera would see."""
+
     def __post_init__(self) -> None:
         if len(self.crop) != 2 or min(self.crop) < 1:
             raise TriptychError(f"crop {self.crop}: give height and width in pixels")
@@ -48,6 +52,8 @@ class View:
             raise TriptychError(f"scale {self.scale}: give the least and the greatest")
         if not 0 <= self.mirror <= 1:
             raise TriptychError(f"mirror {self.mirror}: a chance lies between 0 and 1")
+        if not 0 <= self.tilt <= 30:
+            raise TriptychError(f"tilt {self.tilt}: give degrees, 0 to 30")
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,10 @@ class Light:
 
 @dataclass(frozen=True)
 class Window:
-    """Where a view looks: a box of the source, resized to a place in the crop, perhaps mirrored."""
+    """Where a view looks: a box of the source, resized to a place in the crop, perhaps mirrored.
+
+    Perhaps it is seen by a turned camera as well.
+    """
 
     crop: tuple[int, int]
     """Height and width of the result."""
@@ -108,6 +117,8 @@ class Window:
     place: tuple[int, int]
     """Row and column of the crop where its corner lies."""
     mirror: bool
+    turned: tuple[float, ...] | None = None
+    """The eight coefficients of Pillow's ``PERSPECTIVE``, from the result to the crop."""
     _rows_and_columns: tuple[tuple[int, int], NDArray[np.intp], NDArray[np.intp]] | None = field(
         default=None, init=False, repr=False, compare=False
     )
@@ -126,11 +137,24 @@ class Window:
         seen = Image.fromarray(plane).resize((columns, rows), how, box=self.box)
         if self.mirror:
             seen = seen.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if self.size == self.crop:
-            return np.array(seen)
-        whole = Image.new(seen.mode, (self.crop[1], self.crop[0]), fill)
-        whole.paste(seen, (self.place[1], self.place[0]))
-        return np.array(whole)
+        if self.size != self.crop:
+            whole = Image.new(seen.mode, (self.crop[1], self.crop[0]), fill)
+            whole.paste(seen, (self.place[1], self.place[0]))
+            seen = whole
+        if self.turned is not None:
+            seen = seen.transform(
+                seen.size, Image.Transform.PERSPECTIVE, self.turned, how, fillcolor=fill
+            )
+        return np.array(seen)
+
+    def padding(self) -> NDArray[np.bool_] | None:
+        """``(h, w)``: what lies beyond the source; None where nothing does."""
+        if self.size == self.crop and self.turned is None:
+            return None
+        source = np.zeros(self.size, np.uint8)
+        whole = replace(self, box=(0, 0, self.size[1], self.size[0]))
+        beyond: NDArray[np.bool_] = whole.look(source, Image.Resampling.NEAREST, 1) > 0
+        return beyond
 
     def nearest(self, plane: NDArray[Any], fill: int) -> NDArray[Any]:
         """:meth:`look` of labels of any type, by the nearest pixel."""
@@ -182,13 +206,18 @@ class Window:
         return self._rows_and_columns[1:]
 
     def _placed(self, seen: NDArray[Any], fill: int) -> NDArray[Any]:
-        """What is seen in its place in the crop."""
-        if self.size == self.crop:
+        """What is seen in its place in the crop, by the turned camera where there is one."""
+        if self.size != self.crop:
+            whole = np.full(self.crop, fill, seen.dtype)
+            top, left = self.place
+            whole[top : top + self.size[0], left : left + self.size[1]] = seen
+            seen = whole
+        if self.turned is None:
             return seen
-        whole = np.full(self.crop, fill, seen.dtype)
-        top, left = self.place
-        whole[top : top + self.size[0], left : left + self.size[1]] = seen
-        return whole
+        image = Image.fromarray(seen.astype(np.int32))
+        how, nearest = Image.Transform.PERSPECTIVE, Image.Resampling.NEAREST
+        turned = image.transform(image.size, how, self.turned, nearest, fillcolor=int(fill))
+        return np.array(turned).astype(seen.dtype)
 
 
 def random_window(
@@ -221,7 +250,46 @@ def random_window(
             break
     (to_y, rows), (to_x, columns) = (span[1] for span in spans)
     mirror = bool(random.random() < view.mirror)
-    return Window(view.crop, (x0, y0, x1, y1), (rows, columns), (to_y, to_x), mirror)
+    turned = None
+    if view.tilt:
+        pitch, yaw, roll = np.radians(random.normal(0, view.tilt, 3)) * (1, 1 / 2, 1 / 3)
+        turned = turned_camera(view.crop, pitch, yaw, roll)
+    return Window(view.crop, (x0, y0, x1, y1), (rows, columns), (to_y, to_x), mirror, turned)
+
+
+def turned_camera(
+    size: tuple[int, int], pitch: float, yaw: float, roll: float
+) -> tuple[float, ...]:
+    """How a camera that turns about its centre sees a picture: from new pixels to old ones.
+
+    Such a turn maps pictures by ``K R inv(K)`` whatever the scene (Hartley and Zisserman,
+    "Multiple View Geometry", section 8.4). The focal length is the longer side, which is an angle
+    of view of 53 degrees.
+
+    Args:
+        size: ``(h, w)`` of both pictures.
+        pitch: turn downwards, in radians.
+        yaw: turn to the right.
+        roll: turn about the axis, clockwise.
+
+    Returns:
+        ``(a, b, c, d, e, f, g, h)``: the old pixel of ``(x, y)`` is ``(a x + b y + c) / s`` and
+        ``(d x + e y + f) / s`` with ``s = g x + h y + 1``.
+    """
+    height, width = size
+    focal = float(max(size))
+    camera = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+
+    def turn(axis: int, angle: float) -> NDArray[np.float64]:
+        one, other = [i for i in range(3) if i != axis]
+        matrix = np.eye(3)
+        matrix[one, one] = matrix[other, other] = np.cos(angle)
+        matrix[one, other], matrix[other, one] = -np.sin(angle), np.sin(angle)
+        return matrix
+
+    rotation = turn(1, -yaw) @ turn(0, -pitch) @ turn(2, roll)
+    homography = camera @ rotation @ np.linalg.inv(camera)
+    return tuple((homography / homography[2, 2]).ravel()[:8].tolist())
 
 
 def random_view(scene: Scene, view: View, random: np.random.Generator) -> Scene:
@@ -236,6 +304,7 @@ def random_view(scene: Scene, view: View, random: np.random.Generator) -> Scene:
         window.look(scene.regions, Image.Resampling.NEAREST, IGNORE),
         scene.owners,
         scene.classes,
+        window.padding(),
     )
 
 

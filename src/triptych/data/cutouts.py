@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,16 +74,18 @@ class CocoCutouts:
     Args:
         root: the COCO folder, which holds ``SPLIT/images`` and ``SPLIT/instances.json``.
         split: one of these.
+        more: other folders with ``images`` and ``instances.json``.
 
     Raises:
         TriptychError: the annotation file is missing or no COCO file, or a class has no object.
     """
 
-    def __init__(self, root: str | Path, split: str) -> None:
+    def __init__(self, root: str | Path, split: str, more: Sequence[Path] = ()) -> None:
         folder = Path(root) / split
         self.outlines: dict[int, list[Outline]] = {CAR: [], PEDESTRIAN: [], BICYCLIST: []}
-        for outline in read_outlines(folder):
-            self.outlines[outline.class_id].append(outline)
+        for place in (folder, *more):
+            for outline in read_outlines(place):
+                self.outlines[outline.class_id].append(outline)
         for class_id, found in self.outlines.items():
             if not found:
                 name = CLASSES.names[class_id]

@@ -7,7 +7,7 @@ that objects have at that row, and nearer ones hide those behind them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +69,38 @@ class Placement:
     mirrored: bool
 
 
+NEAR_SHARES = {PEDESTRIAN: 0.6, CAR: 0.25, BICYCLIST: 0.15}
+NEAR_HEIGHT = (0.5, 1.1)
+"""Height of an object before the camera, in heights of the frame."""
+NEAR_HIDDEN = (0.1, 0.5)
+"""Share of its height that lies below the frame."""
+
+
+def paste_near(scene: Scene, draw: Draw, random: np.random.Generator) -> Scene:
+    """Paste one large object right before the camera, cut by the lower border of the frame.
+
+    Perspective says little about it: the camera may hang high or stand low.
+
+    Args:
+        scene: stays as it is.
+        draw: where objects come from.
+        random: decides everything.
+    """
+    classes, shares = list(NEAR_SHARES), np.array(list(NEAR_SHARES.values()))
+    cutout = draw(int(random.choice(classes, p=shares / shares.sum())), random)
+    rows, columns = scene.regions.shape
+    height = round(rows * random.uniform(*NEAR_HEIGHT))
+    if height > MAXIMAL_ENLARGEMENT * cutout.picture.height:
+        return scene
+    width = max(2, round(cutout.picture.width * height / cutout.picture.height))
+    mirrored = bool(random.random() < 0.5)
+    left = int(random.integers(-width // 4, columns - 3 * width // 4 + 1))
+    if cutout.cut:
+        left = 0 if ("left" in cutout.cut) != mirrored else columns - width
+    bottom = rows + round(height * random.uniform(*NEAR_HIDDEN))
+    return _pasted(scene, [Placement(cutout, left, bottom, (width, height), mirrored)])
+
+
 def compose(scene: Scene, draw: Draw, count: int, random: np.random.Generator) -> Scene:
     """Paste up to ``count`` objects into a scene; those without a fitting place are left out.
 
@@ -81,7 +113,11 @@ def compose(scene: Scene, draw: Draw, count: int, random: np.random.Generator) -
         count: how many to try.
         random: decides everything.
     """
-    placements = plan(scene, draw, count, random)
+    return _pasted(scene, plan(scene, draw, count, random))
+
+
+def _pasted(scene: Scene, placements: Sequence[Placement]) -> Scene:
+    """The scene with the objects in their places; who is hidden too much becomes ambiguous."""
     if not placements:
         return scene
     whole = scene.visible()

@@ -9,7 +9,7 @@ All labels live in one uint8 map, so that every geometric step resamples a singl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -49,6 +49,9 @@ class Scene:
     classes: int
     """Number of classes ``K``."""
 
+    padding: NDArray[np.bool_] | None = None
+    """``(H, W)``: pixels beyond the image that the scene is a view of; None: there are none."""
+
     def class_table(self) -> NDArray[np.uint8]:
         """Lookup ``(256,)`` from region to class id, :data:`IGNORE` for the unknown."""
         table = np.full(256, IGNORE, np.uint8)
@@ -70,7 +73,7 @@ def hide(scene: Scene, lost: NDArray[np.bool_]) -> Scene:
     """Turn the objects whose region code is marked in ``lost`` (256,) into ambiguous pixels."""
     fold = np.arange(256, dtype=np.uint8)
     fold[lost] = scene.class_table()[lost]
-    return Scene(scene.pixels, fold[scene.regions], scene.owners, scene.classes)
+    return replace(scene, regions=fold[scene.regions])
 
 
 def to_targets(scene: Scene, thing_ids: tuple[int, ...]) -> Targets:
@@ -98,6 +101,7 @@ def to_targets(scene: Scene, thing_ids: tuple[int, ...]) -> Targets:
         semantic=torch.from_numpy(scene.semantic().astype(np.int64)),
         ambiguous=torch.from_numpy(ambiguous.reshape(-1, *scene.regions.shape)),
         ambiguous_class_ids=torch.tensor([c for c, _ in unclear], dtype=torch.int64),
+        padding=None if scene.padding is None else torch.from_numpy(scene.padding),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.utils.data import Dataset
 from triptych.data.augment import Light, View, random_light, random_view
 from triptych.data.camvid import CLASSES, CamVidScenes
 from triptych.data.cutouts import CocoCutouts, FrameCutouts, Mixture
-from triptych.data.paste import compose
+from triptych.data.paste import compose, paste_near
 from triptych.data.scene import Scene, to_targets
 from triptych.data.targets import Sample
 from triptych.errors import TriptychError
@@ -35,6 +36,11 @@ class StreetDataset(Dataset[Sample]):
         own: share of pasted objects that come from other CamVid frames instead of COCO.
         crop: ``(height, width)`` of a sample.
         scale: least and greatest enlargement of a frame.
+        tilt: turn of the camera, see :class:`View`.
+        near: chance that one more object, cut by the lower border of the frame, stands right before
+            the camera.
+        cutouts: more folders with ``images`` and ``instances.json`` that objects come from, below
+            ``root``.
         light: strengths of photometric changes, see :class:`Light`.
         even_drives: visit the frames of short drives several times, so that each drive counts
             about as much as the longest one. Training frames are from three: 204 and 101 by day
@@ -59,6 +65,9 @@ class StreetDataset(Dataset[Sample]):
         own: float = 0.4,
         crop: Sequence[int] = (320, 416),
         scale: Sequence[float] = (0.6, 2.0),
+        tilt: float = 0.0,
+        near: float = 0.0,
+        cutouts: Sequence[str] = (),
         light: dict[str, float] | None = None,
         even_drives: bool = False,
     ) -> None:
@@ -66,14 +75,18 @@ class StreetDataset(Dataset[Sample]):
             raise TriptychError(
                 f"paste {paste} and own {own}: paste is a number of objects, own a share of them"
             )
+        if not 0 <= near <= 1:
+            raise TriptychError(f"near {near}: a chance lies between 0 and 1")
         self.root = Path(root)
         self.frames = CamVidScenes(self.root / "camvid", split)
         self.cutouts = Mixture(
-            CocoCutouts(self.root / "coco", coco_split), FrameCutouts(self.frames), own
+            CocoCutouts(self.root / "coco", coco_split, [self.root / more for more in cutouts]),
+            FrameCutouts(self.frames),
+            own,
         )
         self.visits = _even([_drive(file) for file in self.frames.files], even_drives)
-        self.seed, self.paste = seed, paste
-        self.view = View(tuple(crop), tuple(scale))  # type: ignore[arg-type]  # View checks
+        self.seed, self.paste, self.near = seed, paste, near
+        self.view = View(tuple(crop), tuple(scale), tilt=tilt)  # type: ignore[arg-type]  # View checks
         self.light = Light.of(light or {})
 
     def __len__(self) -> int:
@@ -92,9 +105,11 @@ class StreetDataset(Dataset[Sample]):
         random = np.random.default_rng([self.seed, epoch, position])
         count = int(random.integers(self.paste + 1))
         scene = compose(self.frames[number], self.cutouts.draw, count, random)
+        if self.near and random.random() < self.near:
+            scene = paste_near(scene, self.cutouts.draw, random)
         scene = random_view(scene, self.view, random)
         lit = random_light(scene.pixels, self.light, random)
-        return Scene(lit, scene.regions, scene.owners, scene.classes), number
+        return replace(scene, pixels=lit), number
 
 
 def _drive(file: Path) -> str:

@@ -38,6 +38,14 @@ class Targets:
     there are more than 255 classes). It is less where the data tell of objects only: then all else
     has no class, but is known to be in none."""
 
+    unlabelled: Tensor | None = None
+    """``(U,)`` int64: classes that nobody labelled in this image. Where no segment lies there may
+    be any of them, so a query that finds one is not wrong. None: every class was labelled."""
+
+    padding: Tensor | None = None
+    """``(h, w)`` bool: beyond the border of the image. Void as well, but nothing is there, and that
+    is known. None: nowhere."""
+
     @cached_property
     def all_class_ids(self) -> Tensor:
         """``(T + C,)``: the classes of the segments, then of the ambiguous regions."""
@@ -47,6 +55,11 @@ class Targets:
     def all_masks(self) -> Tensor:
         """``(T + C, h, w)``: the segments, then the ambiguous regions."""
         return torch.cat((self.masks, self.ambiguous))
+
+    @property
+    def unclear(self) -> Tensor:
+        """``(h, w)`` bool: void within the image, where there may be an object of any class."""
+        return ~self.known if self.padding is None else ~self.known & ~self.padding
 
     @property
     def known(self) -> Tensor:

@@ -42,6 +42,7 @@ class Views(Dataset[Sample]):
         scale: least and greatest enlargement of an image, on top of what ``preprocess`` does to
             its size, so that objects are as large as they will be in use.
         mirror: chance of a mirror image.
+        tilt: turn of the camera, see :class:`View`.
         light: strengths of photometric changes, see :class:`Light`.
         things: chance that a view without any thing is drawn again, from an image chosen at
             random, up to :data:`REDRAWN` times. Where things are rare, most of the training would
@@ -63,6 +64,7 @@ class Views(Dataset[Sample]):
         crop: Sequence[int] = (512, 512),
         scale: Sequence[float] = (0.5, 2.0),
         mirror: float = 0.5,
+        tilt: float = 0.0,
         light: dict[str, float] | None = None,
         things: float = 0.8,
         preprocess: Preprocess | None = None,
@@ -76,7 +78,7 @@ class Views(Dataset[Sample]):
         if not self.numbers:
             raise TriptychError(f"{self.data.title}: no image is left to train on")
         self.seed = seed
-        self.view = View(tuple(crop), tuple(scale), mirror)  # type: ignore[arg-type]  # View checks
+        self.view = View(tuple(crop), tuple(scale), mirror, tilt)  # type: ignore[arg-type]  # View checks
         self.light = Light.of(light or {})
         self.things = things if any(self.classes.is_thing) else 0.0
         self.preprocess = preprocess or Preprocess()
@@ -179,13 +181,15 @@ def view_targets(example: Example, window: Window, classes: Classes, *, dense: b
     ambiguous = _ambiguous(unclear, chosen)
     void = None if unknown == IGNORE else torch.from_numpy(semantic == unknown)
     if not dense:
-        inside = np.zeros(example.semantic.shape, bool)
-        void = torch.from_numpy(window.nearest(inside, True))
+        nothing = np.zeros(example.semantic.shape, bool)
+        ignored = nothing if example.ignored is None else example.ignored
+        void = torch.from_numpy(window.nearest(ignored, True))
     return Targets(
         *_stacked(chosen, window.crop)[::-1],
         torch.from_numpy(semantic.astype(np.int64)),
         *_stacked(ambiguous, window.crop),
         void,
+        padding=None if (beyond := window.padding()) is None else torch.from_numpy(beyond),
     )
 
 

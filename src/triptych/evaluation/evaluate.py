@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from triptych.errors import TriptychError
 from triptych.evaluation.answers import Answer, match_classes
 from triptych.masks import Classes
-from triptych.metrics.bootstrap import Bootstrap, ImageCounts, Interval
+from triptych.metrics.bootstrap import Bootstrap, ImageCounts, Interval, intervals
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.semantic import ConfusionMatrix
@@ -30,11 +30,13 @@ class Report:
     ``rq``, ``pq_things``, ``pq_stuff``; ``ap``, ``ap50`` and the rest of the twelve. nan:
     undefined."""
     per_class: dict[str, dict[str, float]]
-    """``iou``, ``pq`` and ``ap``, likewise: each by class name."""
+    """``iou``, ``pq``, ``ap`` and ``ap50``, likewise: each by class name."""
     intervals: dict[str, Interval] = field(default_factory=dict)
     """95 % intervals of the main figures, if they were asked for."""
     confusion: NDArray[np.int64] | None = None
     """``(K, K + 1)`` pixels by true class (rows) and predicted class; the last column: none."""
+    samples: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    """What each replicate of the bootstrap gives, see :meth:`Bootstrap.samples`."""
 
     def occurs(self, name: str) -> bool:
         """Whether a class has a figure: truth has it somewhere, or it was found by mistake."""
@@ -139,7 +141,7 @@ def measure(
         if objects is None and example.panoptic is not None:
             objects = example.panoptic.instances(classes.thing_ids)
         if answer.instances is not None and objects is not None:
-            matches = instance.update(answer.instances, objects)
+            matches = instance.update(answer.instances, objects, example.ignored)
             measured.add("ap")
         if bootstrap is not None:
             bootstrap.add(ImageCounts(pixels, segments, matches))
@@ -159,12 +161,15 @@ def measure(
     if "ap" in measured:
         precision = asdict(instance.compute())
         per_class["ap"] = _by_name(classes.names, precision.pop("per_class"))
+        per_class["ap50"] = _by_name(classes.names, precision.pop("per_class_50"))
         figures |= precision
+    samples = bootstrap.samples() if bootstrap else {}
     return Report(
         figures,
         per_class,
-        bootstrap.intervals() if bootstrap else {},
+        intervals(samples),
         confusion.matrix if "iou" in measured else None,
+        samples,
     )
 
 

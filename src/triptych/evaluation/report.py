@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.table import Table
 
 from triptych.evaluation.evaluate import Report
+from triptych.evaluation.paired import Difference
 from triptych.render.palette import ink, mix
 
-MEANS = {"iou": "miou", "pq": "pq", "ap": "ap"}
+MEANS = {"iou": "miou", "pq": "pq", "ap": "ap", "ap50": "ap50"}
 """Name of the figure that is the mean of each per-class figure."""
 
 TITLES = {
@@ -60,6 +62,31 @@ def summary(report: Report) -> Table:
             low, high = report.intervals[name]
             row.append(f"{percent(low)} to {percent(high)}")
         grid.add_row(*row)
+    return grid
+
+
+def comparison(differences: Sequence[Difference], first: str, second: str) -> Table:
+    """Two checkpoints side by side, in percent, and the paired interval of the difference.
+
+    Args:
+        differences: of :func:`triptych.evaluation.paired.compare`.
+        first: what the first checkpoint is called.
+        second: and the second.
+    """
+    grid = Table("figure", caption="difference: second less first, paired bootstrap over images")
+    for title in (first, second, "difference", "95 % interval"):
+        grid.add_column(title, justify="right")
+    for row in differences:
+        name, _, kind = row.name.partition("/")
+        title = TITLES.get(name, TITLES[MEANS.get(name, name)].removeprefix("m"))
+        ends = "–" if row.interval is None else " to ".join(f"{100 * e:+.1f}" for e in row.interval)
+        grid.add_row(
+            f"{title} {kind}".strip(),
+            percent(row.first),
+            percent(row.second),
+            "–" if math.isnan(row.difference) else f"{100 * row.difference:+.1f}",
+            ends,
+        )
     return grid
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from triptych.data.sets.base import LabelledSet
@@ -88,7 +87,9 @@ class ToolAnswers:
         path = self.folder / PANOPTIC / name
         ids = read_coloured(path)
         entries.check_size(ids.shape, size, path)
-        classes, segments, listed = self.data.classes, [], []
+        classes, listed = self.data.classes, []
+        found: dict[tuple[int, int], Segment] = {}
+        becomes: dict[int, int] = {}
         for place, info in enumerate(entry["segments_info"]):
             here = f"{where}, segments_info[{place}]"
             number = (
@@ -99,13 +100,20 @@ class ToolAnswers:
             listed.append(number)
             class_id = self._class(info, here)
             if class_id is None:  # of no class that is asked for
+                becomes[number] = VOID
                 continue
             thing, area = classes.is_thing[class_id], int((ids == number).sum())
-            segments.append(Segment(number, class_id, classes.names[class_id], thing, 1.0, area))
+            # Stuff of two categories that the class table merges is one segment.
+            key = (class_id, number if thing else VOID)
+            if key in found:
+                becomes[number] = found[key].id
+                area += found[key].area
+            first = becomes.get(number, number)
+            found[key] = Segment(first, class_id, classes.names[class_id], thing, 1.0, area)
         entries.check_segments(ids, listed, path, where)
-        void = np.isin(ids, [number for number in listed if number not in {s.id for s in segments}])
-        ids[void] = VOID
-        return PanopticMap(torch.from_numpy(ids), tuple(segments), classes)
+        for number, other in becomes.items():
+            ids[ids == number] = other
+        return PanopticMap(torch.from_numpy(ids), tuple(found.values()), classes)
 
     def _read_panoptic(self, path: Path) -> dict[int, tuple[str, Any]] | None:
         if not path.is_file():

@@ -71,18 +71,28 @@ class Bootstrap:
             self._matches.append((self._images, counts.matches))
         self._images += 1
 
-    def intervals(self, level: float = 0.95) -> dict[str, Interval]:
-        """Percentile intervals by figure: miou, pq, pq_things, pq_stuff, ap, ap50, ap75.
+    def samples(self) -> dict[str, NDArray[np.float64]]:
+        """What each replicate gives: ``(replicates,)`` by figure, nan where one is undefined.
 
-        Figures without truth are left out, and replicates in which one is undefined do not count.
+        miou, pq, pq_things, pq_stuff, ap, ap50 and ap75, as far as there is truth; and iou/CLASS,
+        pq/CLASS, ap/CLASS and ap50/CLASS. Two checkpoints measured on the same images in the same
+        order have the same weights, so the difference of their samples is that of the paired
+        bootstrap.
         """
         found: dict[str, NDArray[np.float64]] = {}
+
+        def by_class(figure: str, values: NDArray[np.float64]) -> None:
+            for name, column in zip(self.classes.names, values.T, strict=True):
+                found[f"{figure}/{name}"] = column
+
         if self._overlap.any():
             found["miou"] = _class_mean(self._overlap[:, 0], self._overlap[:, 1])
+            by_class("iou", _share(self._overlap[:, 0], self._overlap[:, 1]))
         if self._panoptic.any():
             iou, tp, fp, fn = self._panoptic.transpose(1, 0, 2)
             size = tp + fp / 2 + fn / 2
             found["pq"] = _class_mean(iou, size)
+            by_class("pq", _share(iou, size))
             for name, ids in (
                 ("pq_things", self.classes.thing_ids),
                 ("pq_stuff", self.classes.stuff_ids),
@@ -96,14 +106,28 @@ class Bootstrap:
             found["ap"] = _mean(precision.reshape(self.replicates, -1))
             found["ap50"] = _mean(precision[:, :, AT50])
             found["ap75"] = _mean(precision[:, :, AT75])
-        tails = (50 * (1 - level), 100 - 50 * (1 - level))
-        intervals = {}
-        for name, values in found.items():
-            defined = values[~np.isnan(values)]
-            if defined.size:
-                low, high = np.percentile(defined, tails)
-                intervals[name] = (float(low), float(high))
-        return intervals
+            by_class("ap", precision.mean(2))
+            by_class("ap50", precision[:, :, AT50])
+        return found
+
+    def intervals(self, level: float = 0.95) -> dict[str, Interval]:
+        """Percentile intervals of the figures of :meth:`samples`, those of single classes aside."""
+        return intervals(self.samples(), level)
+
+
+def intervals(samples: dict[str, NDArray[np.float64]], level: float = 0.95) -> dict[str, Interval]:
+    """Percentile intervals of samples by figure, those of single classes aside."""
+    whole = {name: values for name, values in samples.items() if "/" not in name}
+    return {name: ends for name, values in whole.items() if (ends := interval(values, level))}
+
+
+def interval(values: NDArray[np.float64], level: float = 0.95) -> Interval | None:
+    """The percentile interval of the replicates in which a figure is defined; None without any."""
+    defined = values[~np.isnan(values)]
+    if not defined.size:
+        return None
+    low, high = np.percentile(defined, (50 * (1 - level), 100 - 50 * (1 - level)))
+    return float(low), float(high)
 
 
 def resampled_precision(
@@ -156,7 +180,12 @@ def _average_precision(
 
 def _class_mean(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over the classes that have a whole of ``part / whole``, both ``(B, K)``."""
-    return _mean(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
+    return _mean(_share(part, whole))
+
+
+def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``part / whole``, nan where there is no whole."""
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -56,9 +56,11 @@ class AveragePrecision:
     ar_large: float
     per_class: tuple[float, ...]
     """``ap`` of each of the ``K`` classes."""
+    per_class_50: tuple[float, ...]
+    """``ap50`` of each."""
 
 
-FIGURES = tuple(f for f in AveragePrecision.__dataclass_fields__ if f != "per_class")
+FIGURES = tuple(f for f in AveragePrecision.__dataclass_fields__ if "per_class" not in f)
 """Names of the twelve, in the order of pycocotools' ``stats``."""
 
 
@@ -105,7 +107,10 @@ class MaskAP:
         self._stream = hotcoco.StreamingEval(self._categories, "segm")
 
     def update(
-        self, predicted: Iterable[Instance], truth: Iterable[TrueInstance]
+        self,
+        predicted: Iterable[Instance],
+        truth: Iterable[TrueInstance],
+        ignored: NDArray[np.bool_] | None = None,
     ) -> ImageMatches | None:
         """Count one image.
 
@@ -114,6 +119,8 @@ class MaskAP:
                 score itself, and a threshold would only cut off recall. Pixels above and below
                 the box of an instance are not looked at, unless the box is empty.
             truth: the objects; may be empty.
+            ignored: ``(H, W)`` pixels that count as a crowd of every class: who is found there is
+                neither right nor wrong.
 
         Returns:
             The image's matches with ``keep_matches``, else None.
@@ -122,7 +129,7 @@ class MaskAP:
             TriptychError: masks differ in size, or a class id is out of range.
         """
         predicted, truth = list(predicted), list(truth)
-        height, width = self._size([*predicted, *truth])
+        height, width = self._size([*predicted, *truth], ignored)
         image = self._images = self._images + 1
         # Instances of several classes read from one query share their mask, or its cut. All are
         # held, so that no two ever have the same place in memory.
@@ -158,8 +165,31 @@ class MaskAP:
                     "segmentation": code,
                 }
             )
+        if ignored is not None and ignored.any():
+            annotations += self._crowds(ignored, image, {i.class_id for i in predicted})
         size = {"id": image, "height": width, "width": height}  # turned, as the masks are
         return self.count(size, annotations, detections)
+
+    def _crowds(
+        self, region: NDArray[np.bool_], image: int, class_ids: Iterable[int]
+    ) -> list[dict[str, Any]]:
+        """One region as a crowd of each class; classes that nobody finds need none."""
+        code = turned_run_lengths(region)
+        crowds = []
+        for class_id in sorted(class_ids):
+            self._truths += 1
+            crowds.append(
+                {
+                    "id": self._truths,
+                    "image_id": image,
+                    "category_id": class_id,
+                    "iscrowd": 1,
+                    "area": float(rle.area(code)),
+                    "bbox": rle.to_bbox(code).tolist(),
+                    "segmentation": code,
+                }
+            )
+        return crowds
 
     def count(
         self,
@@ -228,9 +258,14 @@ class MaskAP:
             per_class=tuple(
                 _mean(precision[:, :, i, every, hundred]) for i in range(len(self.classes))
             ),
+            per_class_50=tuple(
+                _mean(precision[at50, :, i, every, hundred]) for i in range(len(self.classes))
+            ),
         )
 
-    def _size(self, masked: list[Instance | TrueInstance]) -> tuple[int, int]:
+    def _size(
+        self, masked: list[Instance | TrueInstance], ignored: NDArray[np.bool_] | None
+    ) -> tuple[int, int]:
         """The size ``(H, W)`` of all masks of an image; any where there is none."""
         for instance in masked:
             if not 0 <= instance.class_id < len(self.classes):
@@ -239,6 +274,8 @@ class MaskAP:
                     f"class ids go from 0 to {len(self.classes) - 1}"
                 )
         sizes = {_size_of(one) for one in masked} or {(1, 1)}
+        if masked and ignored is not None:
+            sizes.add((int(ignored.shape[0]), int(ignored.shape[1])))
         if len(sizes) > 1:
             raise TriptychError(
                 f"instance masks of one image have sizes {sorted(sizes)}; "

@@ -181,3 +181,6 @@ class Example:
     instances: Sequence[TrueInstance] | None = None
     """Objects as they were outlined, which may overlap; None: those of ``panoptic``. Where both
     are None, the image does not count for mask AP."""
+    ignored: NDArray[np.bool_] | None = None
+    """``(H, W)``: pixels of objects whose class nobody asks for (a class table leaves it out). They
+    are void in the other two truths; in mask AP they are a crowd of every class. None: nowhere."""

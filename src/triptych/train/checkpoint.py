@@ -51,6 +51,11 @@ class CheckpointFolder:
         found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
         return sorted(found, key=lambda path: int(path.stem.split("-")[1]), reverse=True)
 
+    def newest_step(self) -> int | None:
+        """The step of the newest checkpoint by its name; None without any."""
+        found = self.paths()
+        return int(found[0].stem.split("-")[1]) if found else None
+
     def save(
         self,
         position: Position,

@@ -34,12 +34,14 @@ class Criterion(nn.Module):
     """Class, mask, dice and (optionally) semantic loss, summed over decoder layers.
 
     Mask2Former, section 3.3: each layer's prediction is matched anew; matched queries learn
-    their segment's class and mask, the others "no object". Three additions, all for data that
+    their segment's class and mask, the others "no object". Four additions, all for data that
     label things by class only, or in part:
 
     - A query matched to an ambiguous region (``Targets.ambiguous``: perhaps several touching
       objects) learns its class and to stay inside, not to fill it. Other queries that lie mostly
       inside such a region are not taught "no object".
+    - Queries that lie mostly in void are not taught "no object" either, and where an image has
+      classes that nobody labelled (``Targets.unlabelled``) "no object" means "none of the others".
     - ``semantic`` weighs a loss on the semantic reading itself: the negative log-likelihood of
       the true class under ``sum_i p_i(k) sigmoid(m_i)``, normalised over ``k``. It needs no
       matching, so every labelled pixel teaches from the first step on.
@@ -147,16 +149,21 @@ class Criterion(nn.Module):
                 fits = common > FITTING * (own[:, None] + theirs - common)
                 fits &= self.matcher.free_for(target)
                 weight[number].masked_fill_(fits.any(1), self.for_doubles)
-            if len(target.ambiguous):
-                # Which of a region's objects a query inside it has is not known. (A query without
-                # pixels is not inside: it would be left alone for ever with whatever class it has.)
-                common, own, _ = self._areas(layer, number, target.ambiguous)
-                undecided = (common > 0.5 * own[:, None]).any(1)
-                weight[number].masked_fill_(undecided, 0)
+            # Which of a region's objects a query inside it has is not known, nor what lies in
+            # void. (A query without pixels is inside of nothing, and learns "no object".)
+            unclear = torch.cat((target.ambiguous, target.unclear[None]))
+            common, own, _ = self._areas(layer, number, unclear)
+            undecided = (common > 0.5 * own[:, None]).any(1)
+            weight[number].masked_fill_(undecided, 0)
             truth[number, query] = target.all_class_ids[segment]
             weight[number, query] = 1
         loss = F.cross_entropy(class_logits.flatten(0, 1), truth.flatten(), reduction="none")
         loss = loss.view_as(weight)
+        for number, target in enumerate(targets):
+            if target.unlabelled is not None:
+                nothing = truth[number] == columns - 1
+                partial = _not_labelled(class_logits[number], target.unlabelled)
+                loss[number] = torch.where(nothing, partial, loss[number])
         for class_id, row in self.matcher.crowd_query.items():
             logs = class_logits[:, row].log_softmax(-1)
             loss[:, row] = -CROWD * logs[:, class_id] - (1 - CROWD) * logs[:, -1]
@@ -261,3 +268,9 @@ class Criterion(nn.Module):
             for likelihood in likelihoods
         ]
         return torch.stack(losses).sum() / len(parts)
+
+
+def _not_labelled(class_logits: Tensor, unlabelled: Tensor) -> Tensor:
+    """Cross-entropy ``(N,)`` of "no object, or of a class that nobody labelled", ``(N, K+1)``."""
+    logs = class_logits.log_softmax(-1)
+    return -torch.cat((logs[:, unlabelled], logs[:, -1:]), dim=1).logsumexp(1)

@@ -60,6 +60,15 @@ def read_completed(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         TriptychError: a mistake in the recipe, or there is no such checkpoint.
     """
+    return strict.build(Recipe, completed(path, overrides))
+
+
+def completed(path: str | Path, overrides: Sequence[str] = ()) -> strict.Document:
+    """What :func:`read_completed` makes a recipe of.
+
+    Raises:
+        TriptychError: likewise.
+    """
     document = strict.read_document(path)
     for assignment in overrides:
         strict.override(document, assignment)
@@ -68,7 +77,7 @@ def read_completed(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     start = given.get("start_from")
     if isinstance(start, str) and "family" not in given and not is_recipe(start):
         _fill(document.values, _network(start, _trainable(start)))
-    return strict.build(Recipe, document)
+    return document
 
 
 def fine_tuning(
@@ -137,6 +146,7 @@ def fine_tuning(
             "evaluation": {
                 "every": min(max(each, math.ceil(total / 10)), total),
                 "at_start": True,
+                "threshold": segmenter.readings.panoptic_threshold,
                 "overlap": segmenter.readings.overlap,
                 "arguments": {"count": EVALUATED if validation > EVALUATED else 0},
             },

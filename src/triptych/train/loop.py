@@ -16,18 +16,20 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from triptych import strict
 from triptych.errors import TriptychError
 from triptych.files import atomic_write
 from triptych.train import optim
 from triptych.train.checkpoint import CheckpointFolder, Position
-from triptych.train.defaults import fine_tuning, read_completed, summary
+from triptych.train.defaults import completed, fine_tuning, summary
 from triptych.train.ema import Average
 from triptych.train.feed import StepIndices, batches, make_loader, seed_step
 from triptych.train.log import RunLog, memory_megabytes
 from triptych.train.parts import Parts, assemble
 from triptych.train.processes import Group, choose_device, joined
-from triptych.train.recipe import SURROUNDINGS, Recipe, differences, is_among, is_recipe
+from triptych.train.recipe import RECIPE, SURROUNDINGS, Recipe, differences, is_among, is_recipe
 from triptych.train.remarks import raise_queries
+from triptych.train.stages import is_finished, stage_recipes, train_stages
 from triptych.train.step import (
     LossModule,
     autocast_type,
@@ -38,11 +40,8 @@ from triptych.train.step import (
 )
 from triptych.train.stopping import TIME_IS_UP, StopRequest
 
-RECIPE = "recipe.yaml"
-"""The complete recipe of a run, in its folder."""
-
 MODEL = "model"
-"""The folder of the trained model, likewise."""
+"""The folder of the trained model, in that of its run."""
 
 FIRST_BATCH = "first-batch.png"
 """What the first step teaches, likewise."""
@@ -72,10 +71,32 @@ def train_recipe(
         TriptychError: a mistake in the recipe, a loss that is not finite, a full disk.
         SystemExit: SIGINT or SIGTERM came; the code is 130 or 143, and a checkpoint is written.
     """
-    recipe = read_completed(recipe_path, overrides or [])
+    document = completed(recipe_path, overrides or [])
+    recipe = strict.build(Recipe, document)
     out = Path(out or Path("runs") / Path(recipe_path).stem)
-    recipe = _train_first(recipe, Path(recipe_path).parent, out.parent, overrides or [])
-    _train(recipe, recipe_path, out, overrides or [], resume)
+    beside, runs = Path(recipe_path).parent, out.parent
+    told = [str(recipe_path), "--out", str(out), "--resume", "auto"]
+    for assignment in overrides or []:
+        told += ["--override", assignment]
+    if not recipe.stages:
+        recipe = _train_first(recipe, beside, runs, overrides or [])
+        _tell_model(out, _train(recipe, told, out, resume))
+        return out
+    if (out / "stage-1" / "checkpoints").is_dir() and not resume:
+        raise TriptychError(
+            f"{out} holds a run already; go on with --resume auto, or choose another --out"
+        )
+    stages = stage_recipes(document, overrides or [])
+    stages[0] = _train_first(stages[0], beside, runs, overrides or [])
+    last: Outcome | None = None
+
+    def train(stage: Recipe, folder: Path) -> bool:
+        nonlocal last
+        last = _train(stage, told, folder, resume=True)
+        return last.finished
+
+    if train_stages(stages, out, train):
+        _tell_model(out, last)
     return out
 
 
@@ -114,14 +135,25 @@ def train_by_defaults(
     )
     print(summary(recipe), file=sys.stderr)
     out = Path(out or Path("runs") / f"{Path(model).name}-{data.resolve().stem}")
-    _train(recipe, out / RECIPE, out, [], resume)
+    told = [str(out / RECIPE), "--out", str(out), "--resume", "auto"]
+    _tell_model(out, _train(recipe, told, out, resume))
     return out
 
 
-def _train(
-    recipe: Recipe, recipe_path: Path, out: Path, overrides: list[str], resume: bool
-) -> None:
-    """Train a recipe; ``recipe_path`` and ``overrides`` are those by which it can be resumed."""
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a training ended, with a model."""
+
+    finished: bool
+    """All steps are done."""
+    is_main: bool
+    """This process speaks for all."""
+    example: Path | None
+    """An image to try the model on."""
+
+
+def _train(recipe: Recipe, told: list[str], out: Path, resume: bool) -> Outcome:
+    """Train a recipe; ``told`` is what ``triptych train`` wants to hear to resume it."""
     with joined(choose_device(recipe.optimisation.device)) as group:
         torch.manual_seed(recipe.optimisation.seed)
         parts = assemble(recipe)
@@ -129,19 +161,23 @@ def _train(
         example = parts.example
         del parts  # the network goes before the process group does
     if reason and group.is_main:
-        words = ["triptych", "train", str(recipe_path), "--out", str(out), "--resume", "auto"]
-        for assignment in overrides:
-            words += ["--override", assignment]
-        print(f"stopped early; go on with: {shlex.join(words)}", file=sys.stderr)
+        words = shlex.join(["triptych", "train", *told])
+        print(f"stopped early; go on with: {words}", file=sys.stderr)
     if reason and reason != TIME_IS_UP:
         raise SystemExit(128 + reason)
-    if group.is_main:
-        image = shlex.quote(str(example or "IMAGE"))
-        model, seen = shlex.quote(str(out / MODEL)), shlex.quote(str(out / "seen"))
-        print(
-            f"the model is {model}; try it: triptych predict {image} --model {model} --out {seen}",
-            file=sys.stderr,
-        )
+    return Outcome(not reason, group.is_main, example)
+
+
+def _tell_model(out: Path, outcome: Outcome | None) -> None:
+    """The last line: where the model is, and how to try it (main process)."""
+    if outcome is None or not outcome.is_main:
+        return
+    image = shlex.quote(str(outcome.example or "IMAGE"))
+    model, seen = shlex.quote(str(out / MODEL)), shlex.quote(str(out / "seen"))
+    print(
+        f"the model is {model}; try it: triptych predict {image} --model {model} --out {seen}",
+        file=sys.stderr,
+    )
 
 
 def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str]) -> Recipe:
@@ -154,7 +190,7 @@ def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str])
     if first is None or not is_recipe(first):
         return recipe
     out = runs / Path(first).stem
-    if not (out / MODEL).is_dir():
+    if not is_finished(out):
         shared = [text for text in overrides if is_among(text.split("=")[0], SURROUNDINGS)]
         train_recipe(beside / first, out, shared, resume=True)
     model = dataclasses.replace(recipe.model, start_from=str(out / MODEL))

@@ -48,6 +48,8 @@ class Matcher(nn.Module):
             small objects, whose masks cost little, and they are lost to the query that would find
             them (a product as in Wang et al., "End-to-End Object Detection with Fully
             Convolutional Network", CVPR 2021).
+        ambiguous: False leaves ambiguous regions of all classes unmatched, so that they only keep
+            queries inside them from being taught "no object".
     """
 
     def __init__(
@@ -60,9 +62,11 @@ class Matcher(nn.Module):
         own_query: Sequence[int | None] = (),
         crowd_query: Sequence[int | None] = (),
         aligned: bool = False,
+        ambiguous: bool = True,
     ) -> None:
         super().__init__()
         self.aligned = aligned
+        self.ambiguous = ambiguous
         self.classification = classification
         self.mask = mask
         self.dice = dice
@@ -155,6 +159,8 @@ class Matcher(nn.Module):
 
     def answerable(self, target: Targets) -> Tensor:
         """``(T + C,)`` bool, on the CPU: the segments and regions that are to be matched."""
+        if not self.ambiguous:
+            return torch.arange(len(target.all_class_ids)) < len(target.class_ids)
         if not self.crowd_query:
             return torch.ones(len(target.all_class_ids), dtype=torch.bool)
         crowds = torch.tensor([*self.crowd_query], dtype=torch.int64)

@@ -189,13 +189,34 @@ def _find(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _dataset(recipe: Recipe) -> Any:
-    name = recipe.data.dataset
-    if name not in DATASETS:
+def _named(name: str, known: Mapping[str, str], key: str) -> Any:
+    """What a recipe names under ``key``: one that is known, or ``package.module:callable``.
+
+    Raises:
+        TriptychError: there is nothing of that name.
+    """
+    if ":" not in name:
+        if name not in known:
+            raise TriptychError(
+                f"no training set is called {name!r} ({key}); choose from {', '.join(known)}, or "
+                "name a callable as package.module:callable"
+            )
+        return _find(known[name])
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
         raise TriptychError(
-            f"no training set is called {name!r} (data.dataset); choose from {', '.join(DATASETS)}"
-        )
-    function = _find(DATASETS[name])
+            f"{key}: cannot import {name!r} from {here} ({error}); call triptych from the folder "
+            "that holds the package"
+        ) from error
+
+
+def _dataset(recipe: Recipe) -> Any:
+    function = _named(recipe.data.dataset, DATASETS, "data.dataset")
     arguments = {"seed": recipe.optimisation.seed, **recipe.data.arguments}
     if "preprocess" in inspect.signature(function).parameters:
         arguments["preprocess"] = recipe.input
@@ -210,7 +231,9 @@ def _segmenter(recipe: Recipe, average: nn.Module, classes: Classes) -> Segmente
         average,
         recipe.input,
         classes,
-        readings=usual.replace(overlap=recipe.evaluation.overlap),
+        readings=usual.replace(
+            panoptic_threshold=recipe.evaluation.threshold, overlap=recipe.evaluation.overlap
+        ),
         autocast=autocast_type(recipe.optimisation.precision, where),
     )
 
@@ -221,14 +244,16 @@ def _examples(recipe: Recipe) -> Callable[[], Examples]:
     Raises:
         TriptychError: there are none, or an argument is wrong.
     """
-    settings, name = recipe.evaluation, recipe.data.dataset
-    if name not in EXAMPLES:
+    settings, name = recipe.evaluation, recipe.evaluation.examples or recipe.data.dataset
+    if settings.examples is None and name not in EXAMPLES:
         raise TriptychError(
-            f"the training set {name!r} has no examples to evaluate on; set evaluation.every to 0"
+            f"the training set {name!r} has no examples to evaluate on; name some under "
+            "evaluation.examples, or set evaluation.every to 0"
         )
     root = {key: value for key, value in recipe.data.arguments.items() if key == "root"}
     arguments = {**root, **settings.arguments}
-    examples = functools.partial(call, _find(EXAMPLES[name]), arguments, "evaluation.arguments")
+    function = _named(name, EXAMPLES, "evaluation.examples")
+    examples = functools.partial(call, function, arguments, "evaluation.arguments")
     examples()  # a mistake in the arguments shows now and not after an hour
     return examples
 

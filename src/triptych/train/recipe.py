@@ -60,7 +60,8 @@ class DataRecipe:
     """Where training samples come from."""
 
     dataset: str = "street"
-    """Name of a training set."""
+    """Name of a training set, or ``package.module:callable`` that makes one; modules are looked
+    for from the working directory on as well."""
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the training set: root folder, splits, crop, scale, pasted objects."""
@@ -178,11 +179,16 @@ class EvaluationRecipe:
     at_start: bool = False
     """Evaluate before the first step as well."""
 
+    examples: str | None = None
+    """Where the examples come from, ``package.module:callable``; those of the training set by
+    default."""
+
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Which examples of the data set are evaluated on: its split, how many."""
 
     threshold: float = 0.8
-    """Score from which on the panoptic reading keeps a segment in these figures."""
+    """Score from which on the panoptic reading keeps a segment; the trained model asks for it in
+    use, unless ``choose_thresholds`` finds a better one."""
 
     overlap: float = 0.8
     """Share of its mask that a panoptic segment must win; the trained model asks for it in use."""
@@ -266,6 +272,10 @@ class Recipe:
     checkpoint: CheckpointRecipe = field(default_factory=CheckpointRecipe)
     """Files to resume from."""
 
+    stages: tuple[Mapping[str, Any], ...] = ()
+    """Trainings one after the other, each from the averaged weights of the one before: what each
+    changes of this recipe, in sections as here. Empty: one training, by the recipe itself."""
+
     time_limit: float | None = None
     """Minutes after which this call stops cleanly and can be resumed; the schedule does not
     change. null: no limit."""
@@ -297,6 +307,9 @@ SURROUNDINGS = (
     "optimisation.device",
 )
 """What depends on the machine; overriding it for a recipe does so for the one it starts from."""
+
+RECIPE = "recipe.yaml"
+"""The complete recipe of a run, in its folder."""
 
 HARMLESS = ("notes", "time_limit", "data.images", "checkpoint", "evaluation", *SURROUNDINGS)
 """What may differ when a run is resumed: it does not change what is learnt."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from triptych.class_table import ClassTable
 from triptych.data.sets import coco_panoptic
 from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
 from triptych.data.sets.maps import MapSet, paired
-from triptych.data.sets.schema import Own, Schema
+from triptych.data.sets.schema import Schema
 from triptych.weights.labels import data_set_classes
 
 SPLITS = ("training", "validation")
@@ -34,7 +35,7 @@ def open_split(root: Path, split: str, schema: Schema) -> MapSet:
     return MapSet(titled(f"ADE20K in {root}", split), items, schema, faults=faults)
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """Panoptic splits, if the folder has been converted; else class maps with names of ADE20K."""
     if any(root.glob("ade20k_panoptic_*.json")):
         return coco_panoptic.find(root, own)

@@ -150,6 +150,8 @@ class Truth:
     """``(H, W)`` class ids; :func:`~triptych.metrics.truth.ignored_id` for void."""
     panoptic: PanopticTruth | None = None
     instances: Sequence[TrueInstance] | None = None
+    ignored: NDArray[np.bool_] | None = None
+    """``(H, W)``: objects of classes that the class table leaves out; see :class:`Example`."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,7 @@ class DiskSet(ABC):
         image = read_image(self.image(index))
         truth = self.truth(index, note)
         same_size(self.image(index), image, truth, note)
-        return Example(image, truth.semantic, truth.panoptic, truth.instances)
+        return Example(image, truth.semantic, truth.panoptic, truth.instances, truth.ignored)
 
     def __getitem__(self, index: int) -> Example:
         """Read image and truth; see :class:`LabelledSet`."""

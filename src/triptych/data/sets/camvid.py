@@ -6,10 +6,11 @@ import functools
 import re
 from pathlib import Path
 
+from triptych.class_table import ClassTable
 from triptych.data.camvid import CLASSES, VOID
 from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
 from triptych.data.sets.maps import MapSet, paired
-from triptych.data.sets.schema import Own, Schema
+from triptych.data.sets.schema import Schema
 
 SPLITS = ("train", "val", "test")
 SEQUENCES = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_f?\d+\.png")
@@ -28,7 +29,7 @@ def open_split(root: Path, split: str, schema: Schema) -> MapSet:
     return MapSet(titled(f"CamVid in {root}", split), items, schema, faults=faults)
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """The splits whose label maps have names of CamVid."""
     schema = SCHEMA.choose(own)
     return {

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.class_table import ClassTable
 from triptych.data.sets.base import Fault, Kind, Note
 from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
 from triptych.data.sets.maps import Item, MapSet, pictures
-from triptych.data.sets.schema import Own, Schema
+from triptych.data.sets.schema import Schema
 from triptych.weights.labels import data_set_classes
 
 SPLITS = ("train", "val", "test")
@@ -78,7 +79,7 @@ def open_split(root: Path, split: str, schema: Schema) -> MapSet:
     return MapSet(title, items, schema, objects if with_objects else None, faults)
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """The splits that have images and labels."""
     chosen = schema().choose(own)
     return {

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.class_table import ClassTable, TableForm
 from triptych.data.sets.base import Census, DiskSet, Fault, Kind, Note, Truth, refuse
+from triptych.data.sets.beside import around
 from triptych.data.sets.coco_json import Annotation, read_coco
 from triptych.data.sets.layout import InSplits, Layout, Splits, titled
 from triptych.data.sets.outlines import Tell, encode, examine
 from triptych.data.sets.pictures import Picture
 from triptych.data.sets.places import located
-from triptych.data.sets.schema import Entry, Own, own_table
 from triptych.data.sets.values import Id, flag, number, shown
 from triptych.errors import TriptychError
 from triptych.masks import Classes
@@ -37,6 +38,10 @@ FAR_OFF = 2.0
 usual: COCO's areas are those of the polygons, not of the pixels."""
 
 
+LEFT_OUT = -1
+"""In place of a class: the class table leaves it out."""
+
+
 class CocoInstances(DiskSet):
     """Images with outlined objects.
 
@@ -49,7 +54,8 @@ class CocoInstances(DiskSet):
         title: what the set is called.
         images: folder that file names start from.
         annotations: the JSON file.
-        own: a class table in place of the file's categories.
+        own: a class table in place of the file's categories. Objects that it leaves out are void.
+        void_beside: categories whose objects are void where they touch one of the others.
 
     Raises:
         TriptychError: the annotations cannot be read, or the folder is not there.
@@ -57,12 +63,20 @@ class CocoInstances(DiskSet):
 
     instances = True
 
-    def __init__(self, title: str, images: Path, annotations: Path, own: Own | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        images: Path,
+        annotations: Path,
+        own: ClassTable | None = None,
+        void_beside: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         if not images.is_dir():
             raise TriptychError(f"no folder of images {images}; check the path")
         self.title, self.folder = title, images
         self.file = read_coco(annotations, panoptic=False)
         self.schema = self.file.schema(own)
+        self._beside = self.file.beside(void_beside or {})
         self.classes = self.schema.classes
         self.semantic = self.panoptic = self.schema.rest is not None
 
@@ -123,18 +137,34 @@ class CocoInstances(DiskSet):
     def truth(self, index: int, note: Note = refuse) -> Truth:
         """Draw the outlines; see :class:`DiskSet`."""
         picture = self.file.pictures[index]
-        objects: list[PlacedTruth] = []
+        size = (picture.height, picture.width)
+        drawn: list[PlacedTruth] = []
+        categories: list[int] = []
         seen: dict[tuple[int, bool, bytes], str] = {}
         for annotation in self.file.by_image[picture.id]:
-            drawn = self._object(annotation, picture, seen, note)
-            if drawn is not None and drawn.class_id != self.schema.rest:
-                objects.append(drawn)
-        size = (picture.height, picture.width)
+            outlined = self._object(annotation, picture, seen, note)
+            category = self.file.category(annotation)
+            if outlined is not None and category is not None:
+                drawn.append(outlined)
+                categories.append(category)
+        void = [true.class_id == LEFT_OUT for true in drawn]
+        for category, others in self._beside.others(categories).items():
+            near = around(_covered([drawn[place] for place in others], size))
+            for place, true in enumerate(drawn):
+                if categories[place] == category and near[true.window][true.cut].any():
+                    void[place] = True
+        kept = [true for true, left_out in zip(drawn, void, strict=True) if not left_out]
+        ignored = None
+        if any(void):
+            ignored = _covered([t for t, out in zip(drawn, void, strict=True) if out], size)
+            for true in kept:
+                ignored[true.window] &= ~true.cut
         rest = self.schema.rest
+        objects = [true for true in kept if true.class_id != rest]
         semantic = class_map(objects, size, rest, self.classes)
         panoptic = partition(objects, size, rest, self.classes) if self.panoptic else None
         things = [true for true in objects if self.classes.is_thing[true.class_id]]
-        return Truth(semantic, panoptic, things)
+        return Truth(semantic, panoptic, things, ignored)
 
     def _class(self, annotation: Annotation) -> int | None:
         """The class of an annotation; None where its category is void or not listed."""
@@ -178,11 +208,12 @@ class CocoInstances(DiskSet):
         def tell(kind: Kind, what: str) -> None:
             note(Fault(kind, f"{where}: {what}"))
 
-        if self.file.category(annotation) is None:
-            category = shown(annotation.get("category_id"))
-            tell(Kind.UNKNOWN_ID, f"category {category} is not listed")
+        category = self.file.category(annotation)
+        if category is None:
+            told = shown(annotation.get("category_id"))
+            tell(Kind.UNKNOWN_ID, f"category {told} is not listed")
             return None
-        class_id = self._class(annotation)
+        class_id = LEFT_OUT if category in self.schema.unlisted else self.schema.ids.get(category)
         if class_id is None:
             return None  # void
         crowd = False if annotation.get("iscrowd") is None else flag(annotation["iscrowd"])
@@ -214,6 +245,14 @@ def _area(annotation: Annotation, pixels: int, crowd: bool, tell: Any) -> float 
     if not near and not crowd and abs(area - pixels) > 100:
         tell(Kind.AREA, f"its area is {area:.0f}, its outline covers {pixels} pixels")
     return area
+
+
+def _covered(objects: Sequence[TrueInstance], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """``(H, W)``: pixels of any of the objects."""
+    covered = np.zeros(size, bool)
+    for true in objects:
+        covered[true.window] |= true.cut
+    return covered
 
 
 def class_map(
@@ -281,27 +320,36 @@ class Described(InSplits):
     """Folder that the file names start from."""
     annotations: str
     """The JSON file."""
-    classes: tuple[Entry | str, ...] = ()
+    classes: TableForm = ()
     """A class table of one's own, made of the categories of the file."""
     rest: str | None = None
     """Name of a stuff class for what is none of ``classes``, pixels of no object included."""
+    void_beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Categories of the file whose objects are void where they touch one of the others, such as
+    ``person: [bicycle, motorcycle]``: who is at a bicycle may be its rider."""
     splits: tuple[str, ...] = ()
     """What ``{split}`` in the paths stands for."""
 
     def __post_init__(self) -> None:
-        own_table(self.classes, self.rest)
+        ClassTable.read(self.classes, self.rest)
 
     def open(self, layout: Layout, file: Path) -> Splits:
         """The splits that are described."""
-        own = own_table(self.classes, self.rest)
+        own = ClassTable.read(self.classes, self.rest)
         paths = self.parts(file, self.splits, images=self.images, annotations=self.annotations)
         return {
-            split: functools.partial(CocoInstances, titled(str(file), split), **parts, own=own)
+            split: functools.partial(
+                CocoInstances,
+                titled(str(file), split),
+                **parts,
+                own=own,
+                void_beside=self.void_beside,
+            )
             for split, parts in paths.items()
         }
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """The splits that have an annotation file in one of the usual places."""
     places: dict[str, tuple[Path, Path]] = {}
     for file in sorted(root.glob("annotations/instances_*.json")):

@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from triptych.class_table import ClassTable
 from triptych.data.sets.base import EmptySetError, Fault, Kind
+from triptych.data.sets.beside import Beside
 from triptych.data.sets.categories import Category, read_categories
 from triptych.data.sets.pictures import Picture, Pictures, read_pictures
-from triptych.data.sets.schema import Own, Schema
+from triptych.data.sets.schema import Schema
 from triptych.data.sets.values import Id, plain_id, shown
 from triptych.errors import TriptychError
 from triptych.masks import Classes
+from triptych.strict import suggest
 
 Annotation = Mapping[str, Any]
 
@@ -40,7 +43,24 @@ class CocoFile:
     faults: Sequence[Fault] = field(default=())
     """What is wrong with the file as a whole."""
 
-    def schema(self, own: Own | None) -> Schema:
+    def beside(self, names: Mapping[str, Sequence[str]]) -> Beside:
+        """The rule of ``void_beside``, by the places of categories.
+
+        Raises:
+            TriptychError: it names a category that the file does not have.
+        """
+        places = {category.name: place for place, category in enumerate(self.categories)}
+        for name in (name for pair in names.items() for name in (pair[0], *pair[1])):
+            if name not in places:
+                raise TriptychError(
+                    f"void_beside: the data have no class {name!r}{suggest(name, places)}; "
+                    f"there are: {', '.join(places)}"
+                )
+        return Beside(
+            {places[name]: frozenset(places[n] for n in near) for name, near in names.items()}
+        )
+
+    def schema(self, own: ClassTable | None) -> Schema:
         """The categories as classes, whose numbers are their places; a table of one's own over it.
 
         Raises:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.class_table import ClassTable, TableForm
 from triptych.data.sets.base import (
     Census,
     DiskSet,
@@ -25,12 +26,12 @@ from triptych.data.sets.base import (
     Truth,
     refuse,
 )
+from triptych.data.sets.beside import around
 from triptych.data.sets.coco_json import Annotation, read_coco
 from triptych.data.sets.layout import InSplits, Layout, Splits, titled
 from triptych.data.sets.numbers import counted, read_coloured
 from triptych.data.sets.pictures import Picture
 from triptych.data.sets.places import located
-from triptych.data.sets.schema import Entry, Own, own_table
 from triptych.data.sets.values import Id, file_name, flag, shown, whole
 from triptych.errors import TriptychError
 from triptych.metrics.truth import VOID, PanopticTruth, TrueSegment, ignored_id, map_type
@@ -54,6 +55,7 @@ class CocoPanoptic(DiskSet):
         maps: folder that names of PNGs start from.
         annotations: the JSON file.
         own: a class table in place of the file's categories.
+        void_beside: categories whose segments are void where they touch one of the others.
 
     Raises:
         TriptychError: the annotations cannot be read, or a folder is not there.
@@ -62,7 +64,13 @@ class CocoPanoptic(DiskSet):
     instances = panoptic = True
 
     def __init__(
-        self, title: str, images: Path, maps: Path, annotations: Path, own: Own | None = None
+        self,
+        title: str,
+        images: Path,
+        maps: Path,
+        annotations: Path,
+        own: ClassTable | None = None,
+        void_beside: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         for folder in (images, maps):
             if not folder.is_dir():
@@ -70,6 +78,7 @@ class CocoPanoptic(DiskSet):
         self.title, self.folder, self.maps = title, images, maps
         self.file = read_coco(annotations, panoptic=True)
         self.schema = self.file.schema(own)
+        self._beside = self.file.beside(void_beside or {})
         self.classes = self.schema.classes
         self._faults = list(self.file.faults)
         self._items = list(self._complete())
@@ -190,7 +199,7 @@ class CocoPanoptic(DiskSet):
                 text = f"{where}: iscrowd is {shown(entry['iscrowd'])}; give 0 or 1"
                 note(Fault(Kind.BROKEN, text))
             class_id = None if category is None else self.schema.ids.get(category)
-            segments[number] = _Segment(number, class_id, bool(crowd), entry.get("area"))
+            segments[number] = _Segment(number, category, class_id, bool(crowd), entry.get("area"))
         return list(segments.values())
 
     def _merged(self, places: NDArray[np.int32], entries: Sequence[_Segment]) -> Truth:
@@ -198,13 +207,20 @@ class CocoPanoptic(DiskSet):
 
         Segments of one stuff class become one, those of no class void.
         """
+        categories = [-1 if entry.category is None else entry.category for entry in entries]
+        left_out = [category in self.schema.unlisted for category in categories]
+        for category, others in self._beside.others(categories).items():
+            touched = np.unique(places[around(np.isin(places, np.add(others, 1)))]).tolist()
+            for place in touched:
+                if place and categories[place - 1] == category:
+                    left_out[place - 1] = True
         numbers: dict[tuple[int, int], int] = {}
         segments: list[TrueSegment] = []
         void, kind = ignored_id(len(self.classes)), map_type(len(self.classes))
         to_segment = np.zeros(len(entries) + 1, np.int32)
         to_class = np.full(len(entries) + 1, void, kind)
         for place, entry in enumerate(entries, start=1):
-            if entry.class_id is None:
+            if entry.class_id is None or left_out[place - 1]:
                 continue
             thing = self.classes.is_thing[entry.class_id]
             key = (entry.class_id, place if thing else 0)
@@ -213,7 +229,8 @@ class CocoPanoptic(DiskSet):
                 crowd = thing and entry.crowd
                 segments.append(TrueSegment(numbers[key], entry.class_id, crowd))
             to_segment[place], to_class[place] = numbers[key], entry.class_id
-        return Truth(to_class[places], PanopticTruth(to_segment[places], segments))
+        ignored = np.array([False, *left_out])[places] if any(left_out) else None
+        return Truth(to_class[places], PanopticTruth(to_segment[places], segments), ignored=ignored)
 
 
 @dataclass(frozen=True)
@@ -221,6 +238,8 @@ class _Segment:
     """An entry of ``segments_info``."""
 
     id: int
+    category: int | None
+    """Its place in the file's list; None: not listed."""
     class_id: int | None
     """None: void."""
     crowd: bool
@@ -267,29 +286,38 @@ class Described(InSplits):
     """Folder of the PNGs whose colours are segment ids."""
     annotations: str
     """The JSON file."""
-    classes: tuple[Entry | str, ...] = ()
+    classes: TableForm = ()
     """A class table of one's own, made of the categories of the file."""
     rest: str | None = None
     """Name of a stuff class for segments of none of ``classes``."""
+    void_beside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Categories of the file whose segments are void where they touch one of the others, such as
+    ``person: [bicycle, motorcycle]``: who is at a bicycle may be its rider."""
     splits: tuple[str, ...] = ()
     """What ``{split}`` in the paths stands for."""
 
     def __post_init__(self) -> None:
-        own_table(self.classes, self.rest)
+        ClassTable.read(self.classes, self.rest)
 
     def open(self, layout: Layout, file: Path) -> Splits:
         """The splits that are described."""
-        own = own_table(self.classes, self.rest)
+        own = ClassTable.read(self.classes, self.rest)
         paths = self.parts(
             file, self.splits, images=self.images, maps=self.maps, annotations=self.annotations
         )
         return {
-            split: functools.partial(CocoPanoptic, titled(str(file), split), **parts, own=own)
+            split: functools.partial(
+                CocoPanoptic,
+                titled(str(file), split),
+                **parts,
+                own=own,
+                void_beside=self.void_beside,
+            )
             for split, parts in paths.items()
         }
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """The splits that have an annotation file with a folder of the same name."""
     splits: dict[str, functools.partial[CocoPanoptic]] = {}
     for file in sorted(

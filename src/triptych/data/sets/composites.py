@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
+from triptych.class_table import ClassTable
 from triptych.data.camvid import CLASSES
 from triptych.data.composites import CompositeSet, panoptic_truth
 from triptych.data.sets.base import DiskSet, Note, Truth, refuse
 from triptych.data.sets.layout import AsPacked, Layout, Splits
-from triptych.data.sets.schema import Own
 from triptych.errors import TriptychError
 from triptych.metrics.truth import Example
 
@@ -57,7 +57,7 @@ class Composites(DiskSet):
         return Example(torch.from_numpy(scene.pixels), scene.semantic(), panoptic_truth(scene))
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """The splits of CamVid, where COCO lies beside it."""
     if not (root / "coco" / "val" / "instances.json").is_file():
         return {}

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.class_table import ClassTable
 from triptych.colours import Colour
 from triptych.data.sets.base import Note
 from triptych.data.sets.layout import AsPacked, Layout, Splits
 from triptych.data.sets.maps import MapSet
-from triptych.data.sets.schema import Own, Schema
+from triptych.data.sets.schema import Schema
 from triptych.data.sets.values import whole
 from triptych.data.sets.voc import is_background, lists, read_split
 from triptych.errors import TriptychError
@@ -73,7 +74,7 @@ def objects(
     return marks
 
 
-def open_split(root: Path, split: str, own: Own | None) -> MapSet:
+def open_split(root: Path, split: str, own: ClassTable | None) -> MapSet:
     """The images that ``ImageSets/Segmentation/SPLIT.txt`` lists.
 
     Raises:
@@ -83,7 +84,7 @@ def open_split(root: Path, split: str, own: Own | None) -> MapSet:
     return read_split(f"CVAT masks in {root}", root, split, schema, objects)
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """The lists of a folder with a table of labels."""
     if not (root / LABELS).is_file() or not (root / "SegmentationClass").is_dir():
         return {}

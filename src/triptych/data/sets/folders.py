@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.class_table import ClassTable
 from triptych.data.sets.base import Note
 from triptych.data.sets.layout import InSplits, Layout, Splits, titled
 from triptych.data.sets.maps import MapSet, Suffixes, paired
-from triptych.data.sets.schema import LARGEST, Own, Schema
+from triptych.data.sets.schema import LARGEST, Schema
 from triptych.decode import SUFFIXES
 from triptych.errors import TriptychError
 from triptych.masks import Classes
@@ -149,7 +150,7 @@ def _as_told(
     return marks
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """Nothing: a plain folder cannot say what its numbers mean.
 
     Raises:

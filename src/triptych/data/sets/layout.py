@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from triptych.class_table import ClassTable, TableForm
 from triptych.data.sets.base import DiskSet
-from triptych.data.sets.schema import Entry, Own, own_table
 from triptych.errors import TriptychError
 
 Splits = Mapping[str, Callable[[], DiskSet]]
@@ -25,7 +25,7 @@ class Layout:
     """What people call it."""
     signs: str
     """What a folder is recognised by, for messages."""
-    find: Callable[[Path, Own | None], Splits]
+    find: Callable[[Path, ClassTable | None], Splits]
     """The splits of a folder, under a class table of one's own; none if it has another layout."""
     description: type[Description]
     """What a description of this layout may say."""
@@ -57,18 +57,18 @@ class AsPacked(Description):
 
     root: str = "."
     """The folder that is unpacked."""
-    classes: tuple[Entry | str, ...] = ()
+    classes: TableForm = ()
     """A class table of one's own, made of the classes of the data."""
     rest: str | None = None
     """Name of a stuff class for what is labelled as none of ``classes``."""
 
     def __post_init__(self) -> None:
-        own_table(self.classes, self.rest)
+        ClassTable.read(self.classes, self.rest)
 
     def open(self, layout: Layout, file: Path) -> Splits:
         """The splits of the folder."""
         root = file.parent / self.root
-        splits = layout.find(root, own_table(self.classes, self.rest))
+        splits = layout.find(root, ClassTable.read(self.classes, self.rest))
         if not splits:
             raise TriptychError(f"root: {root} holds no {layout.title}; expected {layout.signs}")
         return splits

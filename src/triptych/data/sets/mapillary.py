@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.class_table import ClassTable
 from triptych.data.sets.base import DiskSet, Fault, Kind, Note
 from triptych.data.sets.coco_panoptic import CocoPanoptic
 from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
 from triptych.data.sets.maps import MapSet, paired
-from triptych.data.sets.schema import Own, Schema
+from triptych.data.sets.schema import Schema
 from triptych.errors import TriptychError
 from triptych.masks import Classes
 
@@ -70,7 +71,9 @@ def objects(
     return np.where(differ, 0, marks % GROUP + 1)
 
 
-def open_split(root: Path, split: str, version: str, config: Path, own: Own | None) -> DiskSet:
+def open_split(
+    root: Path, split: str, version: str, config: Path, own: ClassTable | None
+) -> DiskSet:
     """The images of one split.
 
     Raises:
@@ -87,7 +90,7 @@ def open_split(root: Path, split: str, version: str, config: Path, own: Own | No
     return MapSet(title, items, schema, None if marks is None else objects, faults)
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """The splits with labels; with the version behind their names, if there is more than one."""
     configs = [name for name in CONFIGS if (root / name).is_file()]
     splits: dict[str, functools.partial[DiskSet]] = {}

@@ -64,6 +64,7 @@ class MapSet(DiskSet):
         self._table = schema.table()
         self._void, self._type = ignored_id(len(self.classes)), map_type(len(self.classes))
         self._colours = ColourTable(schema.colours, schema.by_colour) if schema.colours else None
+        self._unlisted = np.array(sorted(schema.unlisted), np.int64)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -96,8 +97,9 @@ class MapSet(DiskSet):
         if (semantic == self._void).all():
             text = f"labels {item.labels} are void everywhere: the image counts for nothing"
             note(Fault(Kind.UNLABELLED, text))
+        ignored = np.isin(numbers, self._unlisted) if len(self._unlisted) else None
         if self._objects is None or item.objects is None:
-            return Truth(semantic)
+            return Truth(semantic, ignored=ignored)
         marks = read_objects(item.objects)
         if marks.shape != numbers.shape:
             height, width = numbers.shape
@@ -106,9 +108,9 @@ class MapSet(DiskSet):
                 f"{width}x{height}: give both the same size"
             )
             note(Fault(Kind.SIZE, text))
-            return Truth(semantic)
+            return Truth(semantic, ignored=ignored)
         objects = self._objects(numbers, marks, item.objects, note)
-        return Truth(semantic, partition(semantic, objects, self.classes))
+        return Truth(semantic, partition(semantic, objects, self.classes), ignored=ignored)
 
 
 def _number(number: int) -> str:

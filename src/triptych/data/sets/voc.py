@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.class_table import ClassTable
 from triptych.data.sets.base import Fault, Kind, Note
 from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
 from triptych.data.sets.maps import Item, MapSet, Objects
-from triptych.data.sets.schema import LARGEST, Own, Schema
+from triptych.data.sets.schema import LARGEST, Schema
 from triptych.decode import SUFFIXES
 from triptych.errors import TriptychError
 from triptych.masks import Classes
@@ -170,7 +171,7 @@ def own_classes(root: Path) -> tuple[Schema, Fault] | None:
     return Schema(classes, ids, frozenset({VOID})), Fault(Kind.REMARK, text)
 
 
-def open_split(root: Path, split: str, own: Own | None) -> MapSet:
+def open_split(root: Path, split: str, own: ClassTable | None) -> MapSet:
     """The images of a split.
 
     Raises:
@@ -194,7 +195,7 @@ def _names_of(root: Path, split: str) -> list[str]:
     return _names(root / "ImageSets" / "Segmentation" / f"{split}.txt")
 
 
-def find(root: Path, own: Own | None) -> Splits:
+def find(root: Path, own: ClassTable | None) -> Splits:
     """The lists of a folder, or of the ``VOC2012`` and the like in it."""
     for year in (root, *sorted(root.glob("VOC20??"), reverse=True)):
         if lists(year) and (year / "SegmentationClass").is_dir():

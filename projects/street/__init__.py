@@ -1,0 +1,1 @@
+"""What only the bundled checkpoint ``street`` needs: its data, its recipe, its ablation."""
