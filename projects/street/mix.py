@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -131,7 +130,7 @@ class StreetMix(Dataset[Sample]):
 
 def _known(views: Views, number: int) -> float:
     """The share of an image's pixels whose class is known."""
-    semantic: NDArray[np.uint8] = views.data.truth(number).semantic
+    semantic = views.data.truth(number).semantic
     return float((semantic != IGNORE).mean())
 
 

@@ -88,6 +88,7 @@ def load(
         autocast=arithmetic,
         family=config.family,
         arguments=config.arguments,
+        training=config.training,
         notes=config.notes,
         engine="eager" if engine == "auto" else engine,
         exported=exported,
@@ -160,6 +161,8 @@ class Segmenter:
         family: with ``arguments``, how :func:`triptych.models.registry.build` makes the network;
             only :meth:`save` needs them.
         arguments: see ``family``.
+        training: how the weights were trained, which further training follows; see
+            :class:`triptych.weights.folder.ModelConfig`.
         notes: free remarks, saved along.
         engine: what runs the network, a name in :data:`triptych.engines.registry.ENGINES`; it
             becomes ``.engine``.
@@ -180,6 +183,7 @@ class Segmenter:
         autocast: torch.dtype | None = None,
         family: str | None = None,
         arguments: Mapping[str, Any] | None = None,
+        training: Mapping[str, Any] | None = None,
         notes: Mapping[str, Any] | None = None,
         engine: str = "eager",
         exported: Exported | None = None,
@@ -195,6 +199,7 @@ class Segmenter:
         self.autocast = autocast
         self.family = family
         self.arguments = dict(arguments or {})
+        self.training = dict(training or {})
         self.notes = dict(notes or {})
 
     @property
@@ -359,6 +364,7 @@ class Segmenter:
             self.classes,
             self.preprocess,
             self.readings,
+            self.training,
             self.notes,
         )
         kind = weight_type(dtype)

@@ -124,3 +124,35 @@ def test_mistakes_end_in_one_line(
     told = capsys.readouterr().err
     assert words in told
     assert told.count("\n") == 1
+
+
+def test_faults_are_told_in_one_line_and_what_makes_truth_wrong_stops(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = disk.camvid(tmp_path / "camvid", frames=3)
+    (data / "val" / "labels" / "0016E5_00001.png").unlink()
+    disk.numbers(data / "val" / "labels" / "0016E5_00002.png", disk.halves(11, 11))
+    assert main(["eval", "--model", model, "--data", str(data)]) == 0
+    before, after = capsys.readouterr().err.splitlines()
+    assert "1 fault (image without labels: 1), such as: image" in before
+    assert "are void everywhere" in after
+    disk.numbers(data / "val" / "labels" / "0016E5_00002.png", disk.halves(77, 77))
+    assert main(["eval", "--model", model, "--data", str(data)]) == 2
+    assert "hold 77" in capsys.readouterr().err
+
+
+def test_a_class_that_no_image_shows_gets_no_0(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = "classes: [sky, {name: cow, thing: true}, horse]\n"
+    file = disk.plain(tmp_path, listed)
+    assert main(["eval", "--model", model, "--data", str(file)]) == 0
+    told = capsys.readouterr().out
+    assert "the model cannot find, and gets 0 for: cow\n" in told
+    assert "the model does not have, and these images do not show: horse; they count in" in told
+
+
+def test_nothing_to_measure(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = disk.coco_instances(tmp_path, lambda content: content["annotations"].clear())
+    assert main(["eval", "--model", model, "--data", str(data)]) == 2
+    assert "no image has an object; there is nothing to measure" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,7 @@ def broken(folder: Path, what: str) -> None:
             code = rle.encode(np.asfortranarray(np.ones((3, 3), bool)))
             entries[0]["segmentation"] = {"size": [3, 3], "counts": code["counts"].decode()}
         case "code":
-            entries[0]["segmentation"] = {"size": [3, 3]}
+            entries[0]["segmentation"] = {"size": list(SIZE)}
         case "list":
             entries = {}
         case "json":
@@ -145,8 +146,8 @@ def broken(folder: Path, what: str) -> None:
         ("category", "the data have no category 'unicorn'"),
         ("image", "the data have no image 99"),
         ("lacks", "result 0 lacks one of category_id, image_id, score, segmentation"),
-        ("size", "a mask is 3x3, its image 16x12"),
-        ("code", "a segmentation cannot be read"),
+        ("size", r"result 0: its run lengths are for size \[3, 3\], the image has \[12, 16\]"),
+        ("code", "result 0: its run lengths cannot be read: counts is None"),
         ("list", "expected a list of results"),
         ("json", "instances.json: cannot be read"),
         ("entry", "panoptic.json: has no entry for image"),
@@ -171,4 +172,118 @@ def test_folders_without_results(tmp_path: Path, data: DiskSet) -> None:
 def test_foreign_json_beside_an_image_is_no_prediction(tmp_path: Path, data: DiskSet) -> None:
     (tmp_path / f"{data.name(0)}.json").write_text("{}")
     with pytest.raises(TriptychError, match="was not written by triptych predict"):
+        open_answers(tmp_path, data).answer(0, SIZE)
+
+
+RUNS = {"size": list(SIZE), "counts": [10, 5, 177]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"score": None}, "score is None; give a finite number"),
+        ({"score": "0.9"}, "score is '0.9'; give a finite number"),
+        ({"score": float("nan")}, "score is nan"),
+        ({"score": True}, "score is True"),
+        ({"score": 10**400}, "score is 1000"),
+        ({"image_id": [1]}, r"image_id is \[1\]; give a number or a name"),
+        ({"image_id": None}, "image_id is None"),
+        ({"image_id": 7.5}, "image_id is 7.5"),
+        ({"category_id": [1]}, r"the data have no category \[1\]"),
+        ({"category_id": True}, "the data have no category True"),
+        ({"category_id": None}, "the data have no category None"),
+        ({"segmentation": []}, "it has no outline"),
+        ({"segmentation": None}, "it has no outline"),
+        ({"segmentation": [[float("nan"), 5, 25, 5, 25, 25]]}, "it holds nan"),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "7 numbers, x without y"),
+        ({"segmentation": [[10**400, 1, 5, 1, 5, 5]]}, "it holds 1000"),
+        ({"segmentation": [[-1e8, 1, 5, 1, 5, 5]]}, "reaches 100000000 pixels out"),
+        ({"segmentation": RUNS | {"counts": [10, 5]}}, "add up to 15 pixels, not 192"),
+        ({"segmentation": RUNS | {"counts": "Q5"}}, "add up to 161 pixels, not 192"),
+        ({"segmentation": RUNS | {"counts": None}}, "counts is None"),
+        ({"segmentation": RUNS | {"counts": ["x"]}}, "'x' is none"),
+        ({"segmentation": "RLE"}, "neither polygons nor run lengths"),
+    ],
+)
+def test_entries_that_mean_nothing_are_named(
+    tmp_path: Path, data: DiskSet, changes: dict, words: str
+) -> None:
+    good = {"image_id": "a", "category_id": 4, "score": 0.5, "segmentation": RUNS}
+    (tmp_path / "instances.json").write_text(json.dumps([good, good | changes]))
+    with pytest.raises(TriptychError, match=f"instances.json: result 1: .*{words}"):
+        open_answers(tmp_path, data).answer(0, SIZE)
+
+
+def test_ids_of_results_match_however_they_are_written(tmp_path: Path) -> None:
+    data = open_set(disk.coco_instances(tmp_path / "data"))
+    good = {"score": 0.5, "segmentation": RUNS}
+    spellings = [(1, 3), ("1", 3.0), (1.0, "person"), ("1", "3")]
+    entries = [good | {"image_id": i, "category_id": c} for i, c in spellings]
+    (tmp_path / "instances.json").write_text(json.dumps(entries))
+    answer = open_answers(tmp_path, data).answer(0, SIZE)
+    assert answer.instances is not None
+    assert [one.class_id for one in answer.instances] == [0, 0, 0, 0]
+    assert int(answer.instances[0].mask.sum()) == 5
+
+
+def test_results_of_classes_that_nobody_asks_for_are_left_out(tmp_path: Path) -> None:
+    disk.coco_instances(tmp_path / "data")
+    table = tmp_path / "data" / "own.yaml"
+    table.write_text(
+        "layout: coco-instances\nimages: val/images\nannotations: val/instances.json\n"
+        "classes: [car]\n"
+    )
+    good = {"image_id": 1, "score": 0.5, "segmentation": RUNS}
+    entries = [good | {"category_id": 3}, good | {"category_id": 5}]
+    (tmp_path / "instances.json").write_text(json.dumps(entries))
+    answer = open_answers(tmp_path, open_set(table)).answer(0, SIZE)
+    assert answer.instances is not None
+    assert [one.name for one in answer.instances] == ["car"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda e: e.update(segments_info=[7]), "an id is a whole number"),
+        (lambda e: e.update(segments_info={}), "segments_info no list"),
+        (lambda e: e.update(file_name=3.5), "file_name is no text"),
+        (lambda e: e["segments_info"].append(e["segments_info"][0]), "is listed twice"),
+        (lambda e: e["segments_info"].pop(), "which no segment has"),
+        (lambda e: e["segments_info"].append({"id": 99, "category_id": 4}), "99 has no pixel in"),
+        (lambda e: e["segments_info"][0].update(category_id=[]), "no category"),
+        (lambda e: e.update(image_id={}), "image_id is {}"),
+    ],
+)
+def test_panoptic_entries_that_mean_nothing_are_named(
+    tmp_path: Path, data: DiskSet, change: Callable, words: str
+) -> None:
+    folder = write_truth(tmp_path / "found", data)
+    contents = json.loads((folder / "panoptic.json").read_text())
+    change(contents["annotations"][0])
+    (folder / "panoptic.json").write_text(json.dumps(contents))
+    with pytest.raises(TriptychError, match=words):
+        open_answers(folder, data).answer(0, SIZE)
+
+
+def test_an_image_with_two_panoptic_results(tmp_path: Path, data: DiskSet) -> None:
+    folder = write_truth(tmp_path / "found", data)
+    contents = json.loads((folder / "panoptic.json").read_text())
+    contents["annotations"] *= 2
+    (folder / "panoptic.json").write_text(json.dumps(contents))
+    with pytest.raises(TriptychError, match="result 1: image 'a' has a result before; keep one"):
+        open_answers(folder, data)
+
+
+@pytest.mark.parametrize("part", ["semantic", "panoptic"])
+def test_maps_of_another_size(tmp_path: Path, data: DiskSet, part: str) -> None:
+    folder = write_truth(tmp_path / "found", data)
+    with Image.open(folder / part / "a.png") as picture:
+        picture.resize((4, 4)).save(folder / part / "a.png")
+    with pytest.raises(TriptychError, match=r"a\.png: is 4x4, its image 16x12; resize it"):
+        open_answers(folder, data).answer(0, SIZE)
+
+
+def test_class_ids_that_are_none(tmp_path: Path, data: DiskSet) -> None:
+    disk.numbers(tmp_path / "semantic" / "a.png", disk.halves(0, 9))
+    with pytest.raises(TriptychError, match=r"holds the class id 9; ids go from 0 to 2, and 255"):
         open_answers(tmp_path, data).answer(0, SIZE)

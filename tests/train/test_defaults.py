@@ -64,7 +64,7 @@ def universal(tmp_path) -> str:
         Classes.of(["road", "Car"], things=["Car"]),
         family="mask2former",
         arguments=arguments,
-        notes={"recipe": {"optimisation": told}},
+        training={"recipe": {"optimisation": told}},
     ).save(tmp_path / "universal")
     return str(tmp_path / "universal")
 
@@ -97,7 +97,7 @@ def test_one_run_from_defaults_updates_all_three_figures(tmp_path, universal, ca
     told = capsys.readouterr().err
     assert "class head: car from" in told
     assert "new: person, background" in told
-    assert "1 images of" in told
+    assert "universal on 1 image of" in told
     trained = load(out / "model")
     assert trained.classes.names == ("person", "car", "background")
     assert trained.classes.thing_ids == (0, 1)
@@ -107,6 +107,14 @@ def test_one_run_from_defaults_updates_all_three_figures(tmp_path, universal, ca
     assert measured[-1].keys() >= {"miou", "pq", "ap", "iou/car", "pq/car", "ap/person"}
     with Image.open(out / "first-batch.png") as picture:
         assert picture.width > 400
+    *_, thresholds, last = told.splitlines()
+    assert thresholds.startswith("thresholds ")
+    image = tmp_path / "val" / "images" / "1.png"
+    assert last == (
+        f"the model is {out}/model; try it: triptych predict {image} --model {out}/model --out "
+        f"{out}/seen"
+    )
+    assert lines(out, "remark")[-1]["text"] == thresholds
 
 
 def test_the_written_recipe_trains_the_same_model_and_can_be_resumed(tmp_path, labeller, capsys):
@@ -155,7 +163,7 @@ def test_splits_for_training_and_validation(tmp_path, labeller):
     assert recipe.evaluation.arguments["split"] == "val"
     assert recipe.data.arguments["held_out"] == 0
     other = fine_tuning(labeller, tmp_path / "set", ["data.arguments.split=test"])
-    assert (other.data.arguments["split"], other.notes["images"]) == ("test", 1)
+    assert (other.data.arguments["split"], other.data.images) == ("test", 1)
 
 
 def test_crops_are_as_large_as_what_the_network_is_given(tmp_path, labeller, universal):
@@ -186,8 +194,43 @@ def test_large_batches_are_computed_in_parts(tmp_path, universal):
 
 def test_losses_follow_from_what_the_data_tell(tmp_path, universal):
     disk.coco_instances(tmp_path)
-    assert fine_tuning(universal, tmp_path).criterion["semantic"] == 0
-    assert fine_tuning(universal, own_table(tmp_path)).criterion["semantic"] > 0
+    table = own_table(tmp_path)
+    assert set(fine_tuning(universal, table).criterion) == {"points", "matcher"}, "the paper's"
+    asked = fine_tuning(universal, table, semantic_loss=2).criterion
+    assert (asked["semantic"], asked["semantic_for_all"], asked["ambiguous"]) == (2.0, True, 0.3)
+    with pytest.raises(TriptychError, match="tells of objects only and has no class map"):
+        fine_tuning(universal, tmp_path, semantic_loss=2)
+    with pytest.raises(TriptychError, match="--semantic-loss is -1; give 0 or more"):
+        fine_tuning(universal, table, semantic_loss=-1)
+    config = Path(universal) / "config.json"
+    contents = json.loads(config.read_text())
+    contents["training"]["recipe"]["criterion"] = {"semantic": 5.0, "class_weights": [1.0, 2.0]}
+    config.write_text(json.dumps(contents))
+    own = fine_tuning(universal, table).criterion
+    assert own["semantic"] == 5.0, "as it was trained"
+    assert "class_weights" not in own, "of other classes"
+
+
+def test_more_queries_than_the_checkpoint_has(tmp_path, universal):
+    config = Path(universal) / "config.json"
+    contents = json.loads(config.read_text())
+    matcher = {"crowd_query": [1], "own_query": [0]}
+    contents["training"]["recipe"]["criterion"] = {"matcher": matcher}
+    config.write_text(json.dumps(contents))
+    table = own_table(tmp_path)
+    table.write_text(OWN.replace("person, ", ""))
+    recipe = fine_tuning(universal, table, ["model.arguments.queries=9", *QUICK])
+    assert recipe.model.new_parts == (
+        "query_decoder.query_content.weight",
+        "query_decoder.query_position.weight",
+    )
+    assert recipe.criterion["matcher"]["crowd_query"] == [None, None, None, 0]
+    assert recipe.criterion["matcher"]["own_query"] == [1]
+    old, new = load(universal).model.state_dict(), assemble(recipe).model.state_dict()
+    name = "query_decoder.query_content.weight"
+    assert torch.equal(new[name][3:], old[name])
+    with pytest.raises(TriptychError, match="queries: the checkpoint has 2 more; give as many"):
+        fine_tuning(universal, table, ["model.arguments.queries=4"])
 
 
 def test_doubles_are_no_mistake_where_the_network_suppresses_them(tmp_path, universal):
@@ -211,7 +254,7 @@ def test_queries_for_one_class_are_carried_over(tmp_path, universal):
     config = Path(universal) / "config.json"
     contents = json.loads(config.read_text())
     matcher = {"points": 7, "crowd_query": [1], "own_query": [0], "aligned": True}
-    contents["notes"]["recipe"]["criterion"] = {"matcher": matcher}
+    contents["training"]["recipe"]["criterion"] = {"matcher": matcher}
     config.write_text(json.dumps(contents))
     carried = fine_tuning(universal, table).criterion["matcher"]
     assert carried["crowd_query"] == [0]  # car
@@ -278,3 +321,36 @@ def test_models_and_data_that_do_not_go_together_are_told(tmp_path, labeller, mo
     monkeypatch.setattr("triptych.train.defaults.load", lambda *_: bare)
     with pytest.raises(TriptychError, match="bare has no classes that could be replaced"):
         fine_tuning("bare", disk.plain(tmp_path))
+
+
+def test_what_the_data_lack_is_told_before_the_first_step(tmp_path, universal, capsys):
+    disk.coco_instances(tmp_path, lambda c: [a.update(iscrowd=1) for a in c["annotations"]])
+    options = ("--steps", 1, "--override", "evaluation.every=0")
+    assert train("--model", universal, "--data", tmp_path, "--out", tmp_path / "run", *options) == 0
+    assert "all 3 objects are crowds (iscrowd: 1)" in capsys.readouterr().err
+    disk.coco_instances(tmp_path, lambda c: [a.update(segmentation=[]) for a in c["annotations"]])
+    assert train("--model", universal, "--data", tmp_path, "--out", tmp_path / "no", *options) == 2
+    assert "none of the 3 objects has an outline" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+def test_more_objects_than_queries_are_told_with_the_way(tmp_path, universal, capsys):
+    def change(content):
+        for number in range(8):
+            outline = disk.box(2 * number, 0, 2, 12)
+            content["annotations"].append(disk.annotation(2, 3, outline, id=100 + number))
+
+    disk.coco_instances(tmp_path, change)
+    options = ("--steps", 1, "--out", tmp_path / "run")
+    assert train("--model", universal, "--data", tmp_path, *options) == 0
+    told = capsys.readouterr().err
+    assert "2.png has 8 segments to find, and the model has 6 queries, which find one" in told
+    assert "give it more by --override model.arguments.queries=8" in told
+
+
+def test_class_maps_without_objects_name_the_loss_that_helps(tmp_path, universal):
+    file = disk.plain(tmp_path)
+    (told,) = assemble(fine_tuning(universal, file, QUICK)).remarks
+    assert "objects are not told apart (car)" in told
+    assert "--semantic-loss 2 does" in told
+    assert not assemble(fine_tuning(universal, file, QUICK, semantic_loss=2)).remarks

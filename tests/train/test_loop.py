@@ -12,6 +12,7 @@ import pytest
 import torch
 from tests.train import tiny
 
+from triptych.decoders.fading import Fading
 from triptych.errors import TriptychError
 from triptych.train import loop
 from triptych.train.parts import Parts
@@ -213,6 +214,14 @@ def test_error_in_a_sample_arrives_as_its_one_line(tmp_path, workers):
     parts = Parts(made.model, made.criterion, Broken(), tiny.collate)
     with pytest.raises(TriptychError, match=r"^picture 9 is truncated; fetch it again$"):
         loop.run(tiny.tiny_recipe(data={"workers": workers}), parts, tmp_path)
+
+
+def test_annealing_counts_steps_and_not_the_parts_of_a_batch(tmp_path):
+    made = tiny.tiny_parts()
+    made.model.fading = Fading(0, 12)
+    recipe = tiny.tiny_recipe(optimisation={"accumulate": 2})
+    assert loop.run(recipe, made, tmp_path) == 0
+    assert int(made.model.fading.seen) == recipe.optimisation.steps == 12
 
 
 def test_run_is_not_overwritten_without_being_asked(tmp_path):

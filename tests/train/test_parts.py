@@ -4,14 +4,16 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
 
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
+from triptych.evaluation.thresholds import Chosen
 from triptych.masks import Classes
-from triptych.metrics.truth import Example
+from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
 from triptych.strict import Document, build
 from triptych.train import parts
 from triptych.train.loop import run
@@ -93,7 +95,7 @@ def test_recipe_becomes_a_trained_model_folder_that_loads(tmp_path):
     model, config = read_folder(tmp_path / "model")
     assert config.classes.names == ("left", "right")
     assert config.preprocess.size_divisor == 32
-    assert config.notes["trained_steps"] == 2
+    assert config.training["steps"] == 2
     with torch.no_grad():
         prediction = model.eval()(torch.zeros(1, 3, 64, 64))
     assert prediction.mask_logits.shape == (1, 4, 16, 16)
@@ -183,6 +185,33 @@ def test_start_from_takes_all_weights_and_of_the_class_head_those_of_known_class
 def test_names_that_do_not_exist_are_told(sections, message):
     with pytest.raises(TriptychError, match=message):
         parts.assemble(recipe(**sections))
+
+
+def test_the_thresholds_that_suit_the_examples_go_into_the_model(tmp_path, monkeypatch):
+    told = Chosen(5, panoptic=0.3, pq=0.5, usual_pq=0.1, instance=0.2, f1=0.4)
+    monkeypatch.setattr(parts, "choose_thresholds", lambda segmenter, examples: told)
+    made = parts.assemble(recipe(evaluation={"every": 5, "overlap": 0.6}))
+    assert made.export is not None
+    assert made.export(made.model, tmp_path, 0) == str(told)
+    readings = read_config(tmp_path).readings
+    assert (readings.panoptic_threshold, readings.instance_threshold) == (0.3, 0.2)
+    assert readings.overlap == 0.6
+
+    kept = parts.assemble(recipe(evaluation={"every": 5, "choose_thresholds": False}))
+    assert kept.export is not None
+    assert kept.export(kept.model, tmp_path, 0) is None
+    assert read_config(tmp_path).readings.panoptic_threshold == 0.8
+
+
+def test_thresholds_are_chosen_on_sets_that_tell_objects_apart():
+    def example(name, panoptic=None):
+        return Example(torch.zeros(1, 1, 3), np.zeros((1, 1), np.uint8), panoptic)
+
+    poor = [example("frame"), example("frame")]
+    rich = [example("composite", PanopticTruth(np.ones((1, 1), int), [TrueSegment(1, 0)]))]
+    assert list(parts._judged({"": iter(poor), "composite": iter(rich)})) == rich
+    assert list(parts._judged({"": iter(poor)})) == poor
+    assert list(parts._judged({"": iter([])})) == []
 
 
 def test_data_and_examples_of_a_module_in_the_working_directory(tmp_path, monkeypatch):

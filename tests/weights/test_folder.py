@@ -97,6 +97,13 @@ class TestConfig:
         assert config.readings == ReadingSettings()
         assert config.notes == {}
 
+    def test_how_it_was_trained_as_triptych_0_1_wrote_it(self, folder):
+        recipe = {"optimisation": {"steps": 3}}
+        edit(folder, training=None, notes={"recipe": recipe, "trained_steps": 3, "by": "me"})
+        config = read_config(folder)
+        assert config.training == {"recipe": recipe, "steps": 3}
+        assert config.notes == {"by": "me"}
+
     def test_settings_as_triptych_0_1_wrote_them(self, folder):
         edit(folder, readings=None, panoptic=False, overlap=0.5)
         expected = ReadingSettings(things_only=False, overlap=0.5)

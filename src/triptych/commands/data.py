@@ -31,35 +31,44 @@ class Check:
 
     def run(self) -> int:
         """Check, print the faults and count them."""
+        from triptych.data.sets.base import EmptySetError, Fault, Kind
         from triptych.data.sets.check import Seen, check
         from triptych.data.sets.open import open_set, open_splits
 
         seen: Seen = {}
         counts = Counter[str]()
+        empty: EmptySetError | None = None
         for split in open_splits(self.data) if self.split is None else [self.split]:
-            data = open_set(self.data, split)
-            began, found = time.monotonic(), []
+            began = time.monotonic()
+            found: list[Fault] = []
             try:
+                data = open_set(self.data, split)
                 for faults in shown(check(data, seen), len(data), "images"):
                     found += faults
+            except EmptySetError as error:
+                found += error.faults
+                complain(error.what)
+                empty = error
+                continue
             except KeyboardInterrupt:
                 complain("interrupted; what was found so far:")
                 raise
             finally:
                 for fault in found:
                     print(one_line(f"{fault.kind.label}: {fault.text}"))
-            counts.update(fault.kind.label for fault in found)
+                told = Counter(f.kind.label for f in found if f.kind is not Kind.REMARK)
+                counts.update(told)
             seconds = time.monotonic() - began
             print(
                 one_line(
                     f"{data.title}: {_counted(len(data), 'image')}, "
                     f"{_counted(len(data.classes), 'class', 'classes')}, "
-                    f"{_counted(len(found), 'fault')}, {seconds:.1f} s"
+                    f"{_counted(told.total(), 'fault')}, {seconds:.1f} s"
                 )
             )
         for label, count in counts.most_common():
             print(f"{count:8,}  {label}")
-        return 2 if counts else 0
+        return 2 if counts or empty else 0
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from triptych.cli import one_line
+from triptych.cli import complain, one_line
 from triptych.commands.progress import shown
 from triptych.engines.registry import EngineChoice, PrecisionChoice
 
 if TYPE_CHECKING:
-    from triptych.data.sets.base import LabelledSet
+    from triptych.data.sets.base import DiskSet
+    from triptych.data.sets.report import Collector
     from triptych.evaluation.answers import Answer
     from triptych.evaluation.evaluate import Report
     from triptych.evaluation.paired import Difference
@@ -89,9 +90,10 @@ class Eval:
         from rich.console import Console
 
         from triptych.data.sets.open import open_set
+        from triptych.data.sets.report import Collector, before_use, summary
         from triptych.errors import TriptychError
+        from triptych.evaluation import report as tables
         from triptych.evaluation.evaluate import measure
-        from triptych.evaluation.report import by_class, comparison, confusion_picture, summary
         from triptych.files import atomic_write
         from triptych.segmenter import load
 
@@ -104,14 +106,17 @@ class Eval:
         if self.count < 0 or self.intervals < 0:
             raise TriptychError("--count and --intervals must not be negative")
         data = open_set(self.data, self.split)
+        for line in before_use(data, "measure"):
+            complain(line)
         segmenter = None
         if self.model is not None:
             segmenter = load(self.model, self.device, engine=self.engine, precision=self.precision)
+        found = Collector()
         replicates = self.intervals or (0 if self.against is None else AGAINST)
 
         def measured(segmenter: Segmenter | None) -> Report:
             return measure(
-                self._answered(data, segmenter),
+                self._answered(data, segmenter, found),
                 data.classes,
                 semantic=data.semantic,
                 replicates=replicates,
@@ -123,10 +128,15 @@ class Eval:
 
             other = load(self.against, self.device, engine=self.engine, precision=self.precision)
             earlier = measured(other)
+            found.faults.clear()  # the same images follow
             report = measured(segmenter)
             differences = compare(earlier, report, self.classes)
         else:
             report = measured(segmenter)
+        for line in summary(data.title, found.faults):
+            complain(line)
+        if segmenter is not None:
+            self._tell_missing(report, segmenter, data)
         told = report.to_dict()
         if differences:
             told["against"] = {"model": self.against} | {
@@ -138,19 +148,19 @@ class Eval:
         if self.confusion is not None:
             if report.confusion is None:
                 raise TriptychError("--confusion: the data have no class map to compare with")
-            picture = confusion_picture(report.confusion, data.classes.names)
+            picture = tables.confusion_picture(report.confusion, data.classes.names)
             with atomic_write(self.confusion) as path:
                 picture.save(path, "PNG")
         console = Console()
-        console.print(by_class(report))
-        console.print(summary(report))
+        console.print(tables.by_class(report))
+        console.print(tables.summary(report))
         if differences:
-            console.print(comparison(differences, str(self.against), str(self.model)))
+            console.print(tables.comparison(differences, str(self.against), str(self.model)))
         print(one_line(f"{data.title}: {report.figures['images']:,.0f} images"))
         return 0
 
     def _answered(
-        self, data: LabelledSet, segmenter: Segmenter | None
+        self, data: DiskSet, segmenter: Segmenter | None, note: Collector
     ) -> Iterator[tuple[Example, Answer]]:
         """Images with what the model, or the tool, found in them."""
         from triptych.data.spread import spread
@@ -162,29 +172,45 @@ class Eval:
             assert self.predictions is not None
             found = open_answers(self.predictions, data)
             for index in shown(indices, len(indices), "images"):
-                example = data[index]
+                example = data.read(index, note)
                 height, width = example.semantic.shape
                 yield example, found.answer(index, (height, width))
             return
 
-        from triptych.evaluation.answers import match_classes, some
+        from triptych.evaluation.answers import match_classes
 
         match = match_classes(segmenter.classes, data.classes)
-        if match.unknown:
-            print(one_line(f"the model cannot find, and gets 0 for: {some(match.unknown)}"))
         if match.extra:
             print(
                 f"the data do not have {match.extra} of the model's classes: void in what it finds"
             )
         for index in shown(indices, len(indices), "images"):
-            example = data[index]
+            example = data.read(index, note)
             masks = segmenter(example.image).to("cpu")
-            yield example, match.answer(masks, self.panoptic_threshold, self.overlap)
+            settings = self.panoptic_threshold, self.overlap
+            yield example, match.answer(masks, *settings, example, semantic=data.semantic)
+
+    def _tell_missing(self, report: Report, segmenter: Segmenter, data: DiskSet) -> None:
+        """Name classes that the model does not have, by whether the images show them."""
+        from triptych.evaluation.answers import match_classes, some
+
+        unknown = match_classes(segmenter.classes, data.classes).unknown
+        absent = [name for name in unknown if not report.occurs(name)]
+        missed = [name for name in unknown if report.occurs(name)]
+        if missed:
+            print(one_line(f"the model cannot find, and gets 0 for: {some(missed)}"))
+        if absent:
+            print(
+                one_line(
+                    f"the model does not have, and these images do not show: {some(absent)}; they "
+                    "count in no mean"
+                )
+            )
 
     def _write(
         self,
         file: Path,
-        data: LabelledSet,
+        data: DiskSet,
         segmenter: Segmenter | None,
         report: dict[str, object],
     ) -> None:

@@ -38,6 +38,10 @@ class Train:
     steps: int | None = None
     """With --model: how many steps, in place of epochs."""
 
+    semantic_loss: float | None = None
+    """With --model: weight of a loss on the class map itself, such as 2, beside the losses of the
+    paper; see docs/fine-tuning.md. By default as the checkpoint was trained."""
+
     out: Path | None = None
     """Folder of the run, runs/NAME by default, after the recipe or the model and the data. The
     model is OUT/model."""
@@ -55,10 +59,11 @@ class Train:
 
         overrides, resume = list(self.override), self.resume == "auto"
         if self.recipe is not None:
-            for name in ("model", "data", "epochs", "steps"):
+            for name in ("model", "data", "epochs", "steps", "semantic_loss"):
                 if getattr(self, name) is not None:
+                    option = name.replace("_", "-")
                     raise TriptychError(
-                        f"--{name} goes without a recipe; change one by --override, such as "
+                        f"--{option} goes without a recipe; change one by --override, such as "
                         "optimisation.steps=500"
                     )
             train_recipe(self.recipe, self.out, overrides, resume)
@@ -75,5 +80,6 @@ class Train:
             resume,
             epochs=self.epochs,
             steps=self.steps,
+            semantic_loss=self.semantic_loss,
         )
         return 0

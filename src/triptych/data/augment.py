@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from triptych.data.scene import Pixels, Scene
 from triptych.errors import TriptychError
-from triptych.metrics.truth import IGNORE
+from triptych.metrics.truth import IGNORE, WIDE_IGNORE
 
 CROP_ATTEMPTS = 4
 MAXIMAL_SHARE = 0.75
@@ -119,6 +119,9 @@ class Window:
     mirror: bool
     turned: tuple[float, ...] | None = None
     """The eight coefficients of Pillow's ``PERSPECTIVE``, from the result to the crop."""
+    _rows_and_columns: tuple[tuple[int, int], NDArray[np.intp], NDArray[np.intp]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def look(
         self, plane: NDArray[Any], how: Image.Resampling, fill: int | tuple[int, int, int]
@@ -153,6 +156,69 @@ class Window:
         beyond: NDArray[np.bool_] = whole.look(source, Image.Resampling.NEAREST, 1) > 0
         return beyond
 
+    def nearest(self, plane: NDArray[Any], fill: int) -> NDArray[Any]:
+        """:meth:`look` of labels of any type, by the nearest pixel."""
+        height, width = plane.shape
+        rows, columns = self._taken((height, width))
+        return self._placed(plane[rows[:, None], columns], fill)
+
+    def nearest_cut(
+        self, cut: NDArray[Any], where: tuple[slice, slice], source: tuple[int, int]
+    ) -> NDArray[np.bool_] | None:
+        """:meth:`nearest` of a mask of which only the part in a box is there.
+
+        Args:
+            cut: that part.
+            where: rows and columns of the box in the source.
+            source: height and width of the source.
+
+        Returns:
+            What is seen ``(h, w)``; None if that is nothing.
+        """
+        inside = []
+        for taken, span in zip(self._taken(source), where, strict=True):
+            seen = np.flatnonzero((taken >= span.start) & (taken < span.stop))
+            if not len(seen):
+                return None
+            inside.append((seen, taken[seen] - span.start))
+        (rows, from_rows), (columns, from_columns) = inside
+        part = cut[from_rows[:, None], from_columns]
+        if not part.any():
+            return None
+        whole = np.zeros(self.size, bool)
+        whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = part
+        return self._placed(whole, 0)
+
+    def _taken(self, source: tuple[int, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Which rows and columns of the source are seen, in order: those that Pillow takes."""
+        if self._rows_and_columns is None or self._rows_and_columns[0] != source:
+            left, top, right, bottom = self.box
+            height, width = source
+            nearest = Image.Resampling.NEAREST
+            down = Image.fromarray(np.arange(height, dtype=np.int32)[:, None])
+            along = Image.fromarray(np.arange(width, dtype=np.int32)[None])
+            rows = np.array(down.resize((1, self.size[0]), nearest, (0, top, 1, bottom)))[:, 0]
+            columns = np.array(along.resize((self.size[1], 1), nearest, (left, 0, right, 1)))[0]
+            if self.mirror:
+                columns = columns[::-1]
+            object.__setattr__(self, "_rows_and_columns", (source, rows, columns))
+        assert self._rows_and_columns is not None
+        return self._rows_and_columns[1:]
+
+    def _placed(self, seen: NDArray[Any], fill: int) -> NDArray[Any]:
+        """What is seen in its place in the crop, by the turned camera where there is one."""
+        if self.size != self.crop:
+            whole = np.full(self.crop, fill, seen.dtype)
+            top, left = self.place
+            whole[top : top + self.size[0], left : left + self.size[1]] = seen
+            seen = whole
+        if self.turned is None:
+            return seen
+        image = Image.fromarray(seen.astype(np.int32))
+        how, nearest = Image.Transform.PERSPECTIVE, Image.Resampling.NEAREST
+        turned = image.transform(image.size, how, self.turned, nearest, fillcolor=int(fill))
+        return np.array(turned).astype(seen.dtype)
+
 
 def random_window(
     semantic: NDArray[np.integer],
@@ -163,12 +229,14 @@ def random_window(
     """Draw scale, place and mirroring.
 
     Args:
-        semantic: ``(H, W)`` class ids of the source, :data:`IGNORE` where unknown.
+        semantic: ``(H, W)`` class ids of the source; :data:`IGNORE`, or in 16 bits
+            :data:`WIDE_IGNORE`, where unknown.
         view: what may be drawn.
         random: where it is drawn from.
         enlarge: of height and width, on top of the scale that is drawn.
     """
     source = semantic.shape
+    unknown = WIDE_IGNORE if semantic.dtype == np.uint16 else IGNORE
     low, high = np.log(view.scale)
     scale = float(np.exp(random.uniform(low, high)))
     for _ in range(CROP_ATTEMPTS):
@@ -177,7 +245,7 @@ def random_window(
         ]
         (y0, y1), (x0, x1) = (span[0] for span in spans)
         inside = semantic[int(y0) : int(np.ceil(y1)) : 4, int(x0) : int(np.ceil(x1)) : 4]
-        counts = np.bincount(inside.ravel(), minlength=IGNORE)[:IGNORE]
+        counts = np.bincount(inside.ravel(), minlength=unknown + 1)[:unknown]
         if counts.max() <= MAXIMAL_SHARE * counts.sum():
             break
     (to_y, rows), (to_x, columns) = (span[1] for span in spans)

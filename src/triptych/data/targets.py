@@ -23,7 +23,8 @@ class Targets:
     the data are outlines of objects that overlap."""
 
     semantic: Tensor
-    """``(h, w)`` int64 dense class ids, :data:`IGNORE` where the class is unknown."""
+    """``(h, w)`` int64 dense class ids; where the class is unknown
+    :func:`~triptych.metrics.truth.ignored_id` of their number."""
 
     ambiguous: Tensor
     """``(C, h, w)`` bool: connected regions of a thing class whose split into instances is unknown.
@@ -33,8 +34,9 @@ class Targets:
     """``(C,)`` int64."""
 
     void: Tensor | None = None
-    """``(h, w)`` bool: where nothing is known. By default, where the class is unknown. It is less
-    where the data tell of objects only: then all else has no class, but is known to be in none."""
+    """``(h, w)`` bool: where nothing is known. By default, where the class is unknown (given where
+    there are more than 255 classes). It is less where the data tell of objects only: then all else
+    has no class, but is known to be in none."""
 
     unlabelled: Tensor | None = None
     """``(U,)`` int64: classes that nobody labelled in this image. Where no segment lies there may

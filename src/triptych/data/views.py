@@ -18,7 +18,7 @@ from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.images import Preprocess
 from triptych.masks import Classes
-from triptych.metrics.truth import IGNORE, VOID, Example
+from triptych.metrics.truth import IGNORE, VOID, Example, ignored_id, map_type
 
 Mask = NDArray[np.bool_]
 
@@ -96,6 +96,7 @@ class Views(Dataset[Sample]):
             if shows_thing(targets, self.classes) or random.random() >= self.things:
                 break
             number = self.numbers[int(random.integers(len(self)))]
+            del example  # large images: never two at a time
             example, window, targets = self._view(number, random)
         seen = window.look(example.image.numpy(), Image.Resampling.BILINEAR, PADDING)
         seen = random_light(seen, self.light, random)
@@ -162,9 +163,9 @@ def view_targets(example: Example, window: Window, classes: Classes, *, dense: b
         dense: False where the truth tells of objects only: what has no class is then known to be
             in none of them.
     """
-    nearest = Image.Resampling.NEAREST
-    semantic = window.look(np.asarray(example.semantic, np.uint8), nearest, IGNORE)
-    counts = np.bincount(semantic.ravel(), minlength=256)
+    unknown, kind = ignored_id(len(classes)), map_type(len(classes))
+    semantic = window.nearest(np.asarray(example.semantic, kind), unknown)
+    counts = np.bincount(semantic.ravel(), minlength=unknown + 1)
     chosen = [
         (k, semantic == k)
         for k in range(len(classes))
@@ -178,12 +179,11 @@ def view_targets(example: Example, window: Window, classes: Classes, *, dense: b
         elif pixels:
             unclear[class_id] = unclear.get(class_id, False) | mask
     ambiguous = _ambiguous(unclear, chosen)
-    void = None
+    void = None if unknown == IGNORE else torch.from_numpy(semantic == unknown)
     if not dense:
-        unknown = np.zeros(example.semantic.shape, np.bool_)
-        if example.ignored is not None:
-            unknown = example.ignored
-        void = torch.from_numpy(window.look(unknown.astype(np.uint8), nearest, 1) > 0)
+        nothing = np.zeros(example.semantic.shape, bool)
+        ignored = nothing if example.ignored is None else example.ignored
+        void = torch.from_numpy(window.nearest(ignored, True))
     return Targets(
         *_stacked(chosen, window.crop)[::-1],
         torch.from_numpy(semantic.astype(np.int64)),
@@ -197,19 +197,20 @@ def _things(
     example: Example, window: Window, semantic: NDArray[np.integer], classes: Classes
 ) -> list[tuple[int, Mask, bool]]:
     """Class, mask ``(h, w)`` in the view, and whether it is a crowd, of each object."""
-    nearest = Image.Resampling.NEAREST
     if example.panoptic is not None:
-        ids = window.look(example.panoptic.ids.astype(np.int32), nearest, VOID)
+        ids = window.nearest(example.panoptic.ids, VOID)
+        present = set(np.unique(ids).tolist())
         return [
             (segment.class_id, ids == segment.id, segment.crowd)
             for segment in example.panoptic.segments
-            if classes.is_thing[segment.class_id]
+            if classes.is_thing[segment.class_id] and segment.id in present
         ]
     if example.instances is not None:
-        return [
-            (true.class_id, window.look(true.mask.astype(np.uint8), nearest, 0) > 0, true.crowd)
+        seen = (
+            (true, window.nearest_cut(true.cut, true.window, true.size))
             for true in example.instances
-        ]
+        )
+        return [(true.class_id, mask, true.crowd) for true, mask in seen if mask is not None]
     return [(k, semantic == k, True) for k in classes.thing_ids]
 
 

@@ -18,7 +18,8 @@ class Fading(nn.Module):
     none.
 
     Args:
-        first: training step (forward pass) at which the chance begins to rise.
+        first: training step at which the chance begins to rise; the training loop counts them (see
+            :meth:`reach`), so that a batch computed in parts is one step.
         last: at which it is 1.
 
     Raises:
@@ -35,9 +36,9 @@ class Fading(nn.Module):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64, device="cpu"))
         self.seen: Tensor
 
-    def count(self) -> None:
-        """Another training step."""
-        self.seen += 1
+    def reach(self, step: int) -> None:
+        """Say which training step is being done, from 1 on."""
+        self.seen.fill_(step)
 
     def free(self, shape: Sequence[int], device: torch.device) -> Tensor:
         """Which queries look everywhere: boolean, of any ``shape``."""

@@ -179,8 +179,6 @@ class QueryDecoder(nn.Module):
         earlier masks are computed only at the resolution where the next layer needs them.
         """
         mask_features = features.mask_features
-        if self.training and self.fading is not None:
-            self.fading.count()
         batch = mask_features.shape[0]
         memory = [self._tokens(level, x) for level, x in enumerate(features.memory)]
         queries = self.query_content.weight.expand(batch, -1, -1)

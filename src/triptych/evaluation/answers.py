@@ -14,8 +14,8 @@ from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.masks import Classes, MaskSet
-from triptych.metrics.truth import IGNORE
-from triptych.readouts.instance import Instance
+from triptych.metrics.truth import Example, ignored_id, map_type
+from triptych.readouts.instance import Instance, PlacedInstance
 from triptych.readouts.panoptic import PanopticMap
 
 
@@ -24,7 +24,7 @@ class Answer:
     """The three readings of one image; None where nobody asked, or a tool gave none."""
 
     semantic: NDArray[np.integer] | None = None
-    """``(H, W)`` class ids; 255 where no class of the data was found."""
+    """``(H, W)`` class ids; that of void where no class of the data was found."""
     instances: Sequence[Instance] | None = None
     panoptic: PanopticMap | None = None
 
@@ -47,17 +47,17 @@ class ClassMatch:
         """Classes of the data that the model cannot find."""
         return tuple(n for i, n in enumerate(self.data.names) if i not in self.table)
 
-    def semantic(self, ids: Tensor) -> NDArray[np.uint8]:
-        """``(H, W)`` ids of the model in those of the data, 255 where there is none."""
-        numbers = [IGNORE if i is None else i for i in self.table]
-        lookup = torch.tensor(numbers, dtype=torch.uint8, device="cpu")
-        found: NDArray[np.uint8] = lookup[ids].numpy()
+    def semantic(self, ids: Tensor) -> NDArray[np.integer]:
+        """``(H, W)`` ids of the model in those of the data, or that of void where there is none."""
+        none, kind = ignored_id(len(self.data)), map_type(len(self.data))
+        lookup = np.array([none if i is None else i for i in self.table], kind)
+        found: NDArray[np.integer] = lookup[ids.numpy()]
         return found
 
     def instances(self, found: Sequence[Instance]) -> list[Instance]:
         """Instances of the model that are of a class of the data."""
         return [
-            dataclasses.replace(instance, class_id=class_id, name=self.data.names[class_id])
+            _renamed(instance, class_id, self.data.names[class_id])
             for instance in found
             if (class_id := self.table[instance.class_id]) is not None
         ]
@@ -78,20 +78,41 @@ class ClassMatch:
             )
         return dataclasses.replace(found, ids=ids, segments=tuple(segments), classes=self.data)
 
-    def answer(self, masks: MaskSet, threshold: float | None, overlap: float | None) -> Answer:
-        """All three readings of a mask set.
+    def answer(
+        self,
+        masks: MaskSet,
+        threshold: float | None,
+        overlap: float | None,
+        truth: Example | None = None,
+        *,
+        semantic: bool = True,
+    ) -> Answer:
+        """The readings of a mask set.
 
         Args:
             masks: in main memory.
             threshold: of the panoptic reading; see :meth:`MaskSet.panoptic`.
             overlap: likewise.
+            truth: what they are compared with; readings that it has no truth for are left out,
+                since each costs seconds where images are large. None: all three.
+            semantic: False if class maps are not to be compared.
         """
+        objects = truth is None or truth.instances is not None or truth.panoptic is not None
         return Answer(
-            self.semantic(masks.semantic().ids),
+            self.semantic(masks.semantic().ids) if semantic else None,
             # Average precision ranks by score itself; a threshold would only cut off recall.
-            self.instances(masks.instances(threshold=0.0)),
-            self.panoptic(masks.panoptic(threshold, overlap)),
+            self.instances(masks.instances(threshold=0.0)) if objects else None,
+            self.panoptic(masks.panoptic(threshold, overlap))
+            if truth is None or truth.panoptic is not None
+            else None,
         )
+
+
+def _renamed(instance: Instance, class_id: int, name: str) -> Instance:
+    if isinstance(instance, PlacedInstance):
+        placed = instance.cut, instance.size, class_id, name, instance.score, instance.box
+        return PlacedInstance(*placed)
+    return dataclasses.replace(instance, class_id=class_id, name=name)
 
 
 def match_classes(model: Classes, data: Classes) -> ClassMatch:

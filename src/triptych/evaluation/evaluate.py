@@ -38,6 +38,10 @@ class Report:
     samples: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """What each replicate of the bootstrap gives, see :meth:`Bootstrap.samples`."""
 
+    def occurs(self, name: str) -> bool:
+        """Whether a class has a figure: truth has it somewhere, or it was found by mistake."""
+        return any(not math.isnan(by_class[name]) for by_class in self.per_class.values())
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which has no nan: undefined figures become None."""
         told: dict[str, Any] = {
@@ -82,7 +86,12 @@ def evaluate(
     classes = classes or segmenter.classes
     match = match_classes(segmenter.classes, classes)
     answered = (
-        (example, match.answer(segmenter(example.image).to("cpu"), threshold, overlap))
+        (
+            example,
+            match.answer(
+                segmenter(example.image).to("cpu"), threshold, overlap, example, semantic=semantic
+            ),
+        )
         for example in examples
     )
     return measure(answered, classes, semantic=semantic, replicates=replicates)

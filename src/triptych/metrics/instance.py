@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from triptych.errors import TriptychError
 from triptych.masks import Classes
-from triptych.metrics.truth import TrueInstance
-from triptych.readouts.instance import Instance
+from triptych.metrics.truth import PlacedTruth, TrueInstance
+from triptych.readouts.instance import Instance, PlacedInstance
 
 Box = tuple[float, float, float, float]
 RunLengths = dict[str, Any]
@@ -131,13 +131,16 @@ class MaskAP:
         predicted, truth = list(predicted), list(truth)
         height, width = self._size([*predicted, *truth], ignored)
         image = self._images = self._images + 1
-        # Instances of several classes read from one query share their mask. Others make theirs when
-        # asked: all are held, so that no two ever have the same place in memory.
-        held = [instance.mask for instance in predicted]
+        # Instances of several classes read from one query share their mask, or its cut. All are
+        # held, so that no two ever have the same place in memory.
+        held = [i.cut if isinstance(i, PlacedInstance) else i.mask for i in predicted]
         code_of: dict[int, RunLengths] = {}
         for mask, instance in zip(held, predicted, strict=True):
             if id(mask) not in code_of:
-                code_of[id(mask)] = turned_run_lengths(mask, instance.box)
+                if isinstance(instance, PlacedInstance):
+                    code_of[id(mask)] = placed_run_lengths(mask, instance.box, (height, width))
+                else:
+                    code_of[id(mask)] = turned_run_lengths(mask, instance.box)
         detections = [
             {
                 "image_id": image,
@@ -149,7 +152,7 @@ class MaskAP:
         ]
         annotations = []
         for true in truth:
-            code = turned_run_lengths(true.mask, true.box)
+            code = _true_run_lengths(true)
             self._truths += 1
             annotations.append(
                 {
@@ -270,7 +273,7 @@ class MaskAP:
                     f"an instance has class {instance.class_id}; "
                     f"class ids go from 0 to {len(self.classes) - 1}"
                 )
-        sizes = {(int(m.mask.shape[0]), int(m.mask.shape[1])) for m in masked} or {(1, 1)}
+        sizes = {_size_of(one) for one in masked} or {(1, 1)}
         if masked and ignored is not None:
             sizes.add((int(ignored.shape[0]), int(ignored.shape[1])))
         if len(sizes) > 1:
@@ -279,6 +282,38 @@ class MaskAP:
                 "resize the predicted ones to the truth"
             )
         return sizes.pop()
+
+
+def _size_of(one: Instance | TrueInstance) -> tuple[int, int]:
+    if isinstance(one, TrueInstance | PlacedInstance):
+        return one.size
+    return int(one.mask.shape[0]), int(one.mask.shape[1])
+
+
+def _true_run_lengths(true: TrueInstance) -> RunLengths:
+    if isinstance(true, PlacedTruth):
+        assert true.box is not None
+        return placed_run_lengths(true.cut, true.box, true.size)
+    return turned_run_lengths(true.mask, true.box)
+
+
+def placed_run_lengths(cut: ArrayLike, box: Box, size: tuple[int, int]) -> RunLengths:
+    """:func:`turned_run_lengths` of a mask of which only what lies in its box is there.
+
+    Args:
+        cut: of truth values, ``(y1 - y0, x1 - x0)``.
+        box: ``(x0, y0, x1, y1)`` in whole pixels.
+        size: of the image, ``(H, W)``.
+    """
+    left, top, right, bottom = (int(edge) for edge in box)
+    rows = np.zeros((bottom - top, size[1]), bool)
+    rows[:, left:right] = np.asarray(cut)
+    if not rows.size:  # an empty box
+        return turned_run_lengths(np.zeros((1, 1), bool)) | {"size": [size[1], size[0]]}
+    counts = rle.encode(rows.T)["counts"]
+    if top:
+        counts = _lengthen(counts, top * size[1])
+    return {"size": [size[1], size[0]], "counts": counts}
 
 
 def turned_run_lengths(mask: ArrayLike, box: Box | None = None) -> RunLengths:

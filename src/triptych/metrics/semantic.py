@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from triptych.errors import TriptychError
-from triptych.metrics.truth import IGNORE
+from triptych.metrics.truth import ignored_id
 
 
 class ConfusionMatrix:
@@ -21,13 +21,14 @@ class ConfusionMatrix:
     Args:
         classes: number of classes, ``K``.
         ignore: truth id that is left out, whatever was predicted there; as a prediction, "none
-            of these classes", which is a mistake.
+            of these classes", which is a mistake. By default 255, or 65535 if there are more
+            than 255 classes.
     """
 
-    def __init__(self, classes: int, ignore: int = IGNORE) -> None:
+    def __init__(self, classes: int, ignore: int | None = None) -> None:
         self.matrix: NDArray[np.int64] = np.zeros((classes, classes + 1), np.int64)
         """``(K, K + 1)`` pixels; rows are true classes, columns predicted ones, the last: none."""
-        self.ignore = ignore
+        self.ignore = ignored_id(classes) if ignore is None else ignore
 
     def update(self, predicted: ArrayLike, true: ArrayLike) -> None:
         """Count one image.

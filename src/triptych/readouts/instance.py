@@ -69,6 +69,11 @@ class PlacedInstance(Instance):
         return whole
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self._size
+
+    @property
     def cut(self) -> Tensor:
         """The mask inside the box, ``(y1 - y0, x1 - x0)`` bool."""
         return self._cut

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triptych.masks import Classes
+from triptych.models.registry import family as find_family
+from triptych.train.starting import weights_by
 
 Queries = dict[str, list[int | None]]
 """Arguments of :class:`triptych.train.matcher.Matcher`."""
@@ -52,6 +55,32 @@ def carried_queries(
     if "crowd_query" in result and not given.issuperset(range(len(new))):
         return {}
     return result
+
+
+def behind_new_ones(queries: Queries, new: int) -> Queries:
+    """The same queries where ``new`` free ones stand before them."""
+    first = next(iter(queries), None)
+    free: list[int | None] = [None] * new
+    return {kind: free + rows if kind == first else rows for kind, rows in queries.items()}
+
+
+def query_count(family: str, arguments: Mapping[str, Any]) -> int | None:
+    """How many queries a network has; None if it has no queries.
+
+    Args:
+        family: of the network.
+        arguments: what it is built with.
+    """
+    parameters = inspect.signature(find_family(family).build).parameters
+    if "queries" not in parameters:
+        return None
+    number = arguments.get("queries", parameters["queries"].default)
+    return number if type(number) is int else None
+
+
+def query_weights(family: str, arguments: Mapping[str, Any]) -> list[str]:
+    """Names of a network's weights that have a row for each query."""
+    return weights_by(family, arguments, "queries", query_count(family, arguments) or 0)
 
 
 def _known(number: Any, classes: Classes) -> bool:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.data.targets import Targets
-from triptych.metrics.truth import IGNORE
+from triptych.metrics.truth import ignored_id
 from triptych.prediction import Prediction
 from triptych.train.matcher import Matcher
 from triptych.train.points import (
@@ -265,12 +265,13 @@ class Criterion(nn.Module):
         weights = self.class_weights
         if weights is None:
             weights = torch.ones(count, dtype=torch.float32, device="cpu")
-        weights = weights.to(points.device)[truth.where(truth != IGNORE, 0)] * (truth != IGNORE)
+        unknown = ignored_id(count)
+        weights = weights.to(points.device)[truth.where(truth != unknown, 0)] * (truth != unknown)
         weights = torch.where(unsplit, weights * self.ambiguous, weights)
         # The weighted mean; a batch of nothing but void costs nothing, and is no 0 / 0.
         weights = weights / weights.sum().clamp(min=1e-6)
         losses = [
-            (F.nll_loss(likelihood, truth, ignore_index=IGNORE, reduction="none") * weights).sum()
+            (F.nll_loss(likelihood, truth, ignore_index=unknown, reduction="none") * weights).sum()
             for likelihood in likelihoods
         ]
         return torch.stack(losses).sum() / len(parts)

@@ -16,7 +16,7 @@ from triptych.data.views import part, training_split
 from triptych.errors import TriptychError
 from triptych.images import Preprocess
 from triptych.segmenter import Segmenter, load
-from triptych.train.carrying import carried_queries
+from triptych.train.carrying import behind_new_ones, carried_queries, query_count, query_weights
 from triptych.train.recipe import Recipe, is_recipe, plain
 from triptych.train.starting import EncoderAlone, class_sources, load_encoder
 
@@ -87,6 +87,7 @@ def fine_tuning(
     *,
     epochs: int | None = None,
     steps: int | None = None,
+    semantic_loss: float | None = None,
 ) -> Recipe:
     """The recipe that trains a checkpoint further, on a data set of one's own.
 
@@ -99,6 +100,8 @@ def fine_tuning(
         epochs: how many times each image is seen.
         steps: or how many steps; with neither, as many as :data:`EPOCHS` and :data:`LEAST_STEPS`
             say.
+        semantic_loss: weight of the loss on the class map itself, beside the paper's losses; None:
+            as the checkpoint was trained, which is without it for those of papers.
 
     Raises:
         TriptychError: there is no such checkpoint, split or data set, the two do not go together,
@@ -117,6 +120,7 @@ def fine_tuning(
     segmenter = _trainable(model)
     _fill(values, _network(model, segmenter))
     _fill(values, _data(values, data))
+    _more_queries(segmenter, values)
     arguments, evaluated = values["data"]["arguments"], values["evaluation"]["arguments"]
     training = open_set(data, arguments["split"])
     _check_pair(model, segmenter, training)
@@ -146,8 +150,8 @@ def fine_tuning(
                 "overlap": segmenter.readings.overlap,
                 "arguments": {"count": EVALUATED if validation > EVALUATED else 0},
             },
-            "criterion": _criterion(segmenter, training, area, values["model"]),
-            "notes": {"images": images, "epochs": round(total / each, 1)},
+            "criterion": _criterion(segmenter, training, area, values["model"], semantic_loss),
+            "data": {"images": images},
         },
     )
     return strict.build(Recipe, document)
@@ -155,13 +159,19 @@ def fine_tuning(
 
 def summary(recipe: Recipe) -> str:
     """What :func:`fine_tuning` chose, in one line."""
-    learning, arguments, notes = recipe.optimisation, recipe.data.arguments, recipe.notes
+    learning, arguments, images = (
+        recipe.optimisation,
+        recipe.data.arguments,
+        recipe.data.images or 0,
+    )
     height, width = arguments["crop"]
+    rate, backbone = learning.learning_rate, learning.learning_rate * learning.backbone_factor
+    epochs = learning.steps / max(math.ceil(images / learning.batch_size), 1)
     return (
-        f"{recipe.model.start_from} on {notes['images']:,} images of {arguments['root']}: "
-        f"{learning.steps:,} steps of {learning.batch_size} ({notes['epochs']:g} epochs), crops of "
-        f"{width} x {height}, learning rate {learning.learning_rate:g} "
-        f"({learning.learning_rate * learning.backbone_factor:g} for the backbone)"
+        f"{recipe.model.start_from} on {images:,} image{'s' * (images != 1)} of "
+        f"{arguments['root']}: {learning.steps:,} steps of {learning.batch_size} "
+        f"({round(epochs, 1):g} epochs), crops of {width} x {height}, learning rate {rate:g} "
+        f"({backbone:g} for the backbone)"
     )
 
 
@@ -245,20 +255,37 @@ def _learning(segmenter: Segmenter) -> dict[str, Any]:
 
 def _told(segmenter: Segmenter, section: str) -> dict[str, Any]:
     """A section of the recipe that the checkpoint was trained by, if it tells."""
-    recipe = segmenter.notes.get("recipe")
+    recipe = segmenter.training.get("recipe")
     told = recipe.get(section) if isinstance(recipe, dict) else None
     return told if isinstance(told, dict) else {}
 
 
 def _criterion(
-    segmenter: Segmenter, data: DiskSet, area: int, model: Mapping[str, Any]
+    segmenter: Segmenter,
+    data: DiskSet,
+    area: int,
+    model: Mapping[str, Any],
+    semantic_loss: float | None,
 ) -> dict[str, Any]:
-    """Losses; a point stands for as many pixels as in the paper, where crops are of 1024 x 1024."""
+    """The losses of the paper, or those that the checkpoint was trained by.
+
+    A point stands for as many pixels as in the paper, where crops are of 1024 x 1024.
+    """
     if segmenter.model.competition == "softmax":
+        if semantic_loss is not None:
+            raise TriptychError("--semantic-loss: a pixel labeller has no other loss; leave it out")
         return {}
+    if semantic_loss is not None and not 0 <= semantic_loss < math.inf:
+        raise TriptychError(f"--semantic-loss is {semantic_loss}; give 0 or more")
+    if semantic_loss is not None and not data.semantic:
+        raise TriptychError(
+            f"--semantic-loss: {data.title} tells of objects only and has no class map; leave it "
+            "out"
+        )
     points = max(min(area // 84, 12544), 256)
     matcher: dict[str, Any] = {"points": points}
-    told = _told(segmenter, "criterion").get("matcher")
+    losses = _told(segmenter, "criterion")
+    told = losses.get("matcher")
     told = told if isinstance(told, dict) else {}
     if told.get("aligned") is True:
         matcher["aligned"] = True
@@ -266,17 +293,47 @@ def _criterion(
         renamed = model.get("classes_from")
         renamed = renamed if isinstance(renamed, dict) else {}
         sources = class_sources(data.classes, segmenter.classes, renamed)
-        matcher |= carried_queries(told, segmenter.classes, data.classes, sources)
+        carried = carried_queries(told, segmenter.classes, data.classes, sources)
+        matcher |= behind_new_ones(carried, _new_queries(segmenter, model))
     # Where the network suppresses doubles, they are no mistake.
     doubles = {"double": 0.0} if segmenter.arguments.get("suppression") else {}
-    return doubles | {
-        # Pays for itself in mIoU, and is all that fills masks where objects are not told apart.
-        "semantic": 2.0 if data.semantic else 0.0,
-        "semantic_for_all": True,
-        "ambiguous": 0.3,
-        "points": points,
-        "matcher": matcher,
-    }
+    return doubles | _semantic(losses, data, semantic_loss) | {"points": points, "matcher": matcher}
+
+
+def _semantic(
+    told: Mapping[str, Any], data: DiskSet, semantic_loss: float | None
+) -> dict[str, Any]:
+    """The loss on the class map: as asked for, or as the checkpoint was trained."""
+    if semantic_loss is not None:
+        return {"semantic": float(semantic_loss), "semantic_for_all": True, "ambiguous": 0.3}
+    if not data.semantic:
+        return {}
+    return {key: told[key] for key in ("semantic", "semantic_for_all", "ambiguous") if key in told}
+
+
+def _new_queries(segmenter: Segmenter, model: Mapping[str, Any]) -> int:
+    """How many queries the network has beyond those of its checkpoint, if more are asked for."""
+    family, arguments = str(segmenter.family), model.get("arguments")
+    before = query_count(family, segmenter.arguments)
+    asked = query_count(family, arguments) if isinstance(arguments, dict) else None
+    return 0 if before is None or asked is None else asked - before
+
+
+def _more_queries(segmenter: Segmenter, values: dict[str, Any]) -> None:
+    """Say which weights are new where more queries are asked for than the checkpoint has.
+
+    Raises:
+        TriptychError: fewer are asked for.
+    """
+    new = _new_queries(segmenter, values["model"])
+    if new < 0:
+        raise TriptychError(
+            f"--override model.arguments.queries: the checkpoint has {-new} more; give as many or "
+            "more"
+        )
+    if new:
+        names = query_weights(str(segmenter.family), segmenter.arguments)
+        _fill(values, {"model": {"new_parts": names}})
 
 
 def _parts(batch: Any, area: int) -> int:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.data.targets import Targets
-from triptych.metrics.truth import IGNORE
+from triptych.metrics.truth import ignored_id
 from triptych.prediction import Prediction
 
 
@@ -50,6 +50,7 @@ class LabellingCriterion(nn.Module):
         if weights is None:
             weights = torch.ones(logits.shape[1], dtype=torch.float32, device="cpu")
         weights = weights.to(logits.device)
-        total = F.cross_entropy(logits, truth, weights, ignore_index=IGNORE, reduction="sum")
-        weight = float(weights[truth[truth != IGNORE]].sum())
+        unknown = ignored_id(logits.shape[1])
+        total = F.cross_entropy(logits, truth, weights, ignore_index=unknown, reduction="sum")
+        weight = float(weights[truth[truth != unknown]].sum())
         return {"pixel": total / max(mean_over_processes(weight), 1e-6)}

@@ -28,9 +28,20 @@ from triptych.train.log import RunLog, memory_megabytes
 from triptych.train.parts import Parts, assemble
 from triptych.train.processes import Group, choose_device, joined
 from triptych.train.recipe import RECIPE, SURROUNDINGS, Recipe, differences, is_among, is_recipe
+from triptych.train.remarks import raise_queries
 from triptych.train.stages import is_finished, stage_recipes, train_stages
-from triptych.train.step import LossModule, autocast_type, check_finite, prepare_mode, to_device
+from triptych.train.step import (
+    LossModule,
+    autocast_type,
+    check_finite,
+    prepare_mode,
+    reach_step,
+    to_device,
+)
 from triptych.train.stopping import TIME_IS_UP, StopRequest
+
+MODEL = "model"
+"""The folder of the trained model, in that of its run."""
 
 FIRST_BATCH = "first-batch.png"
 """What the first step teaches, likewise."""
@@ -69,7 +80,7 @@ def train_recipe(
         told += ["--override", assignment]
     if not recipe.stages:
         recipe = _train_first(recipe, beside, runs, overrides or [])
-        _train(recipe, told, out, resume)
+        _tell_model(out, _train(recipe, told, out, resume))
         return out
     if (out / "stage-1" / "checkpoints").is_dir() and not resume:
         raise TriptychError(
@@ -77,7 +88,15 @@ def train_recipe(
         )
     stages = stage_recipes(document, overrides or [])
     stages[0] = _train_first(stages[0], beside, runs, overrides or [])
-    train_stages(stages, out, lambda stage, folder: _train(stage, told, folder, resume=True))
+    last: Outcome | None = None
+
+    def train(stage: Recipe, folder: Path) -> bool:
+        nonlocal last
+        last = _train(stage, told, folder, resume=True)
+        return last.finished
+
+    if train_stages(stages, out, train):
+        _tell_model(out, last)
     return out
 
 
@@ -90,6 +109,7 @@ def train_by_defaults(
     *,
     epochs: int | None = None,
     steps: int | None = None,
+    semantic_loss: float | None = None,
 ) -> Path:
     """Train a checkpoint further on a data set, by a recipe that is written into ``out``.
 
@@ -101,6 +121,7 @@ def train_by_defaults(
         resume: as in :func:`train_recipe`.
         epochs: how many times each image is seen.
         steps: or how many steps.
+        semantic_loss: see :func:`triptych.train.defaults.fine_tuning`.
 
     Returns:
         The folder of the run. Its ``recipe.yaml`` can be edited and trained.
@@ -109,28 +130,54 @@ def train_by_defaults(
         TriptychError: model and data do not go together, or as :func:`train_recipe`.
         SystemExit: likewise.
     """
-    recipe = fine_tuning(model, data, overrides or [], epochs=epochs, steps=steps)
+    recipe = fine_tuning(
+        model, data, overrides or [], epochs=epochs, steps=steps, semantic_loss=semantic_loss
+    )
     print(summary(recipe), file=sys.stderr)
     out = Path(out or Path("runs") / f"{Path(model).name}-{data.resolve().stem}")
-    _train(recipe, [str(out / RECIPE), "--out", str(out), "--resume", "auto"], out, resume)
+    told = [str(out / RECIPE), "--out", str(out), "--resume", "auto"]
+    _tell_model(out, _train(recipe, told, out, resume))
     return out
 
 
-def _train(recipe: Recipe, told: list[str], out: Path, resume: bool) -> bool:
-    """Train a recipe; ``told`` is what ``triptych train`` wants to hear to resume it.
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a training ended, with a model."""
 
-    Returns:
-        Whether all steps are done.
-    """
+    finished: bool
+    """All steps are done."""
+    is_main: bool
+    """This process speaks for all."""
+    example: Path | None
+    """An image to try the model on."""
+
+
+def _train(recipe: Recipe, told: list[str], out: Path, resume: bool) -> Outcome:
+    """Train a recipe; ``told`` is what ``triptych train`` wants to hear to resume it."""
     with joined(choose_device(recipe.optimisation.device)) as group:
         torch.manual_seed(recipe.optimisation.seed)
-        reason = run(recipe, assemble(recipe), out, resume=resume, group=group)
+        parts = assemble(recipe)
+        reason = run(recipe, parts, out, resume=resume, group=group)
+        example = parts.example
+        del parts  # the network goes before the process group does
     if reason and group.is_main:
         words = shlex.join(["triptych", "train", *told])
         print(f"stopped early; go on with: {words}", file=sys.stderr)
     if reason and reason != TIME_IS_UP:
         raise SystemExit(128 + reason)
-    return not reason
+    return Outcome(not reason, group.is_main, example)
+
+
+def _tell_model(out: Path, outcome: Outcome | None) -> None:
+    """The last line: where the model is, and how to try it (main process)."""
+    if outcome is None or not outcome.is_main:
+        return
+    image = shlex.quote(str(outcome.example or "IMAGE"))
+    model, seen = shlex.quote(str(out / MODEL)), shlex.quote(str(out / "seen"))
+    print(
+        f"the model is {model}; try it: triptych predict {image} --model {model} --out {seen}",
+        file=sys.stderr,
+    )
 
 
 def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str]) -> Recipe:
@@ -146,7 +193,7 @@ def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str])
     if not is_finished(out):
         shared = [text for text in overrides if is_among(text.split("=")[0], SURROUNDINGS)]
         train_recipe(beside / first, out, shared, resume=True)
-    model = dataclasses.replace(recipe.model, start_from=str(out / "model"))
+    model = dataclasses.replace(recipe.model, start_from=str(out / MODEL))
     return dataclasses.replace(recipe, model=model)
 
 
@@ -171,7 +218,9 @@ def run(
         training.start(resume, stack)
         reason = training.steps(stop)
         if group.is_main and reason in (0, TIME_IS_UP) and parts.export is not None:
-            parts.export(training.average.model, out / "model", training.done)
+            told = parts.export(training.average.model, out / MODEL, training.done)
+            if told:
+                training.tell(told)
         return reason
 
 
@@ -188,6 +237,7 @@ class Training:
         self.checkpoints = CheckpointFolder(out / "checkpoints", recipe.checkpoint.keep)
         self.log: RunLog | None = None
         self.done = 0
+        self.crowded = False
         self.saved = time.monotonic()
 
     def start(self, resume: bool, stack: ExitStack) -> None:
@@ -226,6 +276,8 @@ class Training:
         }
         self.log.event("start", facts)
         self.log.say(", ".join(f"{name} {value}" for name, value in facts.items()))
+        for line in self.parts.remarks:
+            self.tell(line)
         if self.done == 0 and self.recipe.evaluation.at_start and self.parts.evaluate is not None:
             self.log.evaluation(0, self.parts.evaluate(self.average.model, 0))
 
@@ -251,12 +303,14 @@ class Training:
             waited = 0.0
             losses: dict[str, Tensor] = {}
             names: list[str] = []
+            reach_step(self.model, step + 1)
             for part in range(settings.accumulate):
                 asked = time.perf_counter()
                 pixels, targets, part_names = next(feed)
                 waited += time.perf_counter() - asked
                 if step == part == 0:
                     self._show(pixels, targets, part_names)
+                self._tell_crowded(targets, part_names)
                 seed_step(settings.seed, step, part, group.rank)
                 pixels = pixels.to(group.device, non_blocking=True)
                 targets = [to_device(target, group.device) for target in targets]
@@ -304,6 +358,25 @@ class Training:
             if reason:
                 return reason
         return 0
+
+    def tell(self, text: str) -> None:
+        """One line for the log and for the person at the console (main process)."""
+        if self.log is not None:
+            self.log.event("remark", {"text": text})
+            self.log.say(text)
+
+    def _tell_crowded(self, targets: list[Any], names: list[str]) -> None:
+        """Say once that a view has more segments than the network has queries."""
+        if self.log is None or self.parts.queries is None or self.crowded:
+            return
+        for target, name in zip(targets, names, strict=True):
+            if (count := len(target.class_ids)) > self.parts.queries:
+                self.crowded = True
+                self.log.say(
+                    f"{name} has {count} segments in view, more than the {self.parts.queries} "
+                    f"queries of the network: the others teach nothing; {raise_queries(count)}"
+                )
+                return
 
     def _show(self, pixels: Tensor, targets: list[Any], names: list[str]) -> None:
         """Draw the first batch, so that wrong targets are seen at once."""

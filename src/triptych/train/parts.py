@@ -6,7 +6,7 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,20 @@ from torch.utils.data import Dataset
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import evaluate
+from triptych.evaluation.thresholds import choose_thresholds
 from triptych.masks import Classes
+from triptych.metrics.truth import Example
 from triptych.models.registry import build, family
 from triptych.segmenter import Segmenter
 from triptych.strict import suggest
+from triptych.train.carrying import query_count
 from triptych.train.criterion import Criterion as SetCriterion
+from triptych.train.examples import Examples
 from triptych.train.first_batch import draw_batch
 from triptych.train.labelling import LabellingCriterion
 from triptych.train.matcher import Matcher
 from triptych.train.recipe import ModelRecipe, Recipe
+from triptych.train.remarks import example_image, remarks
 from triptych.train.starting import start_weights
 from triptych.train.step import Criterion, autocast_type
 from triptych.weights.folder import ModelConfig, write_folder
@@ -74,11 +79,20 @@ class Parts:
     evaluate: Callable[[nn.Module, int], Mapping[str, float]] | None = None
     """Figures of the averaged weights after so many steps."""
 
-    export: Callable[[nn.Module, Path, int], None] | None = None
-    """Writes the averaged weights after so many steps as a model folder."""
+    export: Callable[[nn.Module, Path, int], str | None] | None = None
+    """Writes the averaged weights after so many steps as a model folder; returns what to tell."""
 
     picture: Callable[[Tensor, list[Any], list[str]], Image.Image] | None = None
     """Draws a batch, as ``collate`` gives it."""
+
+    remarks: Sequence[str] = ()
+    """What to know about the data before the first step, a line each."""
+
+    queries: int | None = None
+    """How many segments of an image the network can answer for; None: any number."""
+
+    example: Path | None = None
+    """An image to try the model on."""
 
 
 def assemble(recipe: Recipe) -> Parts:
@@ -90,30 +104,42 @@ def assemble(recipe: Recipe) -> Parts:
     dataset = _dataset(recipe)
     classes: Classes = dataset.classes
     arguments = {**recipe.model.arguments, "classes": len(classes)}
+    queries = query_count(recipe.model.family, arguments)
     model = _model(recipe.model, arguments, classes)
 
-    def export(average: nn.Module, folder: Path, step: int) -> None:
+    examples = _examples(recipe) if recipe.evaluation.every else None
+
+    def export(average: nn.Module, folder: Path, step: int) -> str | None:
+        segmenter = _segmenter(recipe, average, classes)
+        told, readings = None, segmenter.readings
+        if examples is not None and recipe.evaluation.choose_thresholds:
+            chosen = choose_thresholds(segmenter, _judged(examples()))
+            told = str(chosen)
+            readings = readings.replace(
+                panoptic_threshold=chosen.panoptic, instance_threshold=chosen.instance
+            )
         config = ModelConfig(
             family=recipe.model.family,
             arguments=arguments,
             classes=classes,
-            preprocess=Segmenter(average, recipe.input, classes).preprocess,
-            readings=family(recipe.model.family).readings.replace(
-                panoptic_threshold=recipe.evaluation.threshold,
-                overlap=recipe.evaluation.overlap,
-            ),
-            notes={"recipe": recipe.to_plain(), "trained_steps": step},
+            preprocess=segmenter.preprocess,
+            readings=readings,
+            training={"recipe": recipe.to_plain(), "steps": step},
         )
         write_folder(folder, config, average.state_dict())
+        return told
 
     return Parts(
         model=model,
         criterion=_criterion(recipe.criterion, model),
         dataset=dataset,
         collate=collate,
-        evaluate=_evaluation(recipe, dataset) if recipe.evaluation.every else None,
+        evaluate=None if examples is None else _evaluation(recipe, dataset, examples),
         export=export,
         picture=functools.partial(draw_batch, classes=classes),
+        remarks=remarks(recipe, dataset, queries),
+        queries=queries,
+        example=example_image(dataset),
     )
 
 
@@ -197,11 +223,26 @@ def _dataset(recipe: Recipe) -> Any:
     return call(function, arguments, "data.arguments")
 
 
-def _evaluation(recipe: Recipe, dataset: Any) -> Callable[[nn.Module, int], dict[str, float]]:
-    """Figures of the averaged weights on each set of examples, as far as there is truth for them.
+def _segmenter(recipe: Recipe, average: nn.Module, classes: Classes) -> Segmenter:
+    """The network as it will be used."""
+    where = next(average.parameters()).device
+    usual = family(recipe.model.family).readings
+    return Segmenter(
+        average,
+        recipe.input,
+        classes,
+        readings=usual.replace(
+            panoptic_threshold=recipe.evaluation.threshold, overlap=recipe.evaluation.overlap
+        ),
+        autocast=autocast_type(recipe.optimisation.precision, where),
+    )
 
-    A set's figures are called ``SET_FIGURE``, those of the main set just ``FIGURE``; those of a
-    class, ``iou/CLASS`` and so on.
+
+def _examples(recipe: Recipe) -> Callable[[], Examples]:
+    """What gives the sets of examples to evaluate on.
+
+    Raises:
+        TriptychError: there are none, or an argument is wrong.
     """
     settings, name = recipe.evaluation, recipe.evaluation.examples or recipe.data.dataset
     if settings.examples is None and name not in EXAMPLES:
@@ -214,15 +255,36 @@ def _evaluation(recipe: Recipe, dataset: Any) -> Callable[[nn.Module, int], dict
     function = _named(name, EXAMPLES, "evaluation.examples")
     examples = functools.partial(call, function, arguments, "evaluation.arguments")
     examples()  # a mistake in the arguments shows now and not after an hour
+    return examples
+
+
+def _judged(sets: Examples) -> Iterator[Example]:
+    """The examples of the sets that tell objects apart; of all sets if none does."""
+    firsts = {name: (next(iter(images), None), images) for name, images in sets.items()}
+    rich = [
+        name
+        for name, (first, _) in firsts.items()
+        if first is not None and (first.panoptic is not None or first.instances is not None)
+    ]
+    for name in rich or firsts:
+        first, others = firsts[name]
+        if first is not None:
+            yield first
+            yield from others
+
+
+def _evaluation(
+    recipe: Recipe, dataset: Any, examples: Callable[[], Examples]
+) -> Callable[[nn.Module, int], dict[str, float]]:
+    """Figures of the averaged weights on each set of examples, as far as there is truth for them.
+
+    A set's figures are called ``SET_FIGURE``, those of the main set just ``FIGURE``; those of a
+    class, ``iou/CLASS`` and so on.
+    """
+    settings = recipe.evaluation
 
     def measure(average: nn.Module, step: int) -> dict[str, float]:
-        where = next(average.parameters()).device
-        segmenter = Segmenter(
-            average,
-            recipe.input,
-            dataset.classes,
-            autocast=autocast_type(recipe.optimisation.precision, where),
-        )
+        segmenter = _segmenter(recipe, average, dataset.classes)
         measured: dict[str, float] = {}
         for name, images in examples().items():
             report = evaluate(

@@ -73,6 +73,9 @@ class DataRecipe:
     prefetch: int = 2
     """Batches that each worker prepares in advance."""
 
+    images: int | None = None
+    """How many images there were to train on when the recipe was written; only said, not used."""
+
     def __post_init__(self) -> None:
         _require(self.workers >= 0, f"workers must not be negative, not {self.workers}")
         _require(self.prefetch >= 1, f"prefetch must be at least 1, not {self.prefetch}")
@@ -185,10 +188,14 @@ class EvaluationRecipe:
 
     threshold: float = 0.8
     """Score from which on the panoptic reading keeps a segment; the trained model asks for it in
-    use."""
+    use, unless ``choose_thresholds`` finds a better one."""
 
     overlap: float = 0.8
     """Share of its mask that a panoptic segment must win; the trained model asks for it in use."""
+
+    choose_thresholds: bool = True
+    """Choose the thresholds of the panoptic and the instance reading on these examples when the
+    training is done, and write them into the trained model."""
 
     def __post_init__(self) -> None:
         _require(self.every >= 0, f"every must not be negative, not {self.every}")
@@ -274,7 +281,7 @@ class Recipe:
     change. null: no limit."""
 
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """Free remarks, such as the figures that the recipe gave; not used."""
+    """Free remarks, such as the figures that the recipe gave; nothing reads them."""
 
     def __post_init__(self) -> None:
         _require(
@@ -304,7 +311,7 @@ SURROUNDINGS = (
 RECIPE = "recipe.yaml"
 """The complete recipe of a run, in its folder."""
 
-HARMLESS = ("notes", "time_limit", "checkpoint", "evaluation", *SURROUNDINGS)
+HARMLESS = ("notes", "time_limit", "data.images", "checkpoint", "evaluation", *SURROUNDINGS)
 """What may differ when a run is resumed: it does not change what is learnt."""
 
 

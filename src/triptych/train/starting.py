@@ -118,9 +118,21 @@ def class_weights(family: str, arguments: Mapping[str, Any]) -> list[str]:
         family: of the network.
         arguments: what it is built with.
     """
+    return weights_by(family, arguments, "classes", arguments["classes"])
+
+
+def weights_by(family: str, arguments: Mapping[str, Any], name: str, number: int) -> list[str]:
+    """Names of a network's weights whose shape depends on one of its arguments.
+
+    Args:
+        family: of the network.
+        arguments: what it is built with.
+        name: of the argument, a number.
+        number: its value.
+    """
     shapes = []
     for more in (0, 1):
-        changed = {**arguments, "classes": arguments["classes"] + more}
+        changed = {**arguments, name: number + more}
         network = skeleton(Path(family), family, changed)
         shapes.append({name: tensor.shape for name, tensor in network.state_dict().items()})
     return [name for name, shape in shapes[0].items() if shape != shapes[1][name]]

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from triptych.decoders.fading import Fading
 from triptych.errors import TriptychError
 from triptych.prediction import Prediction
 from triptych.train.recompute import recompute_activations
@@ -123,6 +124,18 @@ def prepare_mode(model: nn.Module, freeze_norm: bool) -> None:
         for module in getattr(model, "backbone", model).modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
+
+
+def reach_step(model: nn.Module, step: int) -> None:
+    """Tell the parts of ``model`` that change as training goes on which step is being done.
+
+    Args:
+        model: the network.
+        step: optimiser step, from 1 on.
+    """
+    for module in model.modules():
+        if isinstance(module, Fading):
+            module.reach(step)
 
 
 def check_finite(

@@ -51,8 +51,11 @@ class ModelConfig:
     preprocess: Preprocess
     readings: ReadingSettings = field(default_factory=ReadingSettings)
     """How its masks are read unless the caller says otherwise."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """How the weights were trained, which further training follows: ``recipe``, the complete one,
+    and ``steps``. Empty where nobody tells."""
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """Free remarks, such as how the weights were trained; not used."""
+    """Free remarks, such as where the weights come from."""
 
     def __post_init__(self) -> None:
         if self.arguments.get("classes") != len(self.classes):
@@ -71,6 +74,7 @@ class ModelConfig:
             "classes": self.classes.to_list(),
             "preprocess": self.preprocess.to_dict(),
             "readings": self.readings.to_dict(),
+            "training": dict(self.training),
             "notes": dict(self.notes),
         }
 
@@ -93,9 +97,10 @@ class ModelConfig:
             "classes": list,
             "preprocess": dict,
             "readings": dict,
+            "training": dict,
             "notes": dict,
         }
-        optional = {"readings", "notes"}
+        optional = {"readings", "training", "notes"}
         if "readings" not in data:  # as Triptych 0.1 wrote it
             types |= {"panoptic": bool, "overlap": float}
             optional |= {"panoptic", "overlap"}
@@ -106,14 +111,25 @@ class ModelConfig:
                 raise TriptychError(f"entry {name!r} is missing")
             if name in data and not isinstance(data[name], kind):
                 raise TriptychError(f"entry {name!r} is not a {kind.__name__}")
+        training, notes = _training(data)
         return cls(
             family=data["family"],
             arguments=data["arguments"],
             classes=Classes.from_list(data["classes"]),
             preprocess=Preprocess.from_dict(data["preprocess"]),
             readings=_readings(data),
-            notes=data.get("notes", {}),
+            training=training,
+            notes=notes,
         )
+
+
+def _training(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How it was trained, and the remarks; Triptych 0.1 kept the one among the other."""
+    notes = dict(data.get("notes", {}))
+    if "training" in data:
+        return data["training"], notes
+    old = {"recipe": notes.pop("recipe", None), "steps": notes.pop("trained_steps", None)}
+    return {name: value for name, value in old.items() if value is not None}, notes
 
 
 def _readings(data: Mapping[str, Any]) -> ReadingSettings:

@@ -93,18 +93,19 @@ CATEGORIES = [{"id": 3, "name": "person"}, {"id": 9, "name": "tie"}, {"id": 5, "
 
 
 def coco_instances(root: Path, change: Callable[[dict[str, Any]], Any] = lambda _: None) -> Path:
-    """Two images: a person with a tie and a crowd of cars; nothing. ``change`` mends the JSON."""
+    """Two images: a person with a tie and a crowd of cars; nothing. ``change`` edits the JSON."""
+    runs = {"size": [HEIGHT, WIDTH], "counts": [144, 48]}
     for number in (1, 2):
         photo(root / "val" / "images" / f"{number}.png", number)
     content = {
         "images": [
             {"id": n, "file_name": f"{n}.png", "height": HEIGHT, "width": WIDTH} for n in (1, 2)
         ],
-        "categories": CATEGORIES,
+        "categories": [dict(category) for category in CATEGORIES],
         "annotations": [
-            annotation(1, 9, box(2, 2, 2, 3), area=6.0, iscrowd=0),
-            annotation(1, 3, box(0, 0, 6, 10), area=60.0, iscrowd=0),
-            annotation(1, 5, {"size": [HEIGHT, WIDTH], "counts": [144, 48]}, area=48.0, iscrowd=1),
+            annotation(1, 9, box(2, 2, 2, 3), area=6.0, iscrowd=0, id=1),
+            annotation(1, 3, box(0, 0, 6, 10), area=60.0, iscrowd=0, id=2),
+            annotation(1, 5, runs, area=48.0, iscrowd=1, id=3),
         ],
     }
     change(content)

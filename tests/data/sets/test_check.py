@@ -14,9 +14,10 @@ from tests.data.sets import disk
 from tests.data.sets.test_open import cityscapes, mapillary, voc
 
 from triptych.cli import main
-from triptych.data.sets.base import DataError, Fault, Kind
+from triptych.data.sets.base import DataError, EmptySetError, Fault, Kind
 from triptych.data.sets.check import check
 from triptych.data.sets.open import open_set
+from triptych.data.sets.report import before_use
 from triptych.errors import TriptychError
 
 
@@ -98,7 +99,9 @@ class TestFiles:
     def test_labels_in_colour(self, tmp_path):
         file = disk.plain(tmp_path)
         disk.photo(tmp_path / "labels" / "a.png")
-        only(file, r"^unreadable file: labels .*a\.png have mode RGB: expected one plane of class")
+        only(
+            file, r"^unreadable file: labels .*a\.png have mode RGB, colours in place of class numb"
+        )
 
     def test_labels_as_jpeg(self, tmp_path):
         file = disk.plain(tmp_path, names=("a",))
@@ -184,7 +187,8 @@ class TestPartners:
 
     def test_voc_lists(self, tmp_path):
         voc(tmp_path, disk.halves(0, 15), names=("a", "b", "a"))
-        gone, twice = faults(tmp_path)
+        guessed, gone, twice = faults(tmp_path)
+        assert re.match(r"classes not named: .*numbers are read as those of PASCAL VOC", guessed)
         assert re.match(r"image without labels: .*val\.txt: b has no labels .*b\.png", gone)
         assert re.match(r"duplicate image: .*val\.txt: a stands twice", twice)
 
@@ -226,14 +230,44 @@ class TestTwice:
             pytest.skip("this file system takes the two names for one")
         only(file, r"^names differ in case only: images .*A\.png and .*a\.png: Windows and macOS")
 
-    @pytest.mark.parametrize("key", ["id", "file_name"])
-    def test_images_listed_twice(self, tmp_path, key):
+    def test_two_images_of_one_id_lose_their_objects(self, tmp_path):
         def change(content):
-            again = {"id": 5, "file_name": "5.png", "height": 1, "width": 1}
-            content["images"].append(again | {key: content["images"][0][key]})
+            content["images"][1]["id"] = 1.0  # the number 1, in another spelling
 
         disk.coco_instances(tmp_path, change)
-        only(tmp_path, r"^duplicate image: .*json: images\[2\] has .*1.* of an earlier one")
+        with pytest.raises(
+            EmptySetError, match=r"images\[0\], 1\.png, shares the id 1 with 2\.png"
+        ):
+            open_set(tmp_path)
+
+    def test_and_so_does_an_image_that_is_listed_again(self, tmp_path):
+        def change(content):
+            images = content["images"]
+            images += [images[0] | {"id": 2}, images[0] | {"id": 3, "file_name": "3.png"}]
+
+        disk.coco_instances(tmp_path, change)
+        data = open_set(tmp_path)
+        assert [data.name(index) for index in range(len(data))] == ["3"]
+
+    def test_an_image_with_two_ids_is_one_image(self, tmp_path):
+        def change(content):
+            content["images"].append(content["images"][0] | {"id": "5"})
+            content["annotations"].append(disk.annotation(5, 3, disk.box(8, 0, 4, 4)))
+
+        disk.coco_instances(tmp_path, change)
+        only(
+            tmp_path, r"^duplicate image: .*lists 1\.png again, with id 5 after 1; they are joined"
+        )
+        assert len(disk.objects(open_set(tmp_path)[0])) == 4
+
+    def test_an_image_of_two_sizes(self, tmp_path):
+        def change(content):
+            content["images"].append(content["images"][0] | {"id": 5, "height": 1})
+
+        disk.coco_instances(tmp_path, change)
+        only(tmp_path, r"^size mismatch: .*lists 1\.png again, as 16x1 after 16x12: which of them")
+        with pytest.raises(TriptychError, match="which of them"):
+            before_use(open_set(tmp_path), "learn")
 
 
 class TestNumbers:
@@ -241,7 +275,7 @@ class TestNumbers:
         file = disk.plain(tmp_path, "classes: [{name: road}]\nvoid: [255]\n", names=("a",))
         only(
             file,
-            r"^unknown id: labels .*a\.png hold 1 \(96 pixels\): neither a class nor void; mend",
+            r"^unknown id: labels .*a\.png hold 1 \(96 pixels\): neither a class nor void; correct",
         )
         with pytest.raises(TriptychError, match="neither a class nor void"):
             open_set(file)[0]
@@ -260,7 +294,7 @@ class TestNumbers:
         disk.coco_instances(tmp_path, change)
         only(
             tmp_path,
-            r"^unknown id: .*instances\.json: annotation 7 of 1\.png: category .* is not listed$",
+            r"^unknown id: .*instances\.json: annotation 1 of 1\.png: category .* is not listed$",
             re.escape(repr(category)),
         )
         with pytest.raises(TriptychError, match="is not listed"):
@@ -287,10 +321,22 @@ class TestOutlines:
             ([[1, 1, 5, 1, 5]], Kind.BROKEN, "a polygon has 5 numbers, x without y"),
             ([[1, 1, 5, 1, 5, "5"]], Kind.BROKEN, "a polygon is no list of numbers"),
             ([[1, 1, 5, 1, 5, float("nan")]], Kind.BROKEN, "a polygon is no list of numbers"),
-            (None, Kind.BROKEN, "its outline is neither polygons nor run lengths"),
+            (None, Kind.EMPTY_OUTLINE, "it has no outline"),
+            ("", Kind.BROKEN, "its outline is neither polygons nor run lengths"),
+            ([{}], Kind.BROKEN, "a polygon is no list of numbers but {}"),
+            (
+                [[1, 1, 5, 1, 5, True]],
+                Kind.BROKEN,
+                "a polygon is no list of numbers: it holds True",
+            ),
+            ([[10**400, 1, 5, 1, 5, 5]], Kind.BROKEN, "it holds 1000"),
+            ([[-1e8, 1, 5, 1, 5, 5]], Kind.BROKEN, "reaches 100000000 pixels out of the 16x12"),
             ({"size": [16, 12], "counts": [192]}, Kind.BROKEN, r"are for size \[16, 12\], the im"),
             ({"size": [12, 16], "counts": [4, 4]}, Kind.BROKEN, "add up to 8 pixels, not 192"),
-            ({"size": [12, 16], "counts": [-4, 196]}, Kind.BROKEN, "run lengths cannot be read"),
+            ({"size": [12, 16], "counts": [-4, 196]}, Kind.BROKEN, "one of them is negative"),
+            ({"size": [12, 16], "counts": "Q5"}, Kind.BROKEN, "add up to 161 pixels, not 192"),
+            ({"size": [12, 16], "counts": "1P"}, Kind.BROKEN, "they end within a number"),
+            ({"size": [12, 16], "counts": "oooooooo0"}, Kind.BROKEN, "a number that is too large"),
             ({"size": [12, 16], "counts": ["a"]}, Kind.BROKEN, "run lengths cannot be read"),
             ({"size": [12, 16], "counts": "zz!"}, Kind.BROKEN, "run lengths cannot be read"),
             ({"size": [12, 16]}, Kind.BROKEN, "run lengths cannot be read"),
@@ -348,10 +394,12 @@ class TestSegments:
             del content["annotations"][0]["segments_info"][2]
 
         disk.coco_panoptic(tmp_path, change)
-        only(
-            tmp_path,
-            r"^id without segment: panoptic map .*a\.png holds id 70000 \(12 pixels\), which",
+        crowds, segment = faults(tmp_path)
+        assert re.match(
+            r"id without segment: panoptic map .*a\.png holds id 70000 \(12 pixels\), which",
+            segment,
         )
+        assert re.match(r"nothing to find: all 1 objects are crowds", crowds)
         with pytest.raises(TriptychError, match="which no segment has"):
             open_set(tmp_path)[0]
 
@@ -381,7 +429,7 @@ class TestSegments:
         disk.coco_panoptic(tmp_path, change)
         only(tmp_path, r"^area differs: .*a\.png: segment 8 has 12 pixels, its area says 13$")
 
-    @pytest.mark.parametrize("number", [0, -3, 2**24, "7", None])
+    @pytest.mark.parametrize("number", [0, -3, 2**24, 7.5, "x", None, True, 10**400])
     def test_ids_that_no_colour_can_tell(self, tmp_path, number):
         def change(content):
             more = {"id": number, "category_id": 4, "iscrowd": 0}
@@ -395,7 +443,8 @@ class TestSegments:
             content["annotations"] *= 2
 
         disk.coco_panoptic(tmp_path, change)
-        only(tmp_path, r"^broken annotation: .*image a\.png has 2 annotations; the first is taken$")
+        with pytest.raises(EmptySetError, match=r"image a\.png has 2 annotations; it is left out$"):
+            open_set(tmp_path)
 
 
 class TestMapsThatDisagree:
@@ -434,11 +483,10 @@ class TestJson:
             ("{", r"instances\.json are no JSON \("),
             ("[]", r"no list 'images', so it is no COCO annotation file"),
             ('{"images": [], "annotations": []}', r"no list 'categories'"),
-            ('{"images": [], "annotations": [], "categories": []}', "need an 'id' and a 'name'"),
-            (
-                '{"images": [], "annotations": [], "categories": [{"id": 1}]}',
-                "share an id, or one has no name",
-            ),
+            ("", r"instances\.json: the file is empty"),
+            ("[" * 100_000, r"instances\.json are no JSON \("),
+            ('{"images": [], "annotations": [], "categories": []}', "lists no categories"),
+            ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "has no name"),
             (
                 '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}]}',
                 "lists no images",
@@ -455,13 +503,15 @@ class TestJson:
     def test_entries_that_are_no_images(self, tmp_path, entry):
         disk.coco_instances(tmp_path, lambda content: content["images"].append(entry))
         only(
-            tmp_path, r"^broken annotation: .*json: images\[2\] needs id, file_name, height and wi"
+            tmp_path, r"^broken entry: .*json: images\[2\] (has no|is no mapping).*; it is left out"
         )
 
     @pytest.mark.parametrize("entry", [{}, 5, {"image_id": [1]}])
     def test_entries_that_are_no_annotations(self, tmp_path, entry):
         disk.coco_instances(tmp_path, lambda content: content["annotations"].append(entry))
-        only(tmp_path, r"^broken annotation: .*json: annotations\[3\] has no image_id; it is left")
+        only(tmp_path, r"^annotation without image: .*json: annotations\[3\] has no image_id")
+        with pytest.raises(TriptychError, match="some image lacks an object"):
+            before_use(open_set(tmp_path), "measure")
 
     def test_panoptic_annotation_without_segments(self, tmp_path):
         def change(content):
@@ -469,4 +519,4 @@ class TestJson:
             content["annotations"].append({"image_id": "b", "file_name": "b.png"})
 
         disk.coco_panoptic(tmp_path, change)
-        only(tmp_path, r"^broken annotation: .*its annotation has no file_name or segments_info")
+        only(tmp_path, r"^broken entry: .*its annotation has no file_name or segments_info")

@@ -22,10 +22,7 @@ from triptych.masks import Classes
 from triptych.metrics.truth import IGNORE, Example, PanopticTruth, TrueInstance
 
 UNKNOWN = IGNORE
-"""Class id of pixels whose class nobody knows (void), in every ``semantic`` map."""
-
-MOST_CLASSES = UNKNOWN
-"""Semantic maps are bytes, of which one is taken."""
+"""Class id of pixels whose class nobody knows (void), in maps of up to 255 classes."""
 
 
 class LabelledSet(Protocol):
@@ -62,13 +59,20 @@ class LabelledSet(Protocol):
 
 
 class Kind(Enum):
-    """Kinds of faults. The value is their name and whether the truth is useless because of it."""
+    """Kinds of faults. The value is their name and whether the truth is wrong because of it."""
 
     MISSING = ("missing file", True)
     UNREADABLE = ("unreadable file", True)
     SIZE = ("size mismatch", True)
     UNKNOWN_ID = ("unknown id", True)
     BROKEN = ("broken annotation", True)
+    BROKEN_ENTRY = ("broken entry", False)
+    NO_ID = ("annotation without image", True)
+    SAME_ID = ("id used twice", False)
+    FORM = ("outline in another form", False)
+    DOUBLED = ("doubled annotation", False)
+    NO_OBJECTS = ("nothing to find", False)
+    GUESSED = ("classes not named", False)
     EMPTY_OUTLINE = ("empty outline", False)
     OUTSIDE = ("outline out of range", False)
     NO_SEGMENT = ("id without segment", True)
@@ -80,6 +84,8 @@ class Kind(Enum):
     CASE = ("names differ in case only", False)
     UNLABELLED = ("image without labels", False)
     NO_IMAGE = ("labels without image", False)
+    REMARK = ("remark", False)
+    """No fault: what one should know about the set."""
 
     def __init__(self, label: str, grave: bool) -> None:
         self.label, self.grave = label, grave
@@ -107,12 +113,27 @@ class DataError(TriptychError):
         return Fault(self.kind, str(self))
 
 
+class EmptySetError(TriptychError):
+    """Nothing of a data set is left to be read.
+
+    Args:
+        text: which set, and what it lacks.
+        faults: why.
+    """
+
+    def __init__(self, text: str, faults: Sequence[Fault] = ()) -> None:
+        self.what, self.faults = text, tuple(faults)
+        reasons = f": {self.faults[0].text}" if self.faults else ""
+        more = len(self.faults) - 1
+        super().__init__(text + reasons + (f" (and {more} more like it)" if more > 0 else ""))
+
+
 Note = Callable[[Fault], None]
 """Takes the faults that a reader comes across; reading goes on as well as it can."""
 
 
 def refuse(fault: Fault) -> None:
-    """The :data:`Note` of those who use the truth: grave faults are errors, others are let pass.
+    """The :data:`Note` of those who use the truth: grave faults are errors, others pass.
 
     Raises:
         DataError: the fault is grave.
@@ -125,12 +146,29 @@ def refuse(fault: Fault) -> None:
 class Truth:
     """What is known about one image, without its pixels."""
 
-    semantic: NDArray[np.uint8]
-    """``(H, W)`` class ids; :data:`UNKNOWN` for void."""
+    semantic: NDArray[np.integer]
+    """``(H, W)`` class ids; :func:`~triptych.metrics.truth.ignored_id` for void."""
     panoptic: PanopticTruth | None = None
     instances: Sequence[TrueInstance] | None = None
     ignored: NDArray[np.bool_] | None = None
     """``(H, W)``: objects of classes that the class table leaves out; see :class:`Example`."""
+
+
+@dataclass(frozen=True)
+class Census:
+    """What the objects of a set are, as far as its annotation file tells."""
+
+    objects: int = 0
+    """Told apart, with an outline."""
+    crowds: int = 0
+    bare: int = 0
+    """Without an outline: boxes only."""
+    most: int = 0
+    """The greatest number of segments that one image asks a network for."""
+    where: str = ""
+    """The image that has them."""
+    densest: int = 0
+    """The greatest number of objects of one class in one image."""
 
 
 class DiskSet(ABC):
@@ -170,14 +208,41 @@ class DiskSet(ABC):
         """Faults of the set as a whole: files without partner, entries that mean nothing."""
         return iter(())
 
-    def __getitem__(self, index: int) -> Example:
-        """Read image and truth; see :class:`LabelledSet`."""
+    def census(self) -> Census | None:
+        """What its objects are; None where that is known only when all labels are read."""
+        return None
+
+    def scan(self, note: Note) -> None:
+        """Look for faults of single annotations in the annotation file alone.
+
+        What is wrong with pixels shows when an image is read.
+
+        Args:
+            note: told of every fault.
+        """
+        del note  # nothing to look at
+
+    def read(self, index: int, note: Note = refuse) -> Example:
+        """Read image and truth.
+
+        Args:
+            index: from 0.
+            note: told of every fault in them.
+
+        Raises:
+            DataError: see :meth:`truth`.
+            IndexError: there is no image ``index``.
+        """
         if not 0 <= index < len(self):
             raise IndexError(index)
         image = read_image(self.image(index))
-        truth = self.truth(index)
-        same_size(self.image(index), image, truth, refuse)
+        truth = self.truth(index, note)
+        same_size(self.image(index), image, truth, note)
         return Example(image, truth.semantic, truth.panoptic, truth.instances, truth.ignored)
+
+    def __getitem__(self, index: int) -> Example:
+        """Read image and truth; see :class:`LabelledSet`."""
+        return self.read(index)
 
     def __iter__(self) -> Iterator[Example]:
         """All images with their truth, read one at a time."""

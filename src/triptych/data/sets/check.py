@@ -6,12 +6,23 @@ Memory holds a digest and the path of each image, beside what the set itself kee
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from torch import Tensor
 
-from triptych.data.sets.base import DataError, DiskSet, Fault, Kind, read_image, same_size
+from triptych.data.sets.base import (
+    Census,
+    DataError,
+    DiskSet,
+    Fault,
+    Kind,
+    Truth,
+    read_image,
+    same_size,
+)
+from triptych.data.sets.report import poverty
 
 Seen = dict[bytes, Path]
 """Digests of pictures, and the file of the first one that has it."""
@@ -29,7 +40,9 @@ def check(data: DiskSet, seen: Seen) -> Iterator[list[Fault]]:
     Yields:
         A list for each image.
     """
-    faults = [*data.faults(), *_same_but_case(data)]
+    faults = [*data.faults(), *poverty(data.census()), *_same_but_case(data)]
+    counts = Counter[str]()
+    sound = data.instances and data.census() is None
     for index in range(len(data)):
         path = data.image(index)
         image: Tensor | None = None
@@ -39,6 +52,7 @@ def check(data: DiskSet, seen: Seen) -> Iterator[list[Fault]]:
             faults.append(error.fault)
         try:
             truth = data.truth(index, faults.append)
+            counts.update(_objects(truth, data))
             if image is not None:
                 same_size(path, image, truth, faults.append)
         except DataError as error:
@@ -48,13 +62,24 @@ def check(data: DiskSet, seen: Seen) -> Iterator[list[Fault]]:
             if first != path:
                 text = f"images {first} and {path} are the same picture"
                 faults.append(Fault(Kind.TWICE, text))
+        sound = sound and not any(fault.kind.grave for fault in faults)
+        if sound and index == len(data) - 1:
+            faults += poverty(Census(counts["objects"], counts["crowds"]))
         yield faults
         faults = []
 
 
+def _objects(truth: Truth, data: DiskSet) -> Iterator[str]:
+    """A word for each thing in an image that has a partition."""
+    if truth.panoptic is not None:
+        for segment in truth.panoptic.segments:
+            if data.classes.is_thing[segment.class_id]:
+                yield "crowds" if segment.crowd else "objects"
+
+
 def _digest(image: Tensor) -> bytes:
     digest = hashlib.blake2b(str(tuple(image.shape)).encode(), digest_size=16)
-    digest.update(image.numpy().tobytes())
+    digest.update(image.contiguous().numpy().data)  # no copy
     return digest.digest()
 
 

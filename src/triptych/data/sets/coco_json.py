@@ -1,17 +1,25 @@
-"""The JSON files of COCO, instances and panoptic alike: categories, images, annotations."""
+"""The JSON files of COCO, instances and panoptic alike: categories, images, annotations.
+
+Whatever is wrong with a file as a whole is found here, once: ids, doubles, entries that mean
+nothing. What is wrong with an outline shows when it is drawn.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from triptych.class_table import ClassTable
-from triptych.data.sets.base import Fault, Kind
+from triptych.data.sets.base import EmptySetError, Fault, Kind
 from triptych.data.sets.beside import Beside
+from triptych.data.sets.categories import Category, read_categories
+from triptych.data.sets.pictures import Picture, Pictures, read_pictures
 from triptych.data.sets.schema import Schema
+from triptych.data.sets.values import Id, plain_id, shown
 from triptych.errors import TriptychError
 from triptych.masks import Classes
 from triptych.strict import suggest
@@ -20,140 +28,160 @@ Annotation = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An entry of ``images``."""
-
-    id: int | str
-    file: str
-    height: int
-    width: int
-
-    @property
-    def name(self) -> str:
-        """The file name without suffix."""
-        return PurePosixPath(self.file).with_suffix("").as_posix()
-
-
-@dataclass(frozen=True)
 class CocoFile:
     """One annotation file, sorted by image. It stays in memory; pixels do not."""
 
     path: Path
-    categories: Sequence[Mapping[str, Any]]
+    categories: Sequence[Category]
+    """The classes, in the order of the file."""
+    places: Mapping[Id, int]
+    """Id of a category to its place in ``categories``."""
     pictures: Sequence[Picture]
-    by_image: Mapping[int | str, Sequence[Annotation]]
+    aliases: Mapping[Id, Id]
+    """Other ids of pictures that are listed more than once."""
+    by_image: Mapping[Id, Sequence[Annotation]]
     faults: Sequence[Fault] = field(default=())
-    """Entries that mean nothing; they are left out."""
+    """What is wrong with the file as a whole."""
 
     def beside(self, names: Mapping[str, Sequence[str]]) -> Beside:
-        """The rule of ``void_beside``, by category.
+        """The rule of ``void_beside``, by the places of categories.
 
         Raises:
             TriptychError: it names a category that the file does not have.
         """
-        numbers = {category["name"]: int(category["id"]) for category in self.categories}
+        places = {category.name: place for place, category in enumerate(self.categories)}
         for name in (name for pair in names.items() for name in (pair[0], *pair[1])):
-            if name not in numbers:
+            if name not in places:
                 raise TriptychError(
-                    f"void_beside: the data have no class {name!r}{suggest(name, numbers)}; "
-                    f"there are: {', '.join(numbers)}"
+                    f"void_beside: the data have no class {name!r}{suggest(name, places)}; "
+                    f"there are: {', '.join(places)}"
                 )
         return Beside(
-            {numbers[name]: frozenset(numbers[n] for n in near) for name, near in names.items()}
+            {places[name]: frozenset(places[n] for n in near) for name, near in names.items()}
         )
 
     def schema(self, own: ClassTable | None) -> Schema:
-        """The categories as classes, in the order of the file; a table of one's own over them.
-
-        Without ``isthing`` (instance files) all are things.
+        """The categories as classes, whose numbers are their places; a table of one's own over it.
 
         Raises:
-            TriptychError: categories have no name, share one, or have colours that are none.
+            TriptychError: there are too many, or nobody says which are things.
         """
-        entries = [
-            {
-                "name": category["name"],
-                "thing": bool(category.get("isthing", True)),
-                "colour": category.get("color"),
-            }
-            for category in self.categories
-        ]
-        try:
-            classes = Classes.from_list(entries)
-        except TriptychError as error:
-            raise TriptychError(f"{self.path}: {error}") from error
-        ids = {category["id"]: number for number, category in enumerate(self.categories)}
-        return Schema(classes, ids).choose(own)
+        things = [category.thing for category in self.categories]
+        classes = Classes.from_list(
+            [
+                {"name": category.name, "thing": thing is not False, "colour": category.colour}
+                for category, thing in zip(self.categories, things, strict=True)
+            ]
+        )
+        unclear = frozenset(c.name for c in self.categories if c.thing is None)
+        if unclear and own is None:
+            raise TriptychError(
+                f"{self.path}: category {min(unclear)!r} has no 'isthing', so nobody knows whether "
+                f"its objects are told apart ({len(unclear)} of {len(things)} categories); add "
+                "'isthing': 0 or 1 to each, or list the classes with 'thing: true' or 'thing: "
+                "false' in a YAML file"
+            )
+        return Schema(classes, {place: place for place in range(len(things))}).choose(own, unclear)
+
+    def category(self, entry: Annotation) -> int | None:
+        """The place of the category that an annotation or segment names; None if not listed."""
+        category = plain_id(entry.get("category_id"))
+        return None if category is None else self.places.get(category)
 
 
-def read_coco(path: Path) -> CocoFile:
+def read_coco(path: Path, *, panoptic: bool) -> CocoFile:
     """Read an annotation file and sort its entries.
+
+    Args:
+        path: the file.
+        panoptic: whether annotations hold ``segments_info``.
 
     Raises:
         TriptychError: it is missing, no JSON, or lacks one of the three lists.
     """
+    content = read_json(path)
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise TriptychError(f"{path}: no list {key!r}, so it is no COCO annotation file")
+    entries = content["annotations"]
+    faults: list[Fault] = []
+    used = Counter(_categories(entries, panoptic))
+    categories, places = read_categories(path, content["categories"], used, panoptic, faults)
+    listed = read_pictures(path, content["images"], faults)
+    if not listed.pictures:
+        raise EmptySetError(f"{path} lists no images that can be used", faults)
+    by_image = _by_image(path, listed, entries, faults)
+    if panoptic:  # an image without segments is left out: no truth is wrong
+        faults = [_left_out(fault) if fault.kind is Kind.NO_ID else fault for fault in faults]
+    return CocoFile(path, categories, places, listed.pictures, listed.aliases, by_image, faults)
+
+
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file.
+
+    Raises:
+        TriptychError: it is missing, unreadable or no JSON.
+    """
     try:
-        content = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        if not content.strip():
+            raise TriptychError(f"annotations {path}: the file is empty; restore it")
+        return json.loads(content)
     except OSError as error:
         raise TriptychError(f"cannot read annotations {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise TriptychError(
             f"annotations {path} are no JSON ({error}); restore the file"
         ) from error
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise TriptychError(f"{path}: no list {key!r}, so it is no COCO annotation file")
-    categories = content["categories"]
-    numbers = [c.get("id") if isinstance(c, dict) else None for c in categories]
-    if not numbers or not all(type(number) is int for number in numbers):
-        raise TriptychError(f"{path}: categories need an 'id' and a 'name' each")
-    if len(set(numbers)) < len(numbers) or not all("name" in c for c in categories):
-        raise TriptychError(f"{path}: categories share an id, or one has no name")
-    faults: list[Fault] = []
-    pictures = list(_pictures(path, content["images"], faults))
-    by_image = _by_image(path, pictures, content["annotations"], faults)
-    if not pictures:
-        raise TriptychError(f"{path} lists no images")
-    return CocoFile(path, categories, pictures, by_image, faults)
 
 
-def _pictures(path: Path, entries: Sequence[Any], faults: list[Fault]) -> Iterator[Picture]:
-    ids: set[int | str] = set()
-    files: set[str] = set()
-    for place, entry in enumerate(entries):
-        try:
-            picture = Picture(
-                entry["id"], entry["file_name"], int(entry["height"]), int(entry["width"])
-            )
-            if not isinstance(picture.file, str) or min(picture.height, picture.width) < 1:
-                raise ValueError
-            seen = picture.id in ids
-        except (KeyError, TypeError, ValueError):
-            text = f"{path}: images[{place}] needs id, file_name, height and width; it is left out"
-            faults.append(Fault(Kind.BROKEN, text))
+def _left_out(fault: Fault) -> Fault:
+    return Fault(Kind.BROKEN_ENTRY, f"{fault.text.rpartition(':')[0]}; it is left out")
+
+
+def _categories(entries: Sequence[Any], panoptic: bool) -> Iterator[Id]:
+    """The category of every annotation, or of every segment of one."""
+    for entry in entries:
+        if not isinstance(entry, dict):
             continue
-        if seen or picture.file in files:
-            what = f"id {picture.id}" if seen else picture.file
-            text = f"{path}: images[{place}] has {what} of an earlier one; it is left out"
-            faults.append(Fault(Kind.TWICE, text))
-            continue
-        ids.add(picture.id)
-        files.add(picture.file)
-        yield picture
+        listed = entry.get("segments_info") if panoptic else [entry]
+        for one in listed if isinstance(listed, list) else ():
+            category = plain_id(one.get("category_id")) if isinstance(one, dict) else None
+            if category is not None:
+                yield category
 
 
 def _by_image(
-    path: Path, pictures: Sequence[Picture], entries: Sequence[Any], faults: list[Fault]
-) -> dict[int | str, list[Annotation]]:
-    by_image: dict[int | str, list[Annotation]] = {picture.id: [] for picture in pictures}
+    path: Path, listed: Pictures, entries: Sequence[Any], faults: list[Fault]
+) -> dict[Id, list[Annotation]]:
+    by_image: dict[Id, list[Annotation]] = {picture.id: [] for picture in listed.pictures}
+    seen: set[Id] = set()
+    again: list[tuple[int, Id]] = []
     for place, entry in enumerate(entries):
-        image = entry.get("image_id") if isinstance(entry, dict) else None
-        if not isinstance(image, int | str):
-            text = f"{path}: annotations[{place}] has no image_id; it is left out"
-            faults.append(Fault(Kind.BROKEN, text))
-        elif image not in by_image:
-            text = f"{path}: annotations[{place}] is about image {image}, which is not listed"
+        image = plain_id(entry.get("image_id")) if isinstance(entry, dict) else None
+        if image is None:
+            got = f" ({shown(entry.get('image_id'))})" if isinstance(entry, dict) else ""
+            text = f"{path}: annotations[{place}] has no image_id{got}: some image lacks an object"
+            faults.append(Fault(Kind.NO_ID, text))
+            continue
+        image = listed.aliases.get(image, image)
+        if image not in by_image:
+            why = "which is left out" if image in listed.left_out else "which is not listed"
+            text = f"{path}: annotations[{place}] is about image {shown(entry['image_id'])}, {why}"
             faults.append(Fault(Kind.NO_IMAGE, text))
-        else:
-            by_image[image].append(entry)
+            continue
+        by_image[image].append(entry)
+        own = plain_id(entry.get("id"))
+        if own in seen:
+            again.append((place, own))
+        elif own is not None:
+            seen.add(own)
+    if again:
+        place, own = again[0]
+        text = (
+            f"{path}: {len(again)} annotation{'s' * (len(again) > 1)} with an id of an earlier "
+            f"one, such as annotations[{place}] with {shown(own)}; tools that sort by id lose one "
+            "of two"
+        )
+        faults.append(Fault(Kind.SAME_ID, text))
     return by_image

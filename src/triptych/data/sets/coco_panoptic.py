@@ -6,6 +6,7 @@ ADE20K and Mapillary Vistas give their panoptic truth in this form as well.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable, TableForm
-from triptych.data.sets.base import UNKNOWN, DiskSet, Fault, Kind, Note, Truth, refuse
+from triptych.data.sets.base import (
+    Census,
+    DiskSet,
+    EmptySetError,
+    Fault,
+    Kind,
+    Note,
+    Truth,
+    refuse,
+)
 from triptych.data.sets.beside import around
-from triptych.data.sets.coco_json import Annotation, Picture, read_coco
+from triptych.data.sets.coco_json import Annotation, read_coco
 from triptych.data.sets.layout import InSplits, Layout, Splits, titled
-from triptych.data.sets.numbers import read_coloured
+from triptych.data.sets.numbers import counted, read_coloured
+from triptych.data.sets.pictures import Picture
+from triptych.data.sets.places import located
+from triptych.data.sets.values import Id, file_name, flag, shown, whole
 from triptych.errors import TriptychError
-from triptych.metrics.truth import VOID, PanopticTruth, TrueSegment
+from triptych.metrics.truth import VOID, PanopticTruth, TrueSegment, ignored_id, map_type
 
 COLOURS = 2**24
 """Ids that a colour can tell apart."""
@@ -63,15 +76,14 @@ class CocoPanoptic(DiskSet):
             if not folder.is_dir():
                 raise TriptychError(f"no folder {folder}; check the path")
         self.title, self.folder, self.maps = title, images, maps
-        self.file = read_coco(annotations)
+        self.file = read_coco(annotations, panoptic=True)
         self.schema = self.file.schema(own)
         self._beside = self.file.beside(void_beside or {})
         self.classes = self.schema.classes
-        self._known = self.schema.void.union(self.schema.ids)
         self._faults = list(self.file.faults)
         self._items = list(self._complete())
         if not self._items:
-            raise TriptychError(f"{annotations}: no image has segments")
+            raise EmptySetError(f"{annotations}: no image has segments", self._faults)
 
     def _complete(self) -> Iterator[tuple[Picture, Annotation]]:
         """The images that can be read; faults about the others."""
@@ -83,12 +95,13 @@ class CocoPanoptic(DiskSet):
                 self._faults.append(Fault(Kind.UNLABELLED, text))
                 continue
             if len(found) > 1:
-                text = f"{where} has {len(found)} annotations; the first is taken"
-                self._faults.append(Fault(Kind.BROKEN, text))
-            name, segments = found[0].get("file_name"), found[0].get("segments_info")
-            if not isinstance(name, str) or not isinstance(segments, list):
+                text = f"{where} has {len(found)} annotations; it is left out"
+                self._faults.append(Fault(Kind.BROKEN_ENTRY, text))
+                continue
+            name, segments = file_name(found[0].get("file_name")), found[0].get("segments_info")
+            if name is None or not isinstance(segments, list):
                 text = f"{where}: its annotation has no file_name or segments_info; it is left out"
-                self._faults.append(Fault(Kind.BROKEN, text))
+                self._faults.append(Fault(Kind.BROKEN_ENTRY, text))
                 continue
             yield picture, found[0]
 
@@ -98,24 +111,54 @@ class CocoPanoptic(DiskSet):
 
     def image(self, index: int) -> Path:
         """The file of image ``index``."""
-        return self.folder / self._items[index][0].file
+        picture = self._items[index][0]
+        return located(self.folder, picture.file, picture.alone)
 
     def name(self, index: int) -> str:
         """The file name of image ``index`` without suffix."""
         return self._items[index][0].name
 
-    def picture_id(self, index: int) -> int | str:
+    def picture_id(self, index: int) -> Id:
         """What the JSON file calls image ``index``."""
         return self._items[index][0].id
 
     def faults(self) -> Iterator[Fault]:
-        """Entries of the file that mean nothing, images without segments."""
+        """What is wrong with the file as a whole, images without segments."""
         return iter(self._faults)
+
+    def census(self) -> Census:
+        """What the segments are, by the file alone."""
+        counts = Counter[str]()
+        most, where, densest = 0, "", 0
+        for picture, annotation in self._items:
+            things, stuff = Counter[int](), set[int]()
+            for entry in annotation["segments_info"]:
+                place = self.file.category(entry) if isinstance(entry, dict) else None
+                class_id = None if place is None else self.schema.ids.get(place)
+                if class_id is None:
+                    continue
+                if not self.classes.is_thing[class_id]:
+                    stuff.add(class_id)
+                elif flag(entry.get("iscrowd")):
+                    counts["crowds"] += 1
+                else:
+                    counts["objects"] += 1
+                    things[class_id] += 1
+            densest = max(densest, 0, *things.values())
+            if things.total() + len(stuff) > most:
+                most, where = things.total() + len(stuff), picture.file
+        return Census(**counts, most=most, where=where, densest=densest)
+
+    def scan(self, note: Note) -> None:
+        """Examine the lists of segments, and read no PNG; see :class:`DiskSet`."""
+        for _, annotation in self._items:
+            path = self.maps / str(annotation["file_name"])
+            self._segments(annotation["segments_info"], path, note)
 
     def truth(self, index: int, note: Note = refuse) -> Truth:
         """Read the PNG and compare it with the list of segments; see :class:`DiskSet`."""
         picture, annotation = self._items[index]
-        path = self.maps / annotation["file_name"]
+        path = located(self.maps, str(file_name(annotation["file_name"])), picture.alone)
         ids = read_coloured(path)
         if ids.shape != (picture.height, picture.width):
             text = (
@@ -125,35 +168,46 @@ class CocoPanoptic(DiskSet):
             note(Fault(Kind.SIZE, text))
         segments = self._segments(annotation["segments_info"], path, note)
         table = np.zeros(COLOURS, np.int32)  # untouched memory costs nothing
-        table[list(segments)] = np.arange(1, len(segments) + 1)
+        table[[segment.id for segment in segments]] = np.arange(1, len(segments) + 1)
         places = table[ids]
         _compare(ids, places, segments, path, note)
-        return self._merged(places, list(segments.values()))
+        return self._merged(places, segments)
 
-    def _segments(self, entries: Sequence[Any], path: Path, note: Note) -> dict[int, Annotation]:
-        """The entries of ``segments_info`` that make sense, by id."""
-        segments: dict[int, Annotation] = {}
-        for entry in entries:
-            number = entry.get("id") if isinstance(entry, dict) else None
-            where = f"{self.file.path}: segment {number} of {path.name}"
-            if type(number) is not int or not VOID < number < COLOURS:
+    def _segments(self, entries: Sequence[Any], path: Path, note: Note) -> list[_Segment]:
+        """The entries of ``segments_info`` that make sense."""
+        segments: dict[int, _Segment] = {}
+        for place, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                text = f"{self.file.path}: segments_info[{place}] of {path.name} is no mapping"
+                note(Fault(Kind.BROKEN, text))
+                continue
+            number = whole(entry.get("id"), VOID + 1, COLOURS - 1)
+            where = f"{self.file.path}: segment {shown(entry.get('id'))} of {path.name}"
+            crowd = False if entry.get("iscrowd") is None else flag(entry["iscrowd"])
+            category = self.file.category(entry)
+            if number is None:
                 text = f"{where}: an id is a whole number from 1 to {COLOURS - 1}"
                 note(Fault(Kind.BROKEN, text))
-            elif number in segments:
+                continue
+            if number in segments:
                 note(Fault(Kind.OVERLAP, f"{where}: a second segment claims the same pixels"))
-            else:
-                if _category(entry) not in self._known:
-                    text = f"{where}: category {entry.get('category_id')!r} is not listed"
-                    note(Fault(Kind.UNKNOWN_ID, text))
-                segments[number] = entry
-        return segments
+                continue
+            if category is None:
+                text = f"{where}: category {shown(entry.get('category_id'))} is not listed"
+                note(Fault(Kind.UNKNOWN_ID, text))
+            elif crowd is None:
+                text = f"{where}: iscrowd is {shown(entry['iscrowd'])}; give 0 or 1"
+                note(Fault(Kind.BROKEN, text))
+            class_id = None if category is None else self.schema.ids.get(category)
+            segments[number] = _Segment(number, category, class_id, bool(crowd), entry.get("area"))
+        return list(segments.values())
 
-    def _merged(self, places: NDArray[np.int32], entries: Sequence[Annotation]) -> Truth:
+    def _merged(self, places: NDArray[np.int32], entries: Sequence[_Segment]) -> Truth:
         """Truth from a map of 0 for void and ``i + 1`` for ``entries[i]``.
 
         Segments of one stuff class become one, those of no class void.
         """
-        categories = [_category(entry) for entry in entries]
+        categories = [-1 if entry.category is None else entry.category for entry in entries]
         left_out = [category in self.schema.unlisted for category in categories]
         for category, others in self._beside.others(categories).items():
             touched = np.unique(places[around(np.isin(places, np.add(others, 1)))]).tolist()
@@ -162,52 +216,58 @@ class CocoPanoptic(DiskSet):
                     left_out[place - 1] = True
         numbers: dict[tuple[int, int], int] = {}
         segments: list[TrueSegment] = []
+        void, kind = ignored_id(len(self.classes)), map_type(len(self.classes))
         to_segment = np.zeros(len(entries) + 1, np.int32)
-        to_class = np.full(len(entries) + 1, UNKNOWN, np.uint8)
+        to_class = np.full(len(entries) + 1, void, kind)
         for place, entry in enumerate(entries, start=1):
-            class_id = self.schema.ids.get(categories[place - 1])
-            if class_id is None or left_out[place - 1]:
+            if entry.class_id is None or left_out[place - 1]:
                 continue
-            thing = self.classes.is_thing[class_id]
-            key = (class_id, place if thing else 0)
+            thing = self.classes.is_thing[entry.class_id]
+            key = (entry.class_id, place if thing else 0)
             if key not in numbers:
                 numbers[key] = len(numbers) + 1
-                crowd = thing and bool(entry.get("iscrowd", 0))
-                segments.append(TrueSegment(numbers[key], class_id, crowd))
-            to_segment[place], to_class[place] = numbers[key], class_id
+                crowd = thing and entry.crowd
+                segments.append(TrueSegment(numbers[key], entry.class_id, crowd))
+            to_segment[place], to_class[place] = numbers[key], entry.class_id
         ignored = np.array([False, *left_out])[places] if any(left_out) else None
         return Truth(to_class[places], PanopticTruth(to_segment[places], segments), ignored=ignored)
 
 
-def _category(entry: Annotation) -> int:
-    """The category of a segment, one that no set has where it is no number."""
-    category = entry.get("category_id")
-    return category if type(category) is int else -1
+@dataclass(frozen=True)
+class _Segment:
+    """An entry of ``segments_info``."""
+
+    id: int
+    category: int | None
+    """Its place in the file's list; None: not listed."""
+    class_id: int | None
+    """None: void."""
+    crowd: bool
+    area: Any
 
 
 def _compare(
     ids: NDArray[np.int32],
     places: NDArray[np.int32],
-    segments: dict[int, Annotation],
+    segments: Sequence[_Segment],
     path: Path,
     note: Note,
 ) -> None:
     """Note ids that no segment explains, and segments whose area is not that of their pixels."""
     strange = (places == 0) & (ids != VOID)
     if strange.any():
-        values, counts = np.unique(ids[strange], return_counts=True)
-        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-            text = f"panoptic map {path} holds id {value} ({count:,} pixels), which no segment has"
-            note(Fault(Kind.NO_SEGMENT, text))
-    counted = np.bincount(places.ravel(), minlength=len(segments) + 1)[1:].tolist()
-    for (number, entry), pixels in zip(segments.items(), counted, strict=True):
-        area = entry.get("area", pixels)
+        text = f"panoptic map {path} holds id {counted(ids[strange])}, which no segment has"
+        note(Fault(Kind.NO_SEGMENT, text))
+    areas = np.bincount(places.ravel(), minlength=len(segments) + 1)[1:].tolist()
+    for segment, pixels in zip(segments, areas, strict=True):
+        area = pixels if segment.area is None else segment.area
         if not pixels:
-            text = f"panoptic map {path} has no pixel of segment {number}, which is listed"
+            text = f"panoptic map {path} has no pixel of segment {segment.id}, which is listed"
             note(Fault(Kind.NO_PIXELS, text))
         elif area != pixels:
             text = (
-                f"panoptic map {path}: segment {number} has {pixels} pixels, its area says {area}"
+                f"panoptic map {path}: segment {segment.id} has {pixels} pixels, its area says "
+                f"{shown(area)}"
             )
             note(Fault(Kind.AREA, text))
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.data.sets.base import UNKNOWN, DiskSet, Fault, Kind, Note, Truth, refuse
-from triptych.data.sets.numbers import read_numbers
+from triptych.data.sets.base import DiskSet, EmptySetError, Fault, Kind, Note, Truth, refuse
+from triptych.data.sets.numbers import ColourTable, counted, read_labels, read_objects
 from triptych.data.sets.schema import NOT_NAMED, Schema
 from triptych.decode import SUFFIXES
 from triptych.errors import TriptychError
 from triptych.masks import Classes
-from triptych.metrics.truth import PanopticTruth, TrueSegment
+from triptych.metrics.truth import PanopticTruth, TrueSegment, ignored_id, map_type
 
 Objects = Callable[[NDArray[np.integer], NDArray[np.integer], Path, Note], NDArray[np.integer]]
 """From the numbers of the label map and of the object map, both ``(H, W)``, to ``(H, W)`` numbers
@@ -44,7 +45,7 @@ class MapSet(DiskSet):
         faults: of the folders, found on the way.
 
     Raises:
-        TriptychError: there is no item.
+        EmptySetError: there is no item.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class MapSet(DiskSet):
         faults: Sequence[Fault] = (),
     ) -> None:
         if not items:
-            raise TriptychError(f"{title} holds no image with labels; check the folder")
+            raise EmptySetError(f"{title} holds no image with labels", faults)
         self.title, self.classes = title, schema.classes
         self.instances = self.panoptic = objects is not None
         self._items, self._objects, self._faults = items, objects, faults
         self._table = schema.table()
+        self._void, self._type = ignored_id(len(self.classes)), map_type(len(self.classes))
+        self._colours = ColourTable(schema.colours, schema.by_colour) if schema.colours else None
         self._unlisted = np.array(sorted(schema.unlisted), np.int64)
 
     def __len__(self) -> int:
@@ -82,20 +85,22 @@ class MapSet(DiskSet):
     def truth(self, index: int, note: Note = refuse) -> Truth:
         """Read the label map, and the object map if there is one; see :class:`DiskSet`."""
         item = self._items[index]
-        numbers = read_numbers(item.labels)
-        classes = self._table[numbers]
-        strange = classes == NOT_NAMED
+        numbers = read_labels(item.labels, self._colours)
+        classes = self._table[np.maximum(numbers, 0)]
+        strange = (classes == NOT_NAMED) | (numbers < 0)
         if strange.any():
-            note(Fault(Kind.UNKNOWN_ID, _strange_numbers(item.labels, numbers[strange])))
-            classes[strange] = UNKNOWN
-        semantic = classes.astype(np.uint8)
-        if (semantic == UNKNOWN).all():
+            text = f"labels {item.labels} hold {counted(numbers[strange], _number)}: "
+            text += "neither a class nor void; correct the labels or the schema"
+            note(Fault(Kind.UNKNOWN_ID, text))
+            classes[strange] = self._void
+        semantic = classes.astype(self._type)
+        if (semantic == self._void).all():
             text = f"labels {item.labels} are void everywhere: the image counts for nothing"
             note(Fault(Kind.UNLABELLED, text))
         ignored = np.isin(numbers, self._unlisted) if len(self._unlisted) else None
         if self._objects is None or item.objects is None:
             return Truth(semantic, ignored=ignored)
-        marks = read_numbers(item.objects)
+        marks = read_objects(item.objects)
         if marks.shape != numbers.shape:
             height, width = numbers.shape
             text = (
@@ -108,40 +113,39 @@ class MapSet(DiskSet):
         return Truth(semantic, partition(semantic, objects, self.classes), ignored=ignored)
 
 
-def _strange_numbers(path: Path, numbers: NDArray[np.integer]) -> str:
-    values, counts = np.unique(numbers, return_counts=True)
-    listed = ", ".join(
-        f"{value} ({count:,} pixel{'s' * (count != 1)})"
-        for value, count in zip(values[:5].tolist(), counts[:5].tolist(), strict=True)
-    )
-    more = f" and {len(values) - 5} more" if len(values) > 5 else ""
-    numbers_told = f"labels {path} hold {listed}{more}"
-    return f"{numbers_told}: neither a class nor void; mend the labels or the schema"
+def _number(number: int) -> str:
+    """A number of a label map; a colour, where it is negative (see :func:`read_labels`)."""
+    if number >= 0:
+        return str(number)
+    colour = -1 - number
+    return f"colour {[colour & 255, colour >> 8 & 255, colour >> 16]}"
 
 
 def partition(
-    semantic: NDArray[np.uint8], objects: NDArray[np.integer], classes: Classes
+    semantic: NDArray[np.integer], objects: NDArray[np.integer], classes: Classes
 ) -> PanopticTruth:
     """Segments of a class map and a map of objects.
 
     Args:
-        semantic: ``(H, W)`` class ids, :data:`UNKNOWN` for void.
+        semantic: ``(H, W)`` class ids, or that of void.
         objects: ``(H, W)`` numbers of objects, 0 where things are not told apart: such pixels of a
             thing class are one crowd. Ignored where stuff or void lies.
         classes: of ``semantic``.
     """
-    is_thing = np.zeros(UNKNOWN + 1, bool)
+    count = len(classes)
+    is_thing = np.zeros(count + 1, bool)
     is_thing[list(classes.thing_ids)] = True
-    marks = np.where(is_thing[semantic], objects, 0).astype(np.int64)
+    labels = np.minimum(semantic, count).astype(np.int64)  # void behind the last class
+    marks = np.where(is_thing[labels], objects, 0).astype(np.int64)
     span = int(marks.max()) + 1
     if span > 2**12:  # far-spread numbers: count them, so that the table below stays small
         values, places = np.unique(np.append(marks.ravel(), 0), return_inverse=True)
         marks = places[:-1].reshape(marks.shape)
         span = len(values)
-    keys = semantic.astype(np.int64) * span + marks
+    keys = labels * span + marks
     present = np.flatnonzero(np.bincount(keys.ravel()))
-    present = present[present < UNKNOWN * span]
-    table = np.zeros((UNKNOWN + 1) * span, np.int32)
+    present = present[present < count * span]
+    table = np.zeros((count + 1) * span, np.int32)
     table[present] = np.arange(1, len(present) + 1)
     segments = [
         TrueSegment(number, key // span, crowd=bool(is_thing[key // span]) and key % span == 0)
@@ -165,10 +169,25 @@ def pictures(folder: Path) -> list[Path]:
     )
 
 
+@dataclass(frozen=True)
+class Suffixes:
+    """What names have behind the part that images and labels share, such as ``_mask``."""
+
+    image: str = ""
+    label: str = ""
+    object: str = ""
+
+
 def paired(
-    images: Path, labels: Path, objects: Path | None = None
+    images: Path, labels: Path, objects: Path | None = None, suffixes: Suffixes = Suffixes()
 ) -> tuple[list[Item], list[Fault]]:
-    """Match images with label files of the same relative path, whatever the suffix.
+    """Match images with label files of the same relative path, whatever the type of the file.
+
+    Args:
+        images: folder of images.
+        labels: folder of label maps.
+        objects: folder of object maps.
+        suffixes: of their names.
 
     Returns:
         The images that have labels, and a fault about each file without a partner.
@@ -176,25 +195,56 @@ def paired(
     Raises:
         TriptychError: a folder is missing.
     """
-    maps = {path.relative_to(labels).with_suffix(""): path for path in pictures(labels)}
-    marks: dict[Path, Path] = {}
-    if objects is not None:
-        marks = {path.relative_to(objects).with_suffix(""): path for path in pictures(objects)}
-    items: dict[Path, Item] = {}
-    faults = []
+    maps = _by_name(labels, suffixes.label)
+    marks = {} if objects is None else _by_name(objects, suffixes.object)
+    items: dict[str, Item] = {}
+    faults: list[Fault] = []
+    hinted = False
     for image in pictures(images):
-        name = image.relative_to(images).with_suffix("")
-        if name in items:
+        name = _name(image, images, suffixes.image)
+        if name is None:
+            text = f"image {image} has no {suffixes.image!r} at the end of its name; it is left out"
+            faults.append(Fault(Kind.UNLABELLED, text))
+        elif name in items:
             text = f"images {items[name].image} and {image} share one name; the second is left out"
             faults.append(Fault(Kind.TWICE, text))
         elif name in maps:
-            mark = None if objects is None else marks.get(name, objects / f"{name}.png")
-            items[name] = Item(name.as_posix(), image, maps[name], mark)
+            mark = None
+            if objects is not None:
+                mark = marks.get(name, objects / f"{name}{suffixes.object}.png")
+            items[name] = Item(name, image, maps[name], mark)
         else:
-            text = f"image {image} has no labels {labels / name}.png; it is left out"
+            wanted = labels / f"{name}{suffixes.label}.png"
+            text = f"image {image} has no labels {wanted}; it is left out"
+            if not hinted:  # looking for it once is enough
+                text += _hint(name, maps, suffixes)
+                hinted = True
             faults.append(Fault(Kind.UNLABELLED, text))
     for name, path in maps.items():
         if name not in items:
-            text = f"labels {path} have no image {images / name}.*; they are left out"
-            faults.append(Fault(Kind.NO_IMAGE, text))
+            text = f"labels {path} have no image {images / name}{suffixes.image}.*; "
+            faults.append(Fault(Kind.NO_IMAGE, text + "they are left out"))
     return list(items.values()), faults
+
+
+def _by_name(folder: Path, suffix: str) -> dict[str, Path]:
+    named = ((_name(path, folder, suffix), path) for path in pictures(folder))
+    return {name: path for name, path in named if name is not None}
+
+
+def _name(path: Path, folder: Path, suffix: str) -> str | None:
+    """What a file shares with its partners; None if it lacks the suffix.
+
+    In one Unicode form, since macOS takes accents apart.
+    """
+    name = unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+    return name.removesuffix(suffix) if name.endswith(suffix) else None
+
+
+def _hint(name: str, maps: Mapping[str, Path], suffixes: Suffixes) -> str:
+    """How to say that names of labels end otherwise, if that is why an image has none."""
+    longer = [other for other in maps if other.startswith(name)]
+    if len(longer) != 1 or suffixes.label:
+        return ""
+    ending = longer[0].removeprefix(name)
+    return f" (there is {maps[longer[0]].name}: in a YAML file say 'label_suffix: {ending}')"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from triptych.colours import Colour
 from triptych.data.sets.base import DataError, Kind
 from triptych.decode import MAX_PIXELS
 
@@ -24,7 +26,70 @@ def read_numbers(path: Path) -> NDArray[np.integer]:
     Raises:
         DataError: the file is missing, broken, or not one plane of whole numbers.
     """
+    return _numbers(_decode(path), path)
+
+
+def read_labels(path: Path, colours: ColourTable | None) -> NDArray[np.integer]:
+    """A label map ``(H, W)`` of numbers, or of colours that stand for numbers.
+
+    Args:
+        path: the file.
+        colours: what colours mean; None if nobody says so.
+
+    Returns:
+        As :func:`read_numbers`; -1 - id where a colour means nothing, its id being
+        R + 256 G + 65536 B.
+
+    Raises:
+        DataError: as :func:`read_numbers`; or the file is in colour and ``colours`` is None.
+    """
     plane = _decode(path)
+    if colours is None or (plane.mode not in COLOURED and not colours.always):
+        if plane.mode in COLOURED:
+            raise DataError(
+                f"labels {path} have mode {plane.mode}, colours in place of class numbers; give "
+                "each class its colour in a YAML file ('colour: [250, 50, 83]', see docs/data.md)",
+                Kind.UNREADABLE,
+            )
+        return _numbers(plane, path)
+    if plane.mode not in COLOURED:
+        plane = plane.convert("RGB")
+    ids = _coloured(plane)
+    places = colours.table[ids].astype(np.int32)
+    return np.where(places > 0, places - 1, -1 - ids)
+
+
+def read_objects(path: Path) -> NDArray[np.integer]:
+    """A map ``(H, W)`` that tells objects apart, by number or by colour.
+
+    Raises:
+        DataError: as :func:`read_numbers`.
+    """
+    plane = _decode(path)
+    return _coloured(plane) if plane.mode in COLOURED else _numbers(plane, path)
+
+
+COLOURED = ("RGB", "RGBA")
+"""Modes of files whose pixels are colours."""
+
+
+class ColourTable:
+    """Which number each colour stands for.
+
+    Args:
+        colours: colour to number on disk.
+        always: whether colours count where a file has a palette as well.
+    """
+
+    def __init__(self, colours: Mapping[Colour, int], always: bool = False) -> None:
+        self.always = always
+        self.table = np.zeros(2**24, np.uint32)  # untouched memory costs nothing
+        """Number + 1 by id of the colour, 0 for those that mean nothing."""
+        for (red, green, blue), number in colours.items():
+            self.table[red + 256 * green + 65536 * blue] = number + 1
+
+
+def _numbers(plane: Image.Image, path: Path) -> NDArray[np.integer]:
     if plane.mode in ("L", "P"):
         numbers = np.array(plane)
         depth = _depth(path)
@@ -52,14 +117,30 @@ def read_coloured(path: Path) -> NDArray[np.int32]:
         DataError: the file is missing, broken, or not in colour.
     """
     plane = _decode(path)
-    if plane.mode not in ("RGB", "RGBA"):
+    if plane.mode not in COLOURED:
         raise DataError(
             f"panoptic map {path} has mode {plane.mode}: expected RGB, whose colours are ids",
             Kind.UNREADABLE,
         )
-    digits = np.array(plane)[..., :3].astype(np.int32)
-    ids: NDArray[np.int32] = digits[..., 0] + 256 * digits[..., 1] + 65536 * digits[..., 2]
+    return _coloured(plane)
+
+
+def _coloured(plane: Image.Image) -> NDArray[np.int32]:
+    digits = np.asarray(plane)
+    ids = digits[..., 0].astype(np.int32)
+    for place in (1, 2):
+        ids += digits[..., place].astype(np.int32) << 8 * place
     return ids
+
+
+def counted(values: NDArray[np.integer], name: Callable[[int], str] = str, most: int = 5) -> str:
+    """Which values there are and how often, for a message."""
+    found, counts = np.unique(values, return_counts=True)
+    listed = ", ".join(
+        f"{name(value)} ({count:,} pixel{'s' * (count != 1)})"
+        for value, count in zip(found[:most].tolist(), counts[:most].tolist(), strict=True)
+    )
+    return listed + (f" and {len(found) - most} more" if len(found) > most else "")
 
 
 def _decode(path: Path) -> Image.Image:

@@ -12,11 +12,13 @@ from triptych.data.sets import (
     coco_instances,
     coco_panoptic,
     composites,
+    cvat,
     folders,
     mapillary,
     voc,
 )
 from triptych.data.sets.base import DiskSet
+from triptych.data.sets.foreign import name_keys, refuse_foreign
 from triptych.data.sets.layout import Layout, Splits
 from triptych.errors import TriptychError
 
@@ -24,6 +26,7 @@ LAYOUTS: tuple[Layout, ...] = (
     camvid.LAYOUT,
     cityscapes.LAYOUT,
     mapillary.LAYOUT,
+    cvat.LAYOUT,
     voc.LAYOUT,
     ade20k.LAYOUT,
     coco_panoptic.LAYOUT,
@@ -86,6 +89,8 @@ def open_splits(source: str | Path) -> Splits:
 
 def _recognised(root: Path) -> Splits:
     for layout in LAYOUTS:
+        if layout is folders.LAYOUT:  # which fits whatever has images and labels
+            refuse_foreign(root)
         splits = layout.find(root, None)
         if splits:
             return splits
@@ -94,10 +99,15 @@ def _recognised(root: Path) -> Splits:
 
 
 def _described(file: Path) -> Splits:
+    if file.suffix.lower() not in (".yaml", ".yml"):
+        refuse_foreign(file)
     document = strict.read_document(file, "data description")
     name = document.values.get("layout")
     names = [layout.name for layout in LAYOUTS]
     if name not in names:
+        foreign = name_keys(document.values)
+        if name is None and foreign is not None:
+            raise TriptychError(f"{file} belongs to {foreign}")
         place = document.place(("layout",))
         wrong = "says no layout" if name is None else f"{name!r} is no layout"
         perhaps = strict.suggest(str(name), names)

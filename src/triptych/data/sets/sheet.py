@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from triptych.data.sets.base import UNKNOWN, LabelledSet
+from triptych.data.sets.base import LabelledSet
 from triptych.masks import Classes
 from triptych.metrics.truth import VOID, Example
 from triptych.readouts.panoptic import PanopticMap, Segment
@@ -77,16 +77,18 @@ def _segments(example: Example, classes: Classes) -> tuple[np.ndarray, list[Segm
         table[[segment.id for segment in inside]] = np.arange(1, len(inside) + 1)
         ids, class_ids = table[truth.ids], [segment.class_id for segment in inside]
     elif example.instances is not None:
-        order = sorted(example.instances, key=lambda true: -int(true.mask.sum()))
+        order = sorted(example.instances, key=lambda true: -int(np.count_nonzero(true.cut)))
         ids, class_ids = np.full(example.semantic.shape, VOID, np.int32), []
         for number, true in enumerate(order, start=1):
-            ids[true.mask] = number
+            ids[true.window][true.cut] = number
             class_ids.append(true.class_id)
     else:
-        class_ids = np.flatnonzero(np.bincount(example.semantic.ravel())[:UNKNOWN]).tolist()
-        table = np.zeros(UNKNOWN + 1, np.int32)
+        count = len(classes)
+        labels = np.minimum(example.semantic, count)  # void behind the last class
+        class_ids = np.flatnonzero(np.bincount(labels.ravel(), minlength=count)[:count]).tolist()
+        table = np.zeros(count + 1, np.int32)
         table[class_ids] = np.arange(1, len(class_ids) + 1)
-        ids = table[example.semantic]
+        ids = table[labels]
     areas = np.bincount(ids.ravel(), minlength=len(class_ids) + 1).tolist()
     segments = [
         Segment(number, k, classes.names[k], classes.is_thing[k], 1.0, areas[number])
