@@ -50,14 +50,23 @@ def test_other_types_stay_what_they_are(dtype):
         torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
 
 
+def test_bf16_is_torchs_where_onednn_does_not_know_it(monkeypatch):
+    monkeypatch.setattr(linear, "TYPES", (torch.float32,))
+    monkeypatch.setattr(linear, "FUSED", lambda *_: pytest.fail("oneDNN was asked"))
+    layer = Linear(16, 8).to(torch.bfloat16)
+    x = torch.randn(4, 16, dtype=torch.bfloat16)
+    torch.testing.assert_close(layer(x, "relu"), F.linear(x, layer.weight, layer.bias).relu())
+
+
 def test_autocast_follows_the_weights_as_they_change():
     layer = Linear(16, 8)
     x = torch.randn(4, 16)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for _ in range(2):
+    for _ in range(2):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             read = layer(x)
-            assert read.dtype == torch.bfloat16
-            half = (t.to(torch.bfloat16) for t in (x, layer.weight, layer.bias))
+        assert read.dtype == torch.bfloat16
+        half = (t.to(torch.bfloat16) for t in (x, layer.weight, layer.bias))
+        with torch.no_grad():
             torch.testing.assert_close(read, F.linear(*half))
             layer.weight.mul_(-1)
             layer.bias.add_(1)

@@ -21,6 +21,16 @@ FUSED = (
 )
 """oneDNN's product with bias and activation, where torch has it."""
 
+
+def _knows_bf16() -> bool:
+    """Whether oneDNN multiplies bfloat16 on this processor: not without AVX-512."""
+    ask = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return ask is not None and bool(ask())
+
+
+TYPES = (torch.float32, torch.bfloat16) if FUSED and _knows_bf16() else (torch.float32,)
+"""Arithmetic that it has here."""
+
 LEAST = 1 << 25
 """Multiplications below which oneDNN takes longer to begin than it saves."""
 
@@ -41,7 +51,7 @@ class _Fused:
             return None
         half = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if half else x.dtype
-        if dtype not in (torch.float32, torch.bfloat16):
+        if dtype not in TYPES:
             return None
         x, weight = x.to(dtype), weight.flatten(1)
         if torch.is_grad_enabled():
