@@ -319,5 +319,5 @@ def test_train_by_defaults_passes_its_arguments_on(monkeypatch):
     )
     words = "train --model street --data d --epochs 3 --out o --override x=1 --resume auto"
     assert main(words.split()) == 0
-    given = {"epochs": 3, "steps": None}
+    given = {"epochs": 3, "steps": None, "semantic_loss": None}
     assert seen == [("street", Path("d"), Path("o"), ["x=1"], True, given)]

@@ -2,10 +2,9 @@
 
 PyTorch computes with OpenMP. Between two parallel loops, and at the end of each, threads wait for
 one another, and by default they spin: GCC's runtime (libgomp, which PyTorch's wheels for Linux
-bring) for about 3 ms, LLVM's and Intel's for 200 ms. On a core of its own that saves the few
-microseconds of falling asleep. Where another program wants the core, the thread that would have
-the work waits for the one that spins: a forward pass took twice to seven times as long on two cores
-(docs/performance.md).
+bring) for some milliseconds, LLVM's and Intel's for 200 ms. On a core of its own that saves the few
+microseconds of falling asleep. Where another program wants the core, the thread that has the work
+waits behind it while the others spin. ``benchmarks/busy.py`` measures it.
 
 The runtime reads these settings once, when PyTorch is loaded, so they are environment variables.
 Imports nothing.
