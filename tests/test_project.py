@@ -16,7 +16,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PACKAGE = ROOT / "src" / "triptych"
 
 ORDER = """
-errors files options strict colours signatures tiff depth decode
+errors threads files options strict colours signatures tiff depth decode
 reading_settings masks class_table prediction keymap images
 nn backbones decoders models weights
 readouts render windows engines segmenter metrics
