@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -135,3 +136,12 @@ def test_the_cause_is_what_all_was_raised_from() -> None:
     error = RuntimeError("next steps: write to us")
     error.__cause__ = KeyError("the cause")
     assert "(KeyError: 'the cause')" in str(unsupported("T", error))
+
+
+def test_the_root_logger_stays_as_it_was() -> None:
+    needs("openvino")
+    root = logging.getLogger()
+    before = root.level, list(root.handlers), list(root.filters)
+    with pytest.raises(TriptychError):
+        make_engine("openvino", Network(svd))(torch.randn(1, 3, 8, 8))
+    assert (root.level, list(root.handlers), list(root.filters)) == before

@@ -96,10 +96,14 @@ def trace(model: nn.Module, size: Size) -> torch.export.ExportedProgram:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the exporters' reports: on their progress, on what they skip, on what they guess."""
+    """Without the exporters' reports: on their progress, on what they skip, on what they guess.
+
+    Where OpenVINO's converter fails it leaves the root logger changed; here it is put back.
+    """
     names = ("torch.onnx", "torch.fx", "torch._export", "torch.export", "onnxscript", "onnx_ir")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
+    root, *loggers = (logging.getLogger(name) for name in ("", *names))
+    levels = [(logger, logger.level) for logger in (root, *loggers)]
+    handlers, filters = list(root.handlers), list(root.filters)
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
@@ -112,8 +116,9 @@ def quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels:
             logger.setLevel(level)
+        root.handlers, root.filters = handlers, filters
 
 
 class GraphEngine:

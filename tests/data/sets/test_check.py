@@ -94,7 +94,7 @@ class TestFiles:
     def test_what_is_no_image(self, tmp_path):
         file = disk.plain(tmp_path)
         (tmp_path / "images" / "a.png").write_text("hello")
-        only(file, r"^unreadable file: image .*images/a\.png: is not an image")
+        only(file, r"^unreadable file: image .*images/a\.png: is a text file, not an image")
 
     def test_labels_in_colour(self, tmp_path):
         file = disk.plain(tmp_path)
