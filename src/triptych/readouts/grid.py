@@ -73,11 +73,7 @@ class Grid:
 
     @classmethod
     def of(cls, mask_set: MaskSet) -> Grid:
-        """All queries over the whole image; made once for a mask set that is read three times.
-
-        Raises:
-            TriptychError: a mask logit is not finite.
-        """
+        """All queries over the whole image; made once for a mask set that is read three times."""
         known = _GRIDS.get(mask_set)
         if known is None:
             # Contiguous: cells are gathered by their place in memory.
@@ -90,10 +86,6 @@ class Grid:
                 strict=True,
             )
             rows, columns = (Axis.of(*size, device=masks.device) for size in sizes)
-            if not torch.isfinite(torch.stack(masks.aminmax())).all():
-                raise TriptychError(
-                    "mask_logits hold NaN or infinity; the network or its weights are broken"
-                )
             known = _GRIDS[mask_set] = cls(masks, rows, columns, geometry)
         return known
 
@@ -120,16 +112,34 @@ class Grid:
         """The least and the largest logit on each tile of each query, both ``(T, A)``.
 
         Infinite where finding them would cost more than computing all pixels.
+
+        Raises:
+            TriptychError: a logit that is read is not finite.
         """
         if self.parent is not None:
             grid, queries = self.parent
-            low, high = grid.bounds
-            return low[:, queries], high[:, queries]
+            if "bounds" in vars(grid):
+                return grid.bounds_of(queries)
         if self.small:
+            self.check_finite()
             down, across, _, _ = self.shape
             unknown = self.masks.new_full((down * across, len(self.masks)), math.inf)
             return -unknown, unknown
-        return _bounds(self.masks, self.rows.blocks, self.columns.blocks)
+        low, high = _bounds(self.masks, self.rows.blocks, self.columns.blocks)
+        _check_finite(low, high)
+        return low, high
+
+    def bounds_of(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """The bounds of some queries, ascending."""
+        if "bounds" not in vars(self):
+            return self.only(queries).bounds
+        low, high = self.bounds
+        return low[:, queries], high[:, queries]
+
+    def check_finite(self) -> None:
+        """Refuse what :attr:`bounds` would, where they are not needed."""
+        if self.masks.numel():
+            _check_finite(*self.masks.aminmax())
 
     @property
     def small(self) -> bool:
@@ -137,7 +147,9 @@ class Grid:
         return len(self.masks) * len(self.rows) * len(self.columns) <= SMALL
 
     def only(self, queries: Tensor) -> Grid:
-        """The same pixels with some of the queries."""
+        """The same pixels with some of the queries, ascending."""
+        if len(queries) == len(self.masks):
+            return self
         return Grid(self.masks[queries], self.rows, self.columns, self.geometry, (self, queries))
 
     def areas(self) -> Tensor:
@@ -287,6 +299,14 @@ def first_true(table: Tensor, width: int) -> tuple[Tensor, Tensor]:
     found = found.scatter_(1, places, numbers.expand_as(places))[:, :width]
     count = table.sum(1, keepdim=True)
     return found, torch.arange(width, dtype=torch.long, device=table.device) < count
+
+
+def _check_finite(low: Tensor, high: Tensor) -> None:
+    # NaN among the cells of a tile is NaN in both of its bounds.
+    if not (low.isfinite().all() and high.isfinite().all()):
+        raise TriptychError(
+            "mask_logits hold NaN or infinity; the network or its weights are broken"
+        )
 
 
 def _bounds(masks: Tensor, rows: Blocks, columns: Blocks) -> tuple[Tensor, Tensor]:

@@ -75,6 +75,7 @@ def _largest_total(grid: Grid, scores: Tensor, resized: bool) -> Tensor:
     """
     canvas = Canvas(grid, torch.long)
     if grid.small:
+        grid.check_finite()
         tiles = torch.arange(grid.shape[0] * grid.shape[1], dtype=torch.long, device=grid.device)
         can_win = torch.ones((len(tiles), scores.shape[1]), dtype=torch.bool, device=grid.device)
         _put_all(grid, scores, tiles, can_win, canvas, resized)

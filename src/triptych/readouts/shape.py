@@ -50,7 +50,7 @@ def cut_out(grid: Grid, queries: Sequence[int]) -> Mapping[int, Shape]:
     """The shapes of ``queries``, by query; those that are positive nowhere have none."""
     device = grid.device
     numbers = torch.tensor(queries, dtype=torch.long, device=device)
-    low, high = (bound.T[numbers] for bound in grid.bounds)
+    low, high = (bound.T for bound in grid.bounds_of(numbers))
     count = _Count(grid, len(queries))
     full = (low > 0).nonzero(as_tuple=True)
     for place, tiles in _split(full, grid.tiles_at_once):
