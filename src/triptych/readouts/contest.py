@@ -9,7 +9,7 @@ from torch import Tensor
 
 from triptych.reading_settings import SegmentPixels
 from triptych.readouts.dense import DENSE_GAIN, argmax, chunks, upsample
-from triptych.readouts.grid import Canvas, Grid
+from triptych.readouts.grid import Canvas, Grid, blank
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,8 @@ class Contest:
         Args:
             segment_of: ``(A + 1,)`` int32: of void, then of each query.
         """
+        if not segment_of.any():
+            return blank(self._ground.grid.size, torch.int32, segment_of.device)
         canvas = Canvas(self._ground.grid, torch.int32)
         canvas.fill(segment_of[self._ground.winner])
         for tiles, winners in self._ground.shared:
