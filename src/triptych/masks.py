@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from triptych.readouts.panoptic import PanopticMap
     from triptych.readouts.semantic import SemanticMap
 
+READINGS = ("semantic", "instances", "panoptic")
+"""What a mask set can be read as, if it has classes."""
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -164,7 +167,7 @@ class MaskSet:
     - *pixel labellers* (SegFormer): ``competition="softmax"``, ``N = K``, query ``i`` is class
       ``i``, no class logits; the masks compete for each pixel by softmax over ``N``;
     - *promptable* (Segment Anything): independent masks of one class with ``quality`` in place
-      of class logits.
+      of class logits; they offer instances alone.
 
     Raises:
         TriptychError: shapes, or which fields are given, fit none of the three.
@@ -234,6 +237,25 @@ class MaskSet:
             quality=move(self.quality),
         )
 
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """Which of :data:`READINGS` there are: of masks without classes, objects alone."""
+        promptable = self.class_logits is None and self.competition == "independent"
+        return ("instances",) if promptable else READINGS
+
+    def require(self, *readings: str) -> None:
+        """See that there are these readings, before work is done for them.
+
+        Raises:
+            TriptychError: one of them is not offered.
+        """
+        missing = [reading for reading in readings if reading not in self.offers]
+        if missing:
+            raise TriptychError(
+                f"a promptable network's masks have no classes, so there is no "
+                f"{' and no '.join(missing)} map of them; use instances()"
+            )
+
     def semantic(self) -> SemanticMap:
         """One class for every pixel; see :func:`triptych.readouts.semantic.read_semantic`."""
         from triptych.readouts.semantic import read_semantic
@@ -272,7 +294,9 @@ class MaskSet:
         )
 
     def overlay(self, image: ImageLike) -> Image.Image:
-        """The readings side by side over the image; see :func:`triptych.render.panels.panels`.
+        """The readings that there are side by side over the image.
+
+        See :func:`triptych.render.panels.panels`.
 
         Args:
             image: the picture this mask set was made from: anything that
@@ -281,6 +305,6 @@ class MaskSet:
         from triptych.images import load_image
         from triptych.render.panels import panels
 
-        promptable = self.class_logits is None and self.competition == "independent"
-        semantic = None if promptable else self.semantic()
-        return panels(load_image(image), semantic, self.instances(), self.panoptic())
+        semantic = self.semantic() if "semantic" in self.offers else None
+        panoptic = self.panoptic() if "panoptic" in self.offers else None
+        return panels(load_image(image), semantic, self.instances(), panoptic)

@@ -20,7 +20,7 @@ from scipy.ndimage import find_objects
 from torch import Tensor
 
 from triptych.files import atomic_write
-from triptych.masks import Classes, MaskSet
+from triptych.masks import READINGS, Classes, MaskSet
 from triptych.reading_settings import ReadingSettings
 from triptych.readouts.instance import Instance, Instances
 from triptych.readouts.panoptic import PanopticMap
@@ -140,7 +140,12 @@ class Results:
 def read(
     masks: MaskSet | WindowedMasks, settings: ReadingSettings
 ) -> tuple[SemanticMap, Instances, PanopticMap]:
-    """The three readings of a mask set."""
+    """The three readings of a mask set.
+
+    Raises:
+        TriptychError: it has not got them all.
+    """
+    masks.require(*READINGS)
     return (
         masks.semantic(),
         masks.instances(settings.instance_threshold, settings.top),

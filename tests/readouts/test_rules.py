@@ -72,7 +72,8 @@ def test_equal_totals_go_to_the_first_class_and_equal_values_to_the_first_query(
 
 @pytest.mark.parametrize(("threshold", "kept"), [(0.49, 1), (0.5, 0), (0.51, 0)])
 def test_panoptic_needs_more_than_the_threshold(threshold, kept):
-    masks = promptable([stripe(2, 5)], [0.5])
+    half = [1e-30, 0.5, 1e-30, 1e-30, 0.5]  # "no object" is as likely: exactly one half
+    masks = flat([stripe(2, 5)], [half])
     assert len(masks.panoptic(threshold).segments) == kept
     assert (masks.panoptic(threshold).ids > 0).sum() == 3 * kept
 
@@ -161,16 +162,15 @@ def test_a_winner_below_one_half_leaves_void_even_if_the_loser_is_above():
 
 
 def test_a_logit_of_zero_is_inside_for_the_panoptic_and_outside_for_the_instance_reading():
-    masks = promptable([[[0.0, IN, OUT]]], [1.0])
+    masks = flat([[[0.0, IN, OUT]]], [sure(CAR)])
     assert masks.panoptic().ids.tolist() == [[1, 1, 0]]
     assert masks.instances()[0].mask.tolist() == [[False, True, False]]
 
 
 def test_a_logit_that_is_zero_between_two_cells_counts_alike():
     logits = torch.tensor([[[-3.0, 3.0, 3.0, -3.0]]])  # halved: both pixels lie midway
-    thing = Classes.of(["object"], things=["object"])
-    geometry = Geometry((1, 4), (1, 4), (1, 2))
-    masks = MaskSet(logits, None, thing, geometry, quality=torch.ones(1))
+    score = torch.tensor([sure(CAR)]).log()
+    masks = MaskSet(logits, score, classes(4), Geometry((1, 4), (1, 4), (1, 2)))
     assert masks.panoptic().ids.tolist() == [[1, 1]]
     assert masks.panoptic().segments[0].area == 2
     assert len(masks.instances()) == 0
@@ -279,9 +279,17 @@ def test_promptable_masks_are_objects_scored_by_quality():
     best, other = masks.instances()
     assert best.name == "object"
     assert (best.score, other.score) == pytest.approx((0.9, 0.6))
-    with pytest.raises(TriptychError, match=r"no classes.*use instances\(\)"):
-        masks.semantic()
-    assert masks.explain().semantic == {Fate.NO_CLASS: 2}
+    assert masks.offers == ("instances",)
+    for reading in (masks.semantic, masks.panoptic):
+        with pytest.raises(
+            TriptychError, match=r"no classes.*no \w+ map of them; use instances\(\)"
+        ):
+            reading()
+    with pytest.raises(TriptychError, match="no semantic and no panoptic map of them"):
+        masks.require("semantic", "instances", "panoptic")
+    explained = masks.explain()
+    assert explained.semantic == explained.panoptic == {Fate.NO_CLASS: 2}
+    assert explained.instances == {Fate.KEPT: 2}
 
 
 def labeller(ids: list[list[int]], margin: float = 9.0, count: int = 4) -> MaskSet:

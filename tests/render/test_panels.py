@@ -114,11 +114,13 @@ def test_legend_names_the_classes_in_sight_and_no_others():
     assert list(table[PERSON]) not in legend
 
 
-def test_overlay_of_promptable_masks_leaves_the_semantic_panel_out():
+def test_overlay_of_promptable_masks_shows_the_objects():
     thing = Classes.of(["object"], things=["object"])
     masks = flat(squares((5, 5, 50, 50)), classes=thing, quality=torch.tensor([0.9]))
     overlay = masks.overlay(np.full((SIDE, SIDE, 3), GREY, np.uint8))
-    assert 2 * SIDE < overlay.width < 3 * SIDE
+    assert SIDE < overlay.width < 2 * SIDE
+    with pytest.raises(TriptychError, match=r"the image is 10x20 pixels, but .* one of 64x64"):
+        masks.overlay(np.zeros((20, 10, 3), np.uint8))
 
 
 def test_overlay_needs_the_image_of_the_masks():

@@ -18,12 +18,11 @@ from triptych.bench.rounds import now
 from triptych.bench.subject import Subject
 from triptych.engines.base import Engine
 from triptych.images import load_image
+from triptych.masks import READINGS
 from triptych.nn.linear import FUSED
 from triptych.prediction import Prediction
 from triptych.render.panels import panels
 from triptych.segmenter import Segmenter
-
-READINGS = ("semantic", "instances", "panoptic")
 
 REST = "rest"
 """What lies between the parts of the network, and the copies that make a mask set of its output."""
@@ -66,6 +65,7 @@ def walk(subject: Subject, meter: Meter, by: Engine | None = None) -> None:
     meter.lap(REST)
     # A mask set keeps what readings find out about it: this one was not read in an earlier round.
     masks = dataclasses.replace(subject.masks or found)
+    masks.require(*READINGS)
     read = (masks.mask_logits, masks.class_logits)
     semantic = masks.semantic()
     meter.lap("semantic", read, semantic.ids)

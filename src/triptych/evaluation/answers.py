@@ -96,15 +96,19 @@ class ClassMatch:
             truth: what they are compared with; readings that it has no truth for are left out,
                 since each costs seconds where images are large. None: all three.
             semantic: False if class maps are not to be compared.
+
+        Raises:
+            TriptychError: the mask set has not got a reading that is wanted.
         """
         objects = truth is None or truth.instances is not None or truth.panoptic is not None
+        panoptic = truth is None or truth.panoptic is not None
+        wanted = {"semantic": semantic, "instances": objects, "panoptic": panoptic}
+        masks.require(*(name for name, asked in wanted.items() if asked))
         return Answer(
             self.semantic(masks.semantic().ids) if semantic else None,
             # Average precision ranks by score itself; a threshold would only cut off recall.
             self.instances(masks.instances(threshold=0.0)) if objects else None,
-            self.panoptic(masks.panoptic(threshold, overlap))
-            if truth is None or truth.panoptic is not None
-            else None,
+            self.panoptic(masks.panoptic(threshold, overlap)) if panoptic else None,
         )
 
 

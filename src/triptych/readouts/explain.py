@@ -54,9 +54,13 @@ def explain(
     Raises:
         TriptychError: logits are not finite, or a setting is out of range.
     """
+    objects = trace_instances(mask_set, instance_threshold, top)[1]
+    if "panoptic" not in mask_set.offers:
+        none = _count([Fate.NO_CLASS] * len(mask_set))
+        return Explanation(semantic=none, instances=_count(objects), panoptic=none)
     return Explanation(
         semantic=_count(_semantic_fates(mask_set)),
-        instances=_count(trace_instances(mask_set, instance_threshold, top)[1]),
+        instances=_count(objects),
         panoptic=_count(trace_panoptic(mask_set, panoptic_threshold, overlap)[1]),
     )
 
@@ -67,8 +71,6 @@ def _count(fates: Iterable[Fate]) -> Mapping[Fate, int]:
 
 
 def _semantic_fates(mask_set: MaskSet) -> list[Fate]:
-    if mask_set.class_logits is None and mask_set.competition == "independent":
-        return [Fate.NO_CLASS] * len(mask_set)
     ids = read_semantic(mask_set).ids
     if mask_set.competition == "softmax":
         present = set(ids.unique().tolist())

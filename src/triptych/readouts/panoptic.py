@@ -62,7 +62,8 @@ def read_panoptic(
     as score; those above ``threshold`` stay, and ``overlap`` has nothing to test.
 
     Raises:
-        TriptychError: logits are not finite, or ``threshold`` or ``overlap`` is not in 0..1.
+        TriptychError: the masks have no classes (a promptable network), logits are not finite, or
+            ``threshold`` or ``overlap`` is not in 0..1.
     """
     return trace_panoptic(mask_set, threshold, overlap)[0]
 
@@ -71,6 +72,7 @@ def trace_panoptic(
     mask_set: MaskSet, threshold: float | None, overlap: float | None
 ) -> tuple[PanopticMap, list[Fate]]:
     """The panoptic map, and what became of each of the ``N`` queries."""
+    mask_set.require("panoptic")
     settings = mask_set.readings
     threshold = settings.panoptic_threshold if threshold is None else threshold
     overlap = settings.overlap if overlap is None else overlap

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from triptych.errors import TriptychError
 from triptych.masks import Classes, MaskSet
 from triptych.readouts.dense import argmax, chunks, class_scores, resized_class_scores
 from triptych.readouts.grid import Canvas, Grid, first_true, reading
@@ -50,14 +49,10 @@ def read_semantic(mask_set: MaskSet) -> SemanticMap:
     Raises:
         TriptychError: the masks have no classes (a promptable network), or are not finite.
     """
+    mask_set.require("semantic")
     with reading(mask_set) as grid:
         if mask_set.competition == "softmax":
             return SemanticMap(label_pixels(grid)[0], mask_set.classes)
-        if mask_set.class_logits is None:
-            raise TriptychError(
-                "a promptable network's masks have no classes to make a semantic map of; "
-                "use instances()"
-            )
         geometry = mask_set.geometry
         # Where nothing is resized after the network's input, both ways are one.
         resized = (

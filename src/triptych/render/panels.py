@@ -27,7 +27,7 @@ def panels(
     image: Tensor,
     semantic: SemanticMap | None,
     instances: Instances,
-    panoptic: PanopticMap,
+    panoptic: PanopticMap | None,
     *,
     every_class: bool = False,
 ) -> Image.Image:
@@ -37,7 +37,7 @@ def panels(
         image: uint8 ``(H, W, 3)``, the photo that was read.
         semantic: None leaves this panel out (promptable networks have no classes).
         instances: the objects.
-        panoptic: the segments.
+        panoptic: the segments, likewise.
         every_class: name all classes below, so that the frames of a video have one size.
 
     Returns:
@@ -47,8 +47,10 @@ def panels(
     Raises:
         TriptychError: the photo and the readings differ in size.
     """
-    if tuple(image.shape[:2]) != tuple(panoptic.ids.shape):
-        height, width = panoptic.ids.shape
+    sizes = [tuple(found.ids.shape) for found in (semantic, panoptic) if found is not None]
+    sizes += [tuple(instance.mask.shape) for instance in instances[:1]]
+    if sizes and tuple(image.shape[:2]) != sizes[-1]:
+        height, width = sizes[-1]
         raise TriptychError(
             f"the image is {image.shape[1]}x{image.shape[0]} pixels, but the masks were made from "
             f"one of {width}x{height}; give the same image"
@@ -58,19 +60,22 @@ def panels(
         image, semantic, instances, panoptic = _thinned(image, semantic, instances, panoptic, step)
     photo = Image.fromarray(image.cpu().numpy())
     things = f"{len(instances)} object{'' if len(instances) == 1 else 's'}"
-    parts = f"{len(panoptic.segments)} segment{'' if len(panoptic.segments) == 1 else 's'}"
-    row = [
-        Panel("instances", things, instance_panel(photo, instances)),
-        Panel("panoptic", parts, panoptic_panel(photo, panoptic)),
-    ]
-    seen = {segment.class_id for segment in panoptic.segments}
+    row = [Panel("instances", things, instance_panel(photo, instances))]
+    seen: set[int] = set()
+    if panoptic is not None:
+        parts = f"{len(panoptic.segments)} segment{'' if len(panoptic.segments) == 1 else 's'}"
+        row.append(Panel("panoptic", parts, panoptic_panel(photo, panoptic)))
+        seen = {segment.class_id for segment in panoptic.segments}
     if semantic is not None:
         counts = np.bincount(semantic.ids.cpu().numpy().ravel())
         present = np.flatnonzero(counts).tolist()
         counted = f"{len(present)} class{'' if len(present) == 1 else 'es'}"
         row.insert(0, Panel("semantic", counted, semantic_panel(photo, semantic)))
         seen.update(present)
-    classes = panoptic.classes
+    shown = semantic or panoptic
+    if shown is None:  # nothing but objects, which are named where they are
+        return arrange(row, [])
+    classes = shown.classes
     if every_class:
         seen = set(range(len(classes)))
     return arrange(row, [(classes.names[k], classes.colours[k]) for k in sorted(seen)])
@@ -80,9 +85,9 @@ def _thinned(
     image: Tensor,
     semantic: SemanticMap | None,
     instances: Instances,
-    panoptic: PanopticMap,
+    panoptic: PanopticMap | None,
     step: int,
-) -> tuple[Tensor, SemanticMap | None, Instances, PanopticMap]:
+) -> tuple[Tensor, SemanticMap | None, Instances, PanopticMap | None]:
     """Every ``step``-th pixel of each, without copies."""
 
     def thin(pixels: Tensor) -> Tensor:
@@ -100,7 +105,7 @@ def _thinned(
         thin(image),
         None if semantic is None else replace(semantic, ids=thin(semantic.ids)),
         replace(instances, items=tuple(map(small, instances))),
-        replace(panoptic, ids=thin(panoptic.ids)),
+        None if panoptic is None else replace(panoptic, ids=thin(panoptic.ids)),
     )
 
 

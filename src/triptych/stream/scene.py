@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from triptych.masks import MaskSet
+from triptych.masks import READINGS, MaskSet
 from triptych.reading_settings import ReadingSettings
 from triptych.readouts.instance import Instance, Instances
 from triptych.readouts.panoptic import PanopticMap
@@ -169,7 +169,12 @@ class _Reading:
         faint: float,
         semantic: SemanticMap | None = None,
     ) -> _Reading:
-        """Read a mask set; its semantic map may be known, for no threshold changes it."""
+        """Read a mask set; its semantic map may be known, for no threshold changes it.
+
+        Raises:
+            TriptychError: it has not got all readings, or is not finite.
+        """
+        masks.require(*READINGS)
         started = time.perf_counter()
         semantic = semantic or masks.semantic()
         threshold = readings.instance_threshold

@@ -54,6 +54,15 @@ class WindowedMasks:
         height, width = self.image_size
         return f"WindowedMasks({len(self.parts)} windows, image {width}x{height})"
 
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """See :attr:`MaskSet.offers`."""
+        return self.parts[0].offers
+
+    def require(self, *readings: str) -> None:
+        """See :meth:`MaskSet.require`."""
+        self.parts[0].require(*readings)
+
     def semantic(self) -> SemanticMap:
         """One class for every pixel; see :func:`triptych.readouts.semantic.read_semantic`."""
         ids = torch.empty(
@@ -88,12 +97,14 @@ class WindowedMasks:
         return assembled(maps, self.image_size, self.classes)
 
     def overlay(self, image: ImageLike) -> Image.Image:
-        """The readings side by side over the image; see :meth:`MaskSet.overlay`."""
+        """The readings that there are side by side; see :meth:`MaskSet.overlay`."""
         from triptych.images import load_image
         from triptych.render.panels import panels
 
         pixels = load_image(image, MAX_PIXELS_IN_WINDOWS)
-        return panels(pixels, self.semantic(), self.instances(), self.panoptic())
+        semantic = self.semantic() if "semantic" in self.offers else None
+        panoptic = self.panoptic() if "panoptic" in self.offers else None
+        return panels(pixels, semantic, self.instances(), panoptic)
 
     def _read(self) -> Iterator[tuple[Window, MaskSet]]:
         """Each window with a mask set of its own, so that nothing computed for it is kept."""
