@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from starlette.routing import Route
-from tests.dashboard.rig import Rig, wait_for
+from tests.dashboard.rig import STREET, Rig, wait_for
 
 from triptych.dashboard import api, live
 from triptych.dashboard.openapi import description
@@ -41,6 +41,60 @@ def test_the_description_names_every_path(rig: Rig) -> None:
     }
     assert described == routes - {("GET", "/api/openapi.json")}
     assert rig.json("GET", "/api/openapi.json") == description()
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        (ONE, {"GET", "HEAD", "PATCH", "DELETE"}),
+        (f"{ONE}/layout", {"GET", "HEAD", "PUT"}),
+        ("/api/readings", {"GET", "HEAD", "PATCH"}),
+        ("/api/sources", {"POST"}),
+    ],
+)
+def test_another_method_is_told_which_there_are(rig: Rig, path: str, allowed: set[str]) -> None:
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - allowed:
+        status, headers, body = rig.ask(method, path)
+        assert (status, set(headers["allow"].split(", "))) == (405, allowed)
+        assert json.loads(body) == {"error": "Method Not Allowed"}
+    assert json.loads(rig.ask("GET", "/api/nothing")[2]) == {"error": "Not Found"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/api/readings", {"overlap": 0.5, "x": 1}),
+        ("PUT", f"{ONE}/layout", {"lines": [], "line": []}),
+        ("PUT", f"{ONE}/layout", {"zones": [{"name": "a", "corners": [], "colour": 1}]}),
+        ("PATCH", ONE, {"paused": True, "x": 1}),
+        ("PATCH", ONE, {"paused": 1}),
+        ("POST", "/api/sources", {"source": "demo", "nam": "x"}),
+        ("POST", f"{ONE}/recording", {"on": True, "x": 1}),
+    ],
+)
+def test_keys_that_are_not_described_are_refused(
+    rig: Rig, method: str, path: str, body: object
+) -> None:
+    before = rig.json("GET", "/api/status")["readings"], rig.json("GET", f"{ONE}/layout")
+    assert rig.ask(method, path, body)[0] == 422
+    assert before == (rig.json("GET", "/api/status")["readings"], rig.json("GET", f"{ONE}/layout"))
+    assert rig.ask(method, path, body, {"content-type": "text/plain"})[0] == 415
+
+
+def test_a_film_waits_at_its_first_frame_and_begins_anew(rig: Rig) -> None:
+    rig.run(5)
+    assert rig.json("PATCH", ONE, {"paused": True})["paused"]
+    assert rig.json("GET", ONE)["film"]
+    rig.feed.push(STREET, 10)
+    assert rig.json("PATCH", ONE, {"paused": False})["paused"] is False
+    wait_for(lambda: rig.results == 15)
+    assert rig.json("GET", ONE)["counts"]["entered"]["car"] == 1
+    rig.json("PUT", f"{ONE}/layout", LINE)
+    assert rig.json("POST", f"{ONE}/restart")["results"] == 0
+    rig.feed.end()  # of the reader that was left
+    rig.run(3)
+    assert rig.json("GET", ONE)["counts"]["entered"]["car"] == 0
+    assert rig.json("GET", f"{ONE}/layout") == LINE
 
 
 def test_references_of_the_description_lead_somewhere() -> None:
@@ -85,7 +139,7 @@ def test_thresholds_read_the_newest_frame_again(rig: Rig) -> None:
         ({"overlap": float("nan")}, "overlap"),
         ({"top": 0}, "top is 0"),
         ({"top": 1.5}, "give a number"),
-        ({"speed": 1}, "no threshold 'speed'"),
+        ({"speed": 1}, "nothing here is called 'speed'"),
         ([], "no JSON object"),
         (b"{", "not JSON"),
     ],

@@ -66,7 +66,7 @@ def test_another_page_cannot_change_anything(rig: Rig, origin: str) -> None:
 def test_a_form_of_another_page_is_no_json(rig: Rig) -> None:
     headers = {"content-type": "text/plain"}
     status, _, body = rig.ask("PATCH", "/api/readings", {"overlap": 0.1}, headers)
-    assert status == 422
+    assert status == 415
     assert b"application/json" in body
 
 

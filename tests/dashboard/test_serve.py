@@ -147,4 +147,4 @@ def test_without_the_web_packages(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["serve", "demo"]) == 2
-    assert "pip install 'triptych[dashboard]'" in capsys.readouterr().err
+    assert "pip install '.[dashboard]'" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from triptych.errors import TriptychError
 from triptych.stream.counting import Tally
+from triptych.stream.feet import LAG, MARGIN, TREMBLE, Feet
 from triptych.stream.layout import Layout, Line, Point, Zone
 from triptych.stream.track import State, Track
 
@@ -30,10 +32,13 @@ def at(
     )  # fmt: skip
 
 
-def walk(tally: Tally, points: Sequence[Point], id_: int = 1) -> Counter[str]:
+def walk(
+    tally: Tally, points: Sequence[Point], id_: int = 1, sights: int = 4, fps: float = 4
+) -> Counter[str]:
+    """Stand for so many sights at each point, a second by default."""
     events: Counter[str] = Counter()
-    for moment, (x, y) in enumerate(points):
-        events += tally.update([at(x, y, moment, id_)], [], SIZE)
+    for number, (x, y) in enumerate(point for point in points for _ in range(sights)):
+        events += tally.update([at(x, y, number / fps, id_)], [], SIZE)
     return events
 
 
@@ -63,31 +68,80 @@ def test_past_the_ends_of_a_line_is_no_crossing(y: float) -> None:
 
 def test_a_slow_walk_over_the_line_counts_once() -> None:
     tally = Tally(["car"], Layout((DOWN,)))
-    walk(tally, [(0.45 + 0.001 * step, 0.5) for step in range(100)])
+    walk(tally, [(0.45 + 0.001 * step, 0.5) for step in range(100)], sights=1)
     assert line_counts(tally) == (0, 1)
 
 
-def test_trembling_on_the_line_counts_once_at_most() -> None:
+@pytest.mark.parametrize("far", [0.004, 0.006, 0.02, 0.2])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_trembling_on_the_line_counts_once(far: float, frames: int) -> None:
     tally = Tally(["car"], Layout((DOWN,)))
-    walk(tally, [(0.3, 0.5), *[(0.5 + 0.004 * (-1) ** k, 0.5) for k in range(50)], (0.7, 0.5)])
+    feet = [0.5 + far * (-1) ** (k // frames) for k in range(100)]
+    way = [*[0.2] * 20, *feet, *[0.8] * 20]
+    walk(tally, [(x, 0.5) for x in way], sights=1, fps=30)
     assert line_counts(tally) == (0, 1)
+
+
+@pytest.mark.parametrize(("sights", "counted"), [(2, 0), (12, 0), (20, 1)])
+def test_what_comes_back_at_once_takes_its_count_with_it(sights: int, counted: int) -> None:
+    tally = Tally(["car"], Layout((DOWN,)))
+    way = [*[0.3] * 20, *[0.7] * sights, *[0.3] * 40]
+    walk(tally, [(x, 0.5) for x in way], sights=1, fps=30)
+    assert line_counts(tally) == (counted, counted)
+
+
+@pytest.mark.parametrize(("sights", "counted"), [(2, 0), (5, 1)])
+def test_who_is_gone_soon_after_has_crossed_if_it_was_seen_there(sights: int, counted: int) -> None:
+    tally = Tally(["car"], Layout((DOWN,), (SQUARE,)))
+    way = [*[0.2] * 10, *[0.6] * sights]  # the smoothed foot is a sight behind
+    events = walk(tally, [(x, 0.5) for x in way], sights=1, fps=30)
+    assert events["line.down.backward.car"] == 0
+    events = tally.update([], [at(0.6, 0.5, 0.5)], SIZE)
+    assert events["line.down.backward.car"] == counted
+    assert events["zone.square.entered.car"] == events["zone.square.left.car"] == counted
+    assert tally.update([], [at(0.6, 0.5, 0.5)], SIZE) == {}
+
+
+def test_a_mask_that_is_merged_with_another_for_a_frame_moves_no_foot() -> None:
+    tally = Tally(["car"], Layout((DOWN,), (SQUARE,)))
+    way = [0.4, 0.4, 0.9, 0.4, 0.4, 0.9] * 10
+    events = walk(tally, [(x, 0.5) for x in way], sights=1, fps=30)
+    assert line_counts(tally) == (0, 0)
+    assert events["zone.square.entered.car"] == 1
+    assert events["zone.square.left.car"] == 0
+
+
+def test_the_margin_grows_with_the_object_and_its_speed() -> None:
+    def margin(width: float, height: float, velocity: tuple[float, float] = (0.0, 0.0)) -> float:
+        track = at(0.5, 0.5)
+        box = (100 - width / 2, 50 - height, 100 + width / 2, 50)
+        moving = dataclasses.replace(track, box=box, velocity=velocity)
+        (stand,) = Feet().update([moving], SIZE)
+        return stand.margin
+
+    assert margin(2, 2) == MARGIN * 200
+    assert margin(40, 40) == pytest.approx(TREMBLE * 40)
+    assert margin(80, 20) == pytest.approx(TREMBLE * 40)
+    assert margin(2, 2, (300, 400)) == pytest.approx(LAG * 500)
 
 
 def test_out_of_sight_on_the_line_counts_when_seen_again() -> None:
     tally = Tally(["car"], Layout((DOWN,)))
-    tally.update([at(0.3, 0.5)], [], SIZE)
-    tally.update([at(0.6, 0.5, state=State.LOST)], [], SIZE)
+    walk(tally, [(0.3, 0.5)])
+    for moment in range(20):
+        tally.update([at(0.6, 0.5, 1 + moment, state=State.LOST)], [], SIZE)
     assert line_counts(tally) == (0, 0)  # where it should be by now is no evidence
-    tally.update([at(0.7, 0.5)], [], SIZE)
+    walk(tally, [(0.7, 0.5)], sights=5)
     assert line_counts(tally) == (0, 1)
 
 
 def test_a_crossing_before_it_is_confirmed_counts_then() -> None:
     tally = Tally(["car"], Layout((DOWN,)))
-    tally.update([at(0.45, 0.5, state=State.NEW)], [], SIZE)
-    tally.update([at(0.55, 0.5, state=State.NEW)], [], SIZE)
+    for number in range(8):
+        x = 0.45 if number < 3 else 0.55
+        tally.update([at(x, 0.5, number / 4, state=State.NEW)], [], SIZE)
     assert line_counts(tally) == (0, 0)
-    tally.update([at(0.65, 0.5)], [], SIZE)
+    tally.update([at(0.65, 0.5, 2)], [], SIZE)
     assert line_counts(tally) == (0, 1)
 
 
@@ -98,17 +152,17 @@ def test_a_zone_is_entered_left_and_stayed_in() -> None:
     assert zone.entered == {"car": 2, "bus": 0}
     assert zone.left == {"car": 1, "bus": 0}
     assert zone.inside == {"car": 1, "bus": 0}
-    assert zone.dwell == {"car": 2.0}  # from second 1 to second 3
+    assert zone.dwell == {"car": 2.0}  # from second 1.25 to second 3.25: feet are smoothed
     assert events["zone.square.entered.car"] == 2
     assert events["zone.square.left.car"] == 1
 
 
 def test_who_vanishes_inside_has_left_when_last_seen() -> None:
     tally = Tally(["car"], Layout(zones=(SQUARE,)))
-    tally.update([at(0.5, 0.5, 10.0)], [], SIZE)
-    tally.update([at(0.5, 0.5, 12.0, state=State.LOST)], [], SIZE)
+    walk(tally, [(0.5, 0.5)])
+    tally.update([at(0.5, 0.5, 2.0, state=State.LOST)], [], SIZE)
     assert tally.counts([], {}).zones["square"].inside == {"car": 1}
-    tally.update([], [at(0.5, 0.5, 12.0)], SIZE)
+    tally.update([], [at(0.5, 0.5, 2.0)], SIZE)
     counts = tally.counts([], {})
     assert counts.zones["square"].dwell == {"car": 2.0}
     assert counts.left == {"car": 1}
@@ -128,7 +182,8 @@ def test_inside_is_entered_less_left_and_events_add_up(
     tally = Tally(["car"], Layout((DOWN,), (SQUARE,)))
     events: Counter[str] = Counter()
     before: dict[int, Track] = {}
-    for moment, frame in enumerate(history):
+    for number, frame in enumerate(frame for frame in history for _ in range(3)):
+        moment = 0.3 * number
         tracks = {
             # What has been confirmed never becomes new again.
             id_: at(*point, moment, id_, State.SEEN if id_ in before else state)
@@ -170,6 +225,24 @@ def test_a_copy_does_not_follow() -> None:
     assert kept.counts([], {}).zones["square"].inside == {"car": 1}
     walk(kept, [(0.9, 0.5)])
     assert kept.counts([], {}) == tally.counts([], {})
+
+
+def test_who_is_followed_for_a_moment_only_has_not_come_in() -> None:
+    tally = Tally(["car"])
+    events: Counter[str] = Counter()
+    for id_ in range(1, 20):  # the network sees a car now and then where there is none
+        for number in range(10):
+            events += tally.update([since(0.0, number / 30, id_)], [], SIZE)
+        events += tally.update([], [since(0.0, 0.3, id_)], SIZE)
+    assert events == {}
+    for number in range(20):
+        events += tally.update([since(0.0, number / 30, 20)], [], SIZE)
+    assert events == {"entered.car": 1}
+
+
+def since(first: float, moment: float, id_: int) -> Track:
+    """A track in the middle that began at ``first``."""
+    return dataclasses.replace(at(0.5, 0.5, moment, id_), first=first)
 
 
 def test_now_counts_what_is_seen_and_confirmed() -> None:

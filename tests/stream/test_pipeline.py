@@ -29,7 +29,7 @@ WORLD = World(
 MIDDLE = Layout((Line("middle", (0.5, 0.0), (0.5, 1.0)),))
 
 
-def recording(world: World = WORLD, seconds: float = 1.6) -> Source:
+def recording(world: World = WORLD, seconds: float = 1.8) -> Source:
     return Source(lambda: world.pictures(seconds), name="recording")
 
 
@@ -92,10 +92,10 @@ def test_a_recording_is_counted_to_its_last_frame() -> None:
     pipeline = Pipeline(ExactNetwork())
     pipeline.add("street", recording(), MIDDLE)
     with pipeline:
-        eventually(lambda: results(pipeline, "street") == 16, 120)
+        eventually(lambda: results(pipeline, "street") == 18, 120)
         result = pipeline.latest("street")
         assert result is not None
-        assert result.frame.index == 15
+        assert result.frame.index == 17
         assert result.counts.lines["middle"].backward == {"car": 1, "person": 1}
         assert result.counts.entered == {"car": 1, "person": 1}
         assert result.timings.keys() == {"decode", "wait", "network", "readings", "track"}
@@ -104,7 +104,7 @@ def test_a_recording_is_counted_to_its_last_frame() -> None:
         assert health.status.dropped == {}
         assert health.problem == ""
         eventually(lambda: pipeline.health("street").status.phase is Phase.ENDED)
-    assert sum(bucket.frames for bucket in pipeline.history("street").whole()) == 16
+    assert sum(bucket.frames for bucket in pipeline.history("street").whole()) == 18
 
 
 def test_sources_that_wait_together_go_through_the_network_together() -> None:
@@ -155,7 +155,7 @@ def test_thresholds_read_the_last_mask_set_again_also_while_paused() -> None:
         assert len(network.batches) == passes
         assert pipeline.readings == ReadingSettings(instance_threshold=0.7)
         pipeline.resume("street")
-        eventually(lambda: results(pipeline, "street") == 16, 60)
+        eventually(lambda: results(pipeline, "street") == 18, 60)
 
 
 def revision(pipeline: Pipeline) -> int:
@@ -343,3 +343,65 @@ def test_the_bundled_network_runs_in_it() -> None:
         assert result is not None
         assert result.semantic.ids.shape == (48, 64)
         assert pipeline.countable == ("car", "pedestrian", "bicyclist")
+
+
+def test_a_loop_over_results_ends_with_the_film_and_tells_how() -> None:
+    pipeline = Pipeline(ExactNetwork())
+    pipeline.add("whole", recording())
+    broken = Source(lambda: iter(()), name="broken")
+    pipeline.add("broken", broken)
+    with pipeline, pipeline.subscribe() as every, pipeline.subscribe(source="whole") as one:
+        newest = [result.frame.index for result in one][-1]
+        assert newest == 17
+        assert {result.source for result in every} == {"whole"}
+        assert every.statuses["whole"].phase is Phase.ENDED
+        assert every.statuses["broken"].phase is Phase.FAILED
+        assert every.statuses["broken"].message == "holds no picture"
+        assert one.statuses.keys() == {"whole"}
+        with pipeline.subscribe() as late:
+            assert list(late) == []
+        pipeline.add("more", recording())
+        eventually(lambda: not every.over)
+        assert {result.source for result in every} == {"more"}
+
+
+def test_a_callback_hears_of_sources_that_are_added_after_the_end() -> None:
+    pipeline = Pipeline(ExactNetwork())
+    heard: set[str] = set()
+    pipeline.add("first", recording())
+    with pipeline:
+        pipeline.subscribe(lambda result: heard.add(result.source))
+        eventually(lambda: pipeline.health("first").status.over and heard == {"first"}, 60)
+        pipeline.add("second", recording())
+        eventually(lambda: heard == {"first", "second"}, 60)
+
+
+def test_a_film_begins_anew_with_its_lines_and_without_its_counts() -> None:
+    pipeline = Pipeline(ExactNetwork())
+    pipeline.add("film", recording(), MIDDLE)
+    pipeline.add("camera", Camera().source)
+    with pipeline:
+        eventually(lambda: pipeline.health("film").status.over, 60)
+        for _ in range(2):
+            pipeline.restart("film")
+            assert pipeline.latest("film") is None
+            eventually(lambda: results(pipeline, "film") == 18, 60)
+            latest = pipeline.latest("film")
+            assert latest is not None
+            assert latest.counts.lines["middle"].backward == {"car": 1, "person": 1}
+        assert pipeline.is_film("film")
+        assert not pipeline.is_film("camera")
+        with pytest.raises(TriptychError, match="camera is live"):
+            pipeline.restart("camera")
+
+
+def test_the_time_of_results_is_that_of_the_film_and_of_its_history() -> None:
+    pipeline = Pipeline(ExactNetwork())
+    pipeline.add("film", recording())
+    times = []
+    with pipeline, pipeline.subscribe() as subscription:
+        for result in subscription:
+            times.append((result.frame.media_time, result.time))
+    first = times[0][1] - (times[0][0] or 0.0)
+    assert all(time - first == pytest.approx(media) for media, time in times)
+    assert pipeline.history("film").whole()[-1].start == times[-1][1] // 1

@@ -30,7 +30,7 @@ LAYOUT = Layout(
     (Line("middle", (0.5, 0.0), (0.5, 1.0)),), (Zone("left", ((0, 0), (0.5, 0), (0.5, 1), (0, 1))),)
 )
 STRICT = ReadingSettings(instance_threshold=0.7)  # people are seen at 0.6
-FRAMES = list(WORLD.frames(1.6))
+FRAMES = list(WORLD.frames(1.8))
 
 
 def masks(frame: Frame) -> MaskSet:
@@ -159,7 +159,7 @@ def test_history_is_on_the_clock_of_the_recording() -> None:
     run(recorded, [ReadingSettings()] * len(FRAMES))
     buckets = recorded.history.whole()
     span = buckets[-1].start - buckets[0].start
-    assert span == 1  # 1.6 seconds of video, whatever the time it took
+    assert span == 1  # 1.8 seconds of video, whatever the time it took
     assert sum(bucket.frames for bucket in buckets) == len(FRAMES)
     events = sum((bucket.events for bucket in buckets[1:]), buckets[0].events.copy())
     assert events["line.middle.backward.car"] == 1
@@ -194,7 +194,7 @@ def test_only_a_cut_changes_the_whole_picture() -> None:
 def test_what_falls_below_the_threshold_is_no_instance_and_keeps_its_number() -> None:
     made = scene()
     made._tracker = Tracker(Tracking(memory=0.3))
-    readings = [ReadingSettings()] * 4 + [STRICT] * 8 + [ReadingSettings()] * 4
+    readings = [ReadingSettings()] * 4 + [STRICT] * 8 + [ReadingSettings()] * 6
     results = run(made, readings)
     for result, found, how in zip(results, MASKS, readings, strict=True):
         expected = found.instances(how.instance_threshold, how.top)

@@ -289,12 +289,35 @@ def test_a_paused_recording_stands_still() -> None:
     source = Source(lambda: live(*(picture(i, i / 10) for i in range(5))), name="file")
     with source:
         eventually(lambda: source.status.frames == 1)
+        first = source.take()
+        assert first is not None
+        assert value(first) == 0
         source.pause()
         assert source.status.phase is Phase.PAUSED
         assert source.take() is None
         source.resume()
-        assert [value(frame) for frame in source] == list(range(5))
+        assert [value(frame) for frame in source] == list(range(1, 5))
     assert source.status.dropped == {}
+
+
+@pytest.mark.parametrize("mode", [Mode.LOSSLESS, Mode.REALTIME])
+def test_a_recording_that_is_paused_before_it_begins_shows_its_first_frame(mode: Mode) -> None:
+    reader = lambda: live(*(picture(i, i / 10) for i in range(5)))  # noqa: E731
+    source = Source(reader, name="file", mode=mode)
+    source.pause()
+    with source:
+        eventually(lambda: source.status.waiting)
+        time.sleep(0.3)
+        assert source.status.frames == 1
+        first = source.take()
+        assert first is not None
+        assert value(first) == 0
+        assert source.take() is None
+        source.resume()
+        assert [value(frame) for frame in source] == list(range(1, 5))
+        again = source.anew()
+    with again:
+        assert [value(frame) for frame in again][-1] == 4
 
 
 def test_a_paused_camera_goes_on_unseen() -> None:

@@ -60,6 +60,10 @@ class Serve:
     """Read files and folders at the pace at which they were taken, skipping frames that come too
     fast. By default every frame is read."""
 
+    paused: bool = False
+    """Files and folders show their first frame and wait until they are started on the page, so
+    that lines and zones can be drawn before anything has passed."""
+
     rate: float = 25.0
     """Frames a second of a folder."""
 
@@ -107,6 +111,7 @@ class Serve:
             recordings=None if self.no_recordings else self.recordings,
             state=self.state,
             realtime=self.realtime or None,
+            paused=self.paused,
             rate=self.rate,
             thresholds=thresholds,
             device=self.device,
@@ -129,7 +134,7 @@ def load_dashboard() -> ModuleType:
         from triptych.dashboard import serve
     except ImportError as error:
         raise TriptychError(
-            f"the live page needs {error.name}; pip install 'triptych[dashboard]'"
+            f"the live page needs {error.name}; pip install '.[dashboard]' in the checkout"
         ) from error
     return serve
 

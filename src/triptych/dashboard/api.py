@@ -15,7 +15,7 @@ from starlette.routing import Route
 from triptych.dashboard.addresses import check_address
 from triptych.dashboard.desk import Desk
 from triptych.dashboard.guard import answer, is_json
-from triptych.dashboard.naming import check_name, name_of
+from triptych.dashboard.naming import LONGEST_SOURCE, check_name, name_of
 from triptych.dashboard.openapi import description
 from triptych.dashboard.picture import PANELS
 from triptych.errors import TriptychError
@@ -42,7 +42,9 @@ def routes(desk: Desk) -> list[Route]:
         ("PATCH", "/api/readings", change_readings),
         ("POST", "/api/sources", add_source),
         ("GET", one, source),
+        ("PATCH", one, pause_source),
         ("DELETE", one, remove_source),
+        ("POST", f"{one}/restart", restart_source),
         ("GET", f"{one}/layout", layout),
         ("PUT", f"{one}/layout", change_layout),
         ("GET", f"{one}/history", history),
@@ -52,16 +54,26 @@ def routes(desk: Desk) -> list[Route]:
         ("GET", f"{one}/stream.mjpg", stream),
         ("POST", f"{one}/recording", record),
     ]
-    return [Route(path, _bound(handler, desk), methods=[method]) for method, path, handler in table]
+    # One route a path, so that the answer to another method names all that there are.
+    paths: dict[str, dict[str, Handler]] = {}
+    for method, path, handler in table:
+        paths.setdefault(path, {})[method] = handler
+    return [
+        Route(path, _bound(handlers, desk), methods=list(handlers))
+        for path, handlers in paths.items()
+    ]
 
 
-def _bound(handler: Handler, desk: Desk) -> Callable[[Request], Awaitable[Response]]:
+def _bound(handlers: Mapping[str, Handler], desk: Desk) -> Callable[[Request], Awaitable[Response]]:
     async def respond(request: Request) -> Response:
         name = request.path_params.get("name")
         if name is not None and name not in desk.pipeline.names:
             return answer(404, f"no source {name!r}")
         try:
-            return await handler(request, desk)
+            method = "GET" if request.method == "HEAD" else request.method
+            return await handlers[method](request, desk)
+        except NotJSONError as error:
+            return answer(415, str(error))
         except TriptychError as error:
             return answer(422, str(error))
 
@@ -154,8 +166,7 @@ async def readings(request: Request, desk: Desk) -> Response:
 
 async def change_readings(request: Request, desk: Desk) -> Response:
     """Change some of them, for good."""
-    body = await _json(request)
-    await desk.read_with(body)
+    await desk.read_with(await _json(request, *desk.pipeline.readings.thresholds()))
     return await readings(request, desk)
 
 
@@ -166,28 +177,42 @@ async def layout(request: Request, desk: Desk) -> Response:
 
 async def change_layout(request: Request, desk: Desk) -> Response:
     """Put others in their place, for good."""
-    new = Layout.from_dict(await _json(request))
+    new = Layout.from_dict(await _json(request, "lines", "zones"))
     await asyncio.to_thread(desk.draw, request.path_params["name"], new)
     return JSONResponse(new.to_dict())
 
 
 async def add_source(request: Request, desk: Desk) -> Response:
     """Take in another source, if the operator allows it."""
-    body = await _json(request)
+    body = await _json(request, "source", "name")
     spec = body.get("source")
-    if not isinstance(spec, str) or len(spec) > 2048:
+    if not isinstance(spec, str) or not spec.strip() or len(spec) > LONGEST_SOURCE:
         raise TriptychError("give {'source': 'rtsp://...', 'name': '...'}")
     await asyncio.to_thread(check_address, spec, desk.options.allow_sources)
     check_spelling(spec)
     if len(desk.pipeline.names) >= desk.options.most_sources:
         raise TriptychError(f"there are {desk.options.most_sources} sources; remove one first")
-    given = body.get("name")
-    name = check_name(given) if given else name_of(spec, desk.pipeline.names)
+    name = check_name(body["name"]) if "name" in body else name_of(spec, desk.pipeline.names)
     # What answers at a public address may point inward, by a redirection or a playlist.
     confined = desk.options.allow_sources != "any"
     found = await asyncio.to_thread(open_source, spec, confined=confined)
     desk.pipeline.add(name, found, desk.store.layout(name))
     return JSONResponse(desk.figures.source(name), 201)
+
+
+async def pause_source(request: Request, desk: Desk) -> Response:
+    """Let a source stand still, or go on."""
+    name, paused = request.path_params["name"], (await _json(request, "paused")).get("paused")
+    if not isinstance(paused, bool):
+        raise TriptychError("give {'paused': true} or {'paused': false}")
+    (desk.pipeline.pause if paused else desk.pipeline.resume)(name)
+    return await source(request, desk)
+
+
+async def restart_source(request: Request, desk: Desk) -> Response:
+    """Begin a file anew, with all counts at 0."""
+    await asyncio.to_thread(desk.pipeline.restart, request.path_params["name"])
+    return await source(request, desk)
 
 
 async def remove_source(request: Request, desk: Desk) -> Response:
@@ -198,15 +223,23 @@ async def remove_source(request: Request, desk: Desk) -> Response:
     return JSONResponse({})
 
 
-async def _json(request: Request) -> Mapping[str, Any]:
+class NotJSONError(TriptychError):
+    """The body claims to be something else."""
+
+
+async def _json(request: Request, *keys: str) -> Mapping[str, Any]:
+    """The body, an object that has no other ``keys``."""
     if not is_json(request.headers):
-        raise TriptychError("send the body as content-type: application/json")
+        raise NotJSONError("send the body as content-type: application/json")
     try:
         body = json.loads(await request.body())
     except (ValueError, RecursionError) as error:
         raise TriptychError(f"the body is not JSON ({error})") from error
     if not isinstance(body, dict):
         raise TriptychError("the body is no JSON object")
+    for key in body:
+        if key not in keys:
+            raise TriptychError(f"nothing here is called {key!r}; there are {', '.join(keys)}")
     return body
 
 
@@ -237,7 +270,7 @@ async def stream(request: Request, desk: Desk) -> Response:
 
 async def record(request: Request, desk: Desk) -> Response:
     """Begin or end a recording."""
-    name, on = request.path_params["name"], (await _json(request)).get("on")
+    name, on = request.path_params["name"], (await _json(request, "on")).get("on")
     if not isinstance(on, bool):
         raise TriptychError("give {'on': true} or {'on': false}")
     if on:

@@ -9,9 +9,16 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
@@ -56,8 +63,15 @@ def make_app(desk: Desk, access: Access) -> Starlette:
             Mount("/static", _Static(directory=STATIC)),
         ],
         middleware=[Middleware(Guard, access=access)],
+        exception_handlers={HTTPException: _refuse},
         lifespan=lifespan,
     )
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """No such path, or not this method there: in the form of all errors."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
 
 async def _tell(desk: Desk) -> None:

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from triptych.errors import TriptychError
 
 LONGEST = 40
+LONGEST_SOURCE = 2048
+"""Characters of an address."""
 _NAME = re.compile(r"[\w .-]{1,40}")
 
 

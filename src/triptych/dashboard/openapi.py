@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from triptych import __version__
+from triptych.dashboard.naming import LONGEST, LONGEST_SOURCE
 from triptych.stream.frames import Phase
+from triptych.stream.layout import LONGEST_NAME, MOST_CORNERS, MOST_SHAPES
 
 _NAME = {
     "name": "name",
@@ -55,7 +57,7 @@ def description() -> dict[str, Any]:
                 "get": _get("The thresholds", schema="Readings"),
                 "patch": _send(
                     "Change thresholds; the newest mask sets are read again without a forward pass",
-                    "Readings",
+                    "Thresholds",
                     "Readings",
                 ),
             },
@@ -65,7 +67,12 @@ def description() -> dict[str, Any]:
             one: {
                 "parameters": [_NAME],
                 "get": _get("Figures of one source", schema="Source"),
+                "patch": _send("Let it stand still, or go on", "Pause", "Source"),
                 "delete": _get("Remove a source, where that is allowed"),
+            },
+            f"{one}/restart": {
+                "parameters": [_NAME],
+                "post": _get("Begin a file anew, with all counts at 0", schema="Source"),
             },
             f"{one}/layout": {
                 "parameters": [_NAME],
@@ -137,30 +144,80 @@ def _ref(schema: str) -> dict[str, str]:
 
 
 def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties}
+    """What is answered: all of this is there; later versions may add to it."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _request(*required: str, **properties: Any) -> dict[str, Any]:
+    """What is asked: nothing else is taken."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
 
 
 _ERROR = _content("What is wrong", "application/json", "Error")
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _TEXT = {"type": "string"}
+_SHAPE_NAME = {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME, "pattern": r"\S"}
 _NUMBER = {"type": "number"}
 _COUNT = {"type": "integer", "minimum": 0}
 
+_THRESHOLDS: dict[str, Any] = {
+    "instance_threshold": _SHARE,
+    "top": {"type": "integer", "minimum": 1},
+    "panoptic_threshold": _SHARE,
+    "overlap": _SHARE,
+}
+
 _SCHEMAS: dict[str, Any] = {
     "Error": _object(error=_TEXT),
-    "Switch": {**_object(on={"type": "boolean"}), "required": ["on"]},
-    "NewSource": {**_object(source=_TEXT, name=_TEXT), "required": ["source"]},
-    "Readings": _object(
-        instance_threshold=_SHARE,
-        top={"type": "integer", "minimum": 1},
-        panoptic_threshold=_SHARE,
-        overlap=_SHARE,
+    "Switch": _request("on", on={"type": "boolean"}),
+    "Pause": _request("paused", paused={"type": "boolean"}),
+    "NewSource": _request(
+        "source",
+        source={
+            **_TEXT,
+            "minLength": 1,
+            "maxLength": LONGEST_SOURCE,
+            "pattern": r"\S",
+            "description": "Whatever triptych serve takes, where the operator allows it.",
+        },
+        name={
+            **_TEXT,
+            "minLength": 1,
+            "maxLength": LONGEST,
+            "pattern": r"^[\w .-]*[\w-][\w .-]*$",
+            "description": "Letters, digits, spaces, dots and dashes; made up if it is absent.",
+        },
     ),
-    "Layout": _object(
-        lines={"type": "array", "items": _object(name=_TEXT, a=_POINT, b=_POINT)},
+    "Readings": _object(**_THRESHOLDS),
+    "Thresholds": _request(**_THRESHOLDS),
+    "Layout": _request(
+        lines={
+            "type": "array",
+            "maxItems": MOST_SHAPES,
+            "items": _request("name", "a", "b", name=_SHAPE_NAME, a=_POINT, b=_POINT),
+            "description": "Names differ, and so do both ends.",
+        },
         zones={
             "type": "array",
-            "items": _object(name=_TEXT, corners={"type": "array", "minItems": 3, "items": _POINT}),
+            "maxItems": MOST_SHAPES,
+            "items": _request(
+                "name",
+                "corners",
+                name=_SHAPE_NAME,
+                corners={
+                    "type": "array",
+                    "minItems": 3,
+                    "maxItems": MOST_CORNERS,
+                    "items": _POINT,
+                    "description": "Of a polygon that has an area.",
+                },
+            ),
+            "description": "Names differ.",
         },
     ),
     "Counts": _object(
@@ -184,6 +241,13 @@ _SCHEMAS: dict[str, Any] = {
         phase={"enum": [phase.value for phase in Phase]},
         message={**_TEXT, "description": "What is wrong; empty while all is well."},
         since={**_NUMBER, "description": "Seconds in this phase."},
+        time={
+            "type": ["number", "null"],
+            "description": "Of the newest result, seconds since 1970; for a file on the clock of "
+            "the film, like its history.",
+        },
+        film={"type": "boolean", "description": "Whether it is a file, which can begin anew."},
+        paused={"type": "boolean"},
         size={"type": ["array", "null"], "items": _COUNT, "description": "Height and width."},
         frames=_COUNT,
         results=_COUNT,

@@ -28,6 +28,7 @@ from triptych.reading_settings import ReadingSettings
 from triptych.segmenter import load
 from triptych.stream.pipeline import Pipeline
 from triptych.stream.result import Result
+from triptych.stream.source import Mode
 from triptych.stream.sources import check_spelling, open_source
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class Plan:
     recordings: Path | None = None
     state: Path | None = None
     realtime: bool | None = None
+    paused: bool = False
+    """Files and folders show their first frame and wait."""
     rate: float = 25.0
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """Those that go before what was chosen last."""
@@ -154,6 +157,8 @@ def _add_sources(desk: Desk, plan: Plan) -> None:
         check_spelling(spec)
         local = "://" not in spec and not spec.isdecimal() and spec != "demo"
         source = open_source(spec, realtime=plan.realtime if local else None, rate=plan.rate)
+        if plan.paused and source.mode is not Mode.LIVE:
+            source.pause()
         desk.pipeline.add(name, source, desk.store.layout(name))
 
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from triptych.stream.crossing import LineTally, ZoneTally
+from triptych.stream.crossing import SECONDS, LineTally, ZoneTally
+from triptych.stream.feet import Feet
 from triptych.stream.layout import Layout
 from triptych.stream.track import State, Track
 
@@ -42,7 +43,7 @@ class Counts:
     now: Mapping[str, int]
     """Confirmed objects in sight."""
     entered: Mapping[str, int]
-    """Objects that have come into the picture."""
+    """Objects that have come into the picture, and were followed for half a second."""
     left: Mapping[str, int]
     """Objects that have gone from it; those lost for a moment are not among them."""
     share: Mapping[str, float]
@@ -69,6 +70,7 @@ class Tally:
         self._left: Counter[str] = Counter()
         self._lines: list[LineTally] = []
         self._zones: list[ZoneTally] = []
+        self._feet = Feet()
         self.draw(layout or Layout())
 
     def draw(self, layout: Layout) -> None:
@@ -98,16 +100,20 @@ class Tally:
                 self._left[track.name] += 1
                 events[f"left.{track.name}"] += 1
         for track in tracks:
-            if track.state is State.SEEN and track.id not in self._present:
+            known = track.state is State.SEEN and track.last - track.first >= SECONDS
+            if known and track.id not in self._present:
                 self._present[track.id] = track.name
                 self._entered[track.name] += 1
                 events[f"entered.{track.name}"] += 1
+        stands, present = self._feet.update(tracks, size), {track.id for track in tracks}
         for line in self._lines:
-            for key, count in line.update(tracks, size).items():
+            for key, count in line.update(stands, gone, size).items():
                 events[f"line.{line.line.name}.{key}"] += count
+            line.forget(present)
         for zone in self._zones:
-            for key, count in zone.update(tracks, gone, size).items():
+            for key, count in zone.update(stands, gone, size).items():
                 events[f"zone.{zone.zone.name}.{key}"] += count
+            zone.forget(present)
         return events
 
     def counts(self, tracks: Sequence[Track], share: Mapping[str, float]) -> Counts:
@@ -147,6 +153,7 @@ class Tally:
         twin._entered, twin._left = self._entered.copy(), self._left.copy()
         twin._lines = [tally.copy() for tally in self._lines]
         twin._zones = [tally.copy() for tally in self._zones]
+        twin._feet = self._feet.copy()
         return twin
 
     def _by_class(self, counter: Counter[str]) -> dict[str, int]:

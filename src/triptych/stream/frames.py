@@ -73,6 +73,11 @@ class SourceStatus:
     waiting: int
     """Frames that wait to be taken: 0 or 1."""
 
+    @property
+    def over(self) -> bool:
+        """Whether no more frames will come."""
+        return self.phase in (Phase.ENDED, Phase.FAILED, Phase.CLOSED) and not self.waiting
+
 
 class Drop:
     """Reasons for which a frame is skipped, as they are shown."""

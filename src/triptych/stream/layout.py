@@ -110,9 +110,12 @@ class Layout:
             TriptychError: the data is not of that form, or a line or zone is wrong.
         """
         try:
+            unknown = set(data) - {"lines", "zones"}
+            if unknown:
+                raise KeyError(min(unknown))
             return cls(
-                tuple(Line(s["name"], s["a"], s["b"]) for s in data.get("lines", ())),
-                tuple(Zone(s["name"], s["corners"]) for s in data.get("zones", ())),
+                tuple(Line(**shape) for shape in data.get("lines", ())),
+                tuple(Zone(**shape) for shape in data.get("zones", ())),
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise TriptychError(

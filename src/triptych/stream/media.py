@@ -22,7 +22,7 @@ def require_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise TriptychError("videos need PyAV; pip install 'triptych[video]'") from error
+        raise TriptychError("videos need PyAV; pip install '.[video]' in the checkout") from error
     return av
 
 

@@ -20,7 +20,7 @@ from triptych.stream.lane import Health, Lane
 from triptych.stream.layout import Layout
 from triptych.stream.result import Result, Settings
 from triptych.stream.scene import Scene
-from triptych.stream.source import Source
+from triptych.stream.source import Mode, Source
 from triptych.stream.subscription import Subscription
 
 log = logging.getLogger(__name__)
@@ -142,13 +142,7 @@ class Pipeline:
         Raises:
             TriptychError: the name is taken, or the pipeline is closed.
         """
-        scene = Scene(
-            name,
-            self.countable,
-            tracking=self.settings.tracking,
-            layout=layout,
-            window=self.settings.window,
-        )
+        scene = self._scene(name, layout)
         with self._lock:
             if self._closing:
                 raise TriptychError("the pipeline is closed; make a new one")
@@ -157,6 +151,15 @@ class Pipeline:
             if self._thread is not None:
                 source.start(self._bell)
             self._lanes[name] = Lane(source, scene)
+
+    def _scene(self, name: str, layout: Layout | None) -> Scene:
+        return Scene(
+            name,
+            self.countable,
+            tracking=self.settings.tracking,
+            layout=layout,
+            window=self.settings.window,
+        )
 
     def remove(self, name: str) -> None:
         """Close a source, which may take two seconds, and forget all about it.
@@ -180,10 +183,27 @@ class Pipeline:
     def pause(self, name: str) -> None:
         """Let a source stand still: its newest result stays, and can still be read again.
 
+        A file or folder that has not begun yet shows its first frame, and waits there.
+
         Raises:
             TriptychError: there is none of that name.
         """
         self._lane(name).source.pause()
+
+    def restart(self, name: str) -> None:
+        """Begin a file or folder anew, with all counts at 0; lines and zones stay.
+
+        Raises:
+            TriptychError: there is none of that name, or it is live.
+        """
+        with self._lock:
+            lane = self._lane(name)
+            if lane.source.mode is Mode.LIVE:
+                raise TriptychError(f"{name} is live; only files and folders begin anew")
+            self._lanes[name] = anew = Lane(lane.source.anew(), self._scene(name, lane.layout))
+            if self._thread is not None and not self._closing:
+                anew.source.start(self._bell)
+        lane.source.stop()  # its thread ends with the picture that it is at
 
     def resume(self, name: str) -> None:
         """Let a source go on.
@@ -192,6 +212,22 @@ class Pipeline:
             TriptychError: there is none of that name.
         """
         self._lane(name).source.resume()
+
+    def is_film(self, name: str) -> bool:
+        """Whether a source is a file or folder, which can begin anew.
+
+        Raises:
+            TriptychError: there is none of that name.
+        """
+        return self._lane(name).source.mode is not Mode.LIVE
+
+    def is_paused(self, name: str) -> bool:
+        """Whether a source stands still.
+
+        Raises:
+            TriptychError: there is none of that name.
+        """
+        return self._lane(name).source.paused
 
     # --- readings and counts
 
@@ -319,6 +355,11 @@ class Pipeline:
             found = self._segment([frame for _, frame in batch])
             for (lane, frame), masks in zip(batch, found, strict=True):
                 self._publish(lane.observe(frame, masks, readings, began))
+        with self._lock:
+            statuses = {name: lane.source.status for name, lane in self._lanes.items()}
+            subscriptions = self._subscriptions
+        for subscription in subscriptions:
+            subscription.note(statuses)
 
     def _segment(self, frames: Sequence[Frame]) -> Sequence[MaskSet | Exception]:
         """The masks of each frame, or what went wrong with it alone."""

@@ -45,6 +45,10 @@ class Result:
 
     source: str
     """The name under which the source was added."""
+    time: float
+    """Seconds since 1970, on the clock of :attr:`triptych.stream.history.Bucket.start`. For a file
+    that is the film's own clock, however fast it is read: the moment at which its first frame came
+    through, and the seconds of the film since then."""
     revision: int
     """Rises by one with every result of the source; a frame that is read again under other
     thresholds has a new one."""

@@ -122,6 +122,7 @@ class Scene:
         counts = self._tally.counts(tracks, read.share)
         self.latest = Result(
             source=self.source,
+            time=self._time_of(frame),
             revision=self.latest.revision + 1 if self.latest else 1,
             frame=frame,
             masks=masks,
@@ -137,11 +138,11 @@ class Scene:
                 "track": time.perf_counter() - started,
             },
         )
-        self.history.add(frame.index, Sample(self._time_of(frame), _levels(counts), events))
+        self.history.add(frame.index, Sample(self.latest.time, _levels(counts), events))
         return self.latest
 
     def _time_of(self, frame: Frame) -> float:
-        """Seconds since 1970. A recording that is read faster than it was taken keeps its pace."""
+        """See :attr:`Result.time`."""
         if frame.media_time is None:
             return time.time() - (time.monotonic() - frame.time)
         if self._began is None:

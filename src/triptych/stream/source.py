@@ -146,7 +146,7 @@ class Source:
     def take(self) -> Frame | None:
         """The frame that waits, or None. Never blocks."""
         with self._changed:
-            if self._paused:
+            if not self._ready:
                 return None
             frame, self._waiting = self._waiting, None
             if frame is not None:
@@ -169,7 +169,12 @@ class Source:
 
     @property
     def _ready(self) -> bool:
-        return self._waiting is not None and not self._paused
+        return self._waiting is not None and (not self._paused or self._begins)
+
+    @property
+    def _begins(self) -> bool:
+        """Whether the first frame of a recording waits, which is shown even while it is paused."""
+        return self.mode is not Mode.LIVE and self._waiting is not None and not self._waiting.index
 
     @property
     def _over(self) -> bool:
@@ -203,8 +208,18 @@ class Source:
         """Whether it is paused: a recording stands still, a live source goes on unseen."""
         return self._paused
 
+    def anew(self) -> Source:
+        """The same source, not started yet."""
+        return Source(
+            self._opener,
+            name=self.name,
+            mode=self.mode,
+            loop=self._loop,
+            patience=self._patience,
+        )
+
     def pause(self) -> None:
-        """Give no more frames until :meth:`resume`."""
+        """Give no more frames until :meth:`resume`; of a recording, none after its first."""
         with self._changed:
             self._paused = True
             self._since = time.monotonic()
@@ -352,7 +367,8 @@ class Source:
         """Make the picture the frame that waits, when its time has come."""
         with self._changed:
             if picture.media_time is not None:
-                self._stand_still_while_paused()
+                if self._frames:
+                    self._stand_still_while_paused()
                 if self.mode is not Mode.LOSSLESS:
                     self._keep_pace(picture.media_time)
             if self.mode is Mode.LOSSLESS:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
+from triptych.stream.frames import SourceStatus
 from triptych.stream.result import Result
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ class Subscription:
         """Results that a newer one of the same source replaced before they were taken."""
         self.errors = 0
         """Exceptions of the callback."""
+        self.statuses: Mapping[str, SourceStatus] = {}
+        """How each source fares, or how it ended: ``statuses[name].phase`` and ``.message``. Noted
+        by the pipeline a few times a second."""
         self._arrived = threading.Condition()
         self._waiting: dict[str, Result] = {}  # in the order in which sources began to wait
         self._closed = False
@@ -62,20 +66,40 @@ class Subscription:
             self._waiting[result.source] = result
             self._arrived.notify_all()
 
+    def note(self, statuses: Mapping[str, SourceStatus]) -> None:
+        """Take note of how all sources fare; the pipeline calls this. Never blocks."""
+        with self._arrived:
+            self.statuses = {
+                name: status for name, status in statuses.items() if self.source in (None, name)
+            }
+            self._arrived.notify_all()
+
+    @property
+    def over(self) -> bool:
+        """Whether the sources have ended, or failed: no result comes unless one is added."""
+        return bool(self.statuses) and all(status.over for status in self.statuses.values())
+
     def get(self, timeout: float | None = None) -> Result | None:
         """Wait for a result: of the source that has waited longest, its newest.
 
         Returns:
-            None when ``timeout`` seconds are over, or the subscription is closed.
+            None when ``timeout`` seconds are over, the subscription is closed or its sources are
+            :attr:`over`.
         """
+        return self._get(timeout, lambda: self.over)
+
+    def _get(self, timeout: float | None, enough: Callable[[], bool]) -> Result | None:
         with self._arrived:
-            self._arrived.wait_for(lambda: self._waiting or self._closed, timeout)
+            self._arrived.wait_for(lambda: self._waiting or self._closed or enough(), timeout)
             if not self._waiting:
                 return None
             return self._waiting.pop(next(iter(self._waiting)))
 
     def __iter__(self) -> Iterator[Result]:
-        """Results until the subscription is closed."""
+        """Results until the sources have ended or the subscription is closed.
+
+        :attr:`statuses` tells how they ended: a film at its end, or what failed.
+        """
         while (result := self.get()) is not None:
             yield result
 
@@ -104,7 +128,8 @@ class Subscription:
         self.close()
 
     def _call(self, callback: Callable[[Result], None]) -> None:
-        for result in self:
+        # Sources may be added, so that only closing ends this.
+        while (result := self._get(None, lambda: False)) is not None:
             try:
                 callback(result)
             except Exception:

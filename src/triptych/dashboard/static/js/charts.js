@@ -54,20 +54,26 @@ export class Charts {
 
   /** The newest figures, as one more point. */
   #append() {
-    const { figures, status } = state;
+    const { figures } = state;
     if (this.#span === "run") {
       if (performance.now() - this.#when > 1000 * REFRESH) this.#load();
       return;
     }
     if (!this.#columns || !figures?.counts) return;
     const columns = this.#columns;
+    // On the source's own clock, which for a file is the film's: it may be read faster or slower.
+    const { time } = figures;
+    if (time <= columns.time.at(-1)) {
+      if (time < columns.time.at(-1) - 1) this.#load(); // it was begun anew
+      return;
+    }
     const { now, share } = figures.counts;
-    const values = { time: status.time };
+    const values = { time };
     for (const [name, value] of Object.entries(now)) values[`count.${name}`] = value;
     for (const [name, value] of Object.entries(share)) values[`share.${name}`] = value;
     const length = columns.time.length;
     for (const key of Object.keys(values)) columns[key] ??= Array(length).fill(null);
-    const expired = columns.time.findIndex((time) => time > status.time - WINDOW);
+    const expired = columns.time.findIndex((past) => past > time - WINDOW);
     for (const [key, column] of Object.entries(columns)) {
       column.push(values[key] ?? null);
       if (expired > 0) column.splice(0, expired);

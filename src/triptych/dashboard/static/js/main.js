@@ -146,6 +146,10 @@ function health() {
   notices.say("source", bad ? `${source.name}: ${word}${source.message ? ` (${source.message})` : ""}` : "", { bad: true });
   const badge = held ? "paused on this page" : source && source.phase !== "running" ? word : "";
   for (const panel of panels) panel.badge = badge;
+  $("film").hidden = !source?.film || ["ended", "failed"].includes(source.phase);
+  $("film").setAttribute("aria-pressed", String(Boolean(source?.paused)));
+  say($("film").querySelector("span"), source?.paused ? "Start film" : "Stop film");
+  $("restart").hidden = !source?.film;
   const recording = source?.recording?.running ? source.recording : null;
   $("record").hidden = !state.hello.can_record;
   $("record").setAttribute("aria-pressed", String(recording !== null));
@@ -233,11 +237,24 @@ async function record() {
   }
 }
 
+async function film(action) {
+  if ($(action).hidden) return;
+  const { name, paused } = state.figures;
+  try {
+    if (action === "film") await call("PATCH", ofSource(name), { paused: !paused });
+    else await call("POST", ofSource(name, "/restart"));
+  } catch (error) {
+    complain(`${name}: ${error.message}.`);
+  }
+}
+
 function snapshot() {
   if (state.frame) saveSnapshot(panels, state.source);
 }
 
 $("pause").addEventListener("click", () => hold(!held));
+$("film").addEventListener("click", () => film("film"));
+$("restart").addEventListener("click", () => film("restart"));
 $("snapshot").addEventListener("click", snapshot);
 $("record").addEventListener("click", record);
 $("help").addEventListener("click", () => $("keys").showModal());
@@ -247,6 +264,8 @@ $("add-zone").addEventListener("click", () => startDrawing("zone"));
 const KEYS = {
   " ": () => hold(!held),
   s: snapshot,
+  p: () => film("film"),
+  r: () => film("restart"),
   a: () => dialog.open(),
   l: () => startDrawing("line"),
   z: () => startDrawing("zone"),

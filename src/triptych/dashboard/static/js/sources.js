@@ -60,7 +60,8 @@ export class SourceDialog {
     event.preventDefault();
     const [address, name] = [$("source-address"), $("source-name")];
     this.#attempt(event.submitter ?? $("source-add"), async () => {
-      const source = { source: address.value.trim(), name: name.value.trim() };
+      const source = { source: address.value.trim() };
+      if (name.value.trim()) source.name = name.value.trim();
       const { name: given } = await call("POST", "api/sources", source);
       address.value = name.value = "";
       $("sources-dialog").close();
