@@ -48,5 +48,5 @@ def test_the_packaged_clip_shows_a_street() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(TriptychError, match=r"pip install 'triptych\[demo\]'"):
+    with pytest.raises(TriptychError, match=r"pip install '\.\[demo\]'"):
         street_clip()

@@ -49,7 +49,7 @@ def every_nth(video: Path, count: int) -> list[tuple[float, Image.Image]]:
     try:
         import av
     except ImportError as error:
-        raise TriptychError("videos need PyAV; pip install 'triptych[video]'") from error
+        raise TriptychError("videos need PyAV; pip install '.[video]' in the checkout") from error
     try:
         with av.open(str(video)) as container:
             total = sum(1 for _ in container.decode(video=0))

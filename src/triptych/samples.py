@@ -23,7 +23,7 @@ def street_clip() -> Path:
         clip = Path(folder) / "datasets" / "data" / "bikes.mp4"
         if clip.is_file():
             return clip
-    raise TriptychError("the sample clip is not installed; pip install 'triptych[demo]'")
+    raise TriptychError("the sample clip is not installed; pip install '.[demo]' in the checkout")
 
 
 def frames_at(video: Path, seconds: Sequence[float]) -> list[Image.Image]:
@@ -39,7 +39,7 @@ def frames_at(video: Path, seconds: Sequence[float]) -> list[Image.Image]:
     try:
         import av
     except ImportError as error:
-        raise TriptychError("videos need PyAV; pip install 'triptych[video]'") from error
+        raise TriptychError("videos need PyAV; pip install '.[video]' in the checkout") from error
     found: list[Image.Image] = []
     try:
         with av.open(str(video)) as container:

@@ -33,7 +33,7 @@ def needs(engine: str) -> None:
     """Skip the test where the engine's extra is not installed."""
     for module in NEEDS.get(engine, ()):
         if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed (pip install 'triptych[{engine}]')")
+            pytest.skip(f"{module} is not installed (pip install '.[{engine}]')")
 
 
 def small(family: str, **more: Any) -> nn.Module:
@@ -148,7 +148,7 @@ class TestMistakes:
     ) -> None:
         module = NEEDS[engine][0]
         monkeypatch.setitem(sys.modules, module, None)
-        words = rf"this needs {module}; pip install 'triptych\[{engine}\]'"
+        words = rf"this needs {module}; pip install '\.\[{engine}\]'"
         with pytest.raises(TriptychError, match=words):
             make_engine(engine, small("segformer"))
 

@@ -104,5 +104,5 @@ def test_tensorboard_gets_every_figure(tmp_path):
 
 def test_missing_tensorboard_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(TriptychError, match=r"pip install 'triptych\[tensorboard\]'"):
+    with pytest.raises(TriptychError, match=r"pip install '\.\[tensorboard\]'"):
         make(tmp_path, tensorboard=True)

@@ -24,7 +24,7 @@ class Export:
     """A bundled checkpoint, a folder, or OWNER/MODEL[@REVISION] on the hub."""
 
     to: Literal["onnx", "openvino"]
-    """Which engine. pip install 'triptych[onnx]' or 'triptych[openvino]'."""
+    """Which engine: pip install '.[onnx]' or '.[openvino]' in triptych's checkout."""
 
     out: Path
     """Folder to write. It appears once it is complete."""

@@ -234,5 +234,5 @@ def need(extra: str, module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise TriptychError(
-            f"this needs {error.name or module}; pip install 'triptych[{extra}]'"
+            f"this needs {error.name or module}; pip install '.[{extra}]' in the checkout"
         ) from error

@@ -182,7 +182,7 @@ def _tensorboard(folder: Path, first_step: int) -> Any:
     except ImportError:
         raise TriptychError(
             "logging.tensorboard is true, but TensorBoard is not installed; "
-            "run: pip install 'triptych[tensorboard]'"
+            "run: pip install '.[tensorboard]' in the checkout"
         ) from None
     with contextlib.suppress(FileExistsError):
         folder.mkdir(parents=True)

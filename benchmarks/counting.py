@@ -1,0 +1,324 @@
+"""Counts and identities on real footage, beside what was counted by hand.
+
+    python -m benchmarks.counting ../shared/data/video/junction.mp4
+    python -m benchmarks.counting junction.mp4 --found out/junction.npz --against bytetrack
+
+Runs the model over every frame, follows the objects and counts what crosses the two lines of
+``benchmarks/junction/layout.json``; ``benchmarks/junction/README.md`` says how the truth was made.
+Prints, for each line and way, the crossings of cars, and for the ten vehicles with boxes: in how
+many of their boxes a track was found (the best one, of an overlap of one half or more), identity
+switches (another track than the last one found) and fragments (found again after it was not).
+
+``--found`` keeps what the network found in a file, so that other settings take seconds.
+``--against bytetrack`` puts ByteTrack of the supervision library (``pip install
+'supervision<0.27'``) in the tracker's place, on the same boxes, and its LineZone beside our rule.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from tqdm import tqdm
+
+import triptych
+from triptych.readouts.instance import Box, Instance, PlacedInstance
+from triptych.stream import shapes
+from triptych.stream.counting import Tally
+from triptych.stream.layout import Layout
+from triptych.stream.media import video_pictures
+from triptych.stream.track import State, Track, Tracking
+from triptych.stream.tracker import Tracker
+
+TRUTH = Path(__file__).parent / "junction"
+RATE = 30.0
+KIND = "car"
+"""The class that all vehicles of the clip are of."""
+
+Boxes = dict[int, dict[str, Box]]
+"""By frame, then by vehicle."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What the network found in a clip."""
+
+    size: tuple[int, int]
+    classes: tuple[str, ...]
+    threshold: float
+    """Of instances, the checkpoint's own."""
+    frames: tuple[tuple[PlacedInstance, ...], ...]
+    """Down to the score that keeps a track alive, the best first."""
+
+    def save(self, path: Path) -> None:
+        """Write what :meth:`load` reads."""
+        flat = [(index, one) for index, found in enumerate(self.frames) for one in found]
+        cuts = [one.cut.numpy() for _, one in flat]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            path,
+            size=self.size,
+            classes=self.classes,
+            threshold=self.threshold,
+            count=len(self.frames),
+            frame=[index for index, _ in flat],
+            kind=[one.class_id for _, one in flat],
+            score=[one.score for _, one in flat],
+            box=np.array([one.box for _, one in flat]).reshape(-1, 4),
+            masks=np.packbits(np.concatenate([np.zeros(0, bool), *(c.ravel() for c in cuts)])),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Seen:
+        """Read what :meth:`save` wrote."""
+        with np.load(path) as data:
+            found = {name: data[name] for name in data.files}
+        size, classes = tuple(found["size"].tolist()), tuple(found["classes"].tolist())
+        frames: list[list[PlacedInstance]] = [[] for _ in range(int(found["count"]))]
+        pixels, at = np.unpackbits(found["masks"]).astype(bool), 0
+        columns = (found[name].tolist() for name in ("frame", "kind", "score", "box"))
+        for index, kind, score, box in zip(*columns, strict=True):
+            width, height = round(box[2] - box[0]), round(box[3] - box[1])
+            cut = torch.from_numpy(pixels[at : at + width * height].reshape(height, width))
+            at += width * height
+            one = PlacedInstance(cut, size, kind, classes[kind], score, tuple(box))
+            frames[index].append(one)
+        return cls(size, classes, float(found["threshold"]), tuple(map(tuple, frames)))
+
+
+def look(clip: Path, model: str, faint: float) -> Seen:
+    """Run the network over a clip."""
+    segmenter = triptych.load(model, device="cpu")
+    frames, size = [], (0, 0)
+    for picture in tqdm(video_pictures(str(clip), str(clip)), unit="frame", total=499):
+        assert picture.pixels is not None
+        size = picture.pixels.shape[:2]
+        found = segmenter.segment([torch.from_numpy(picture.pixels)])[0].instances(faint)
+        frames.append(
+            tuple(
+                PlacedInstance(i.cut.clone(), size, i.class_id, i.name, i.score, i.box)
+                for i in found
+            )
+        )
+    threshold = segmenter.readings.instance_threshold
+    return Seen(size, segmenter.classes.names, threshold, tuple(frames))
+
+
+class Follower(Protocol):
+    """What follows objects: ours, or another."""
+
+    gone: Sequence[Track]
+
+    def update(
+        self, instances: Sequence[Instance], moment: float, size: tuple[int, int], **more: Any
+    ) -> Sequence[Track]:
+        """See :meth:`Tracker.update`."""
+
+
+class ByteTrack:
+    """supervision's, with the thresholds that ours has."""
+
+    def __init__(self, threshold: float, memory: float, confirm: int) -> None:
+        import supervision
+
+        self._sv = supervision
+        self._tracker = supervision.ByteTrack(
+            track_activation_threshold=threshold,
+            lost_track_buffer=round(RATE * memory),
+            frame_rate=round(RATE),
+            minimum_consecutive_frames=confirm,
+        )
+        self._known: dict[int, Track] = {}
+        self._memory = memory
+        self.gone: Sequence[Track] = ()
+        self.detections: Any = None
+
+    def update(
+        self, instances: Sequence[Instance], moment: float, size: tuple[int, int], **more: Any
+    ) -> Sequence[Track]:
+        """See :meth:`Tracker.update`."""
+        every = [*instances, *more.get("faint", ())]
+        boxes = np.array([i.box for i in every], np.float32).reshape(-1, 4)
+        self.detections = self._tracker.update_with_detections(
+            self._sv.Detections(
+                xyxy=boxes,
+                confidence=np.array([i.score for i in every], np.float32),
+                class_id=np.array([i.class_id for i in every], int),
+            )
+        )
+        d, names = self.detections, {i.class_id: i.name for i in every}
+        for box, score, class_id, number in zip(
+            d.xyxy.tolist(), d.confidence, d.class_id, d.tracker_id, strict=True
+        ):
+            old = self._known.get(int(number))
+            first, sights = (old.first, old.sights + 1) if old else (moment, 1)
+            self._known[int(number)] = Track(
+                int(number), int(class_id), names[class_id], float(score), State.SEEN, tuple(box),
+                None, 0, tuple(box), (0.0, 0.0), first, moment, moment, sights,
+            )  # fmt: skip
+        lost = {n for n, t in self._known.items() if moment - t.last > self._memory}
+        self.gone = [self._known.pop(number) for number in lost]
+        return [
+            track
+            if track.last == moment
+            else dataclasses.replace(track, state=State.LOST, instance=None, moment=moment)
+            for track in self._known.values()
+        ]
+
+
+class LineZones:
+    """supervision's rule for lines, for the tracks of its own tracker."""
+
+    def __init__(self, layout: Layout, size: tuple[int, int], frames: int) -> None:
+        import supervision as sv
+
+        def point(end: tuple[float, float]) -> Any:
+            return sv.Point(end[0] * size[1], end[1] * size[0])
+
+        self.zones = {
+            line.name: sv.LineZone(
+                point(line.a),
+                point(line.b),
+                triggering_anchors=(sv.Position.BOTTOM_CENTER,),
+                minimum_crossing_threshold=frames,
+            )
+            for line in layout.lines
+        }
+
+    def update(self, detections: Any, kind: int) -> None:
+        """Go on to the next frame."""
+        for zone in self.zones.values():
+            zone.trigger(detections[detections.class_id == kind])
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Of each line, both ways; its "out" is our forward."""
+        return {name: (zone.out_count, zone.in_count) for name, zone in self.zones.items()}
+
+
+def true_boxes() -> Boxes:
+    """Of the ten vehicles."""
+    found: Boxes = defaultdict(dict)
+    with (TRUTH / "boxes.csv").open() as file:
+        for row in csv.DictReader(file):
+            box = tuple(float(row[edge]) for edge in ("x0", "y0", "x1", "y1"))
+            found[int(row["frame"])][row["vehicle"]] = box  # type: ignore[assignment]
+    return found
+
+
+def true_crossings() -> dict[str, tuple[int, int]]:
+    """Of each line, forward and backward."""
+    with (TRUTH / "crossings.csv").open() as file:
+        ways = Counter((row["line"], row["way"]) for row in csv.DictReader(file))
+    return {line: (ways[line, "forward"], ways[line, "backward"]) for line, _ in ways}
+
+
+@dataclasses.dataclass
+class Identities:
+    """How the ten vehicles fared."""
+
+    boxes: int = 0
+    found: int = 0
+    switches: int = 0
+    fragments: int = 0
+    _last: dict[str, int] = dataclasses.field(default_factory=dict)
+    _lost: set[str] = dataclasses.field(default_factory=set)
+
+    def add(self, truth: dict[str, Box], tracks: Iterable[Track]) -> None:
+        """Compare the tracks of a frame with the true boxes in it."""
+        seen = [track for track in tracks if track.state is State.SEEN]
+        table = np.array([[shapes.box_iou(box, t.box) for t in seen] for box in truth.values()])
+        table = table.reshape(len(truth), len(seen))
+        pairs = {
+            list(truth)[row]: seen[column].id
+            for row, column in zip(*linear_sum_assignment(-table), strict=True)
+            if table[row, column] >= 0.5
+        }
+        self.boxes += len(truth)
+        self.found += len(pairs)
+        for vehicle in truth:
+            number = pairs.get(vehicle)
+            if number is None:
+                self._lost.add(vehicle)
+                continue
+            if vehicle in self._last:
+                self.switches += self._last[vehicle] != number
+                self.fragments += vehicle in self._lost
+            self._last[vehicle] = number
+            self._lost.discard(vehicle)
+
+
+def run(seen: Seen, tracker: Follower, zones: LineZones | None = None) -> Iterator[str]:
+    """Follow and count, and tell."""
+    layout = Layout.from_dict(json.loads((TRUTH / "layout.json").read_text()))
+    tally, identities, truth = Tally(seen.classes, layout), Identities(), true_boxes()
+    began = time.perf_counter()
+    for index, found in enumerate(seen.frames):
+        sure = [instance for instance in found if instance.score >= seen.threshold]
+        tracks = tracker.update(sure, index / RATE, seen.size, faint=found[len(sure) :])
+        tally.update(tracks, tracker.gone, seen.size)
+        if zones is not None:
+            zones.update(tracker.detections, seen.classes.index(KIND))  # type: ignore[attr-defined]
+        if index in truth:
+            identities.add(truth[index], tracks)
+    took = (time.perf_counter() - began) / len(seen.frames)
+    counts = tally.counts(tracks, {})
+    lines = {name: (c.forward[KIND], c.backward[KIND]) for name, c in counts.lines.items()}
+    yield "crossings forward/backward, our rule: " + told(lines)
+    if zones is not None:
+        yield "crossings forward/backward, LineZone: " + told(zones.counts())
+    yield (
+        f"ten vehicles: {identities.found} of {identities.boxes} boxes found, "
+        f"{identities.switches} switches, {identities.fragments} fragments; "
+        f"{counts.entered[KIND]} cars entered; {1000 * took:.1f} ms a frame"
+    )
+
+
+def told(lines: dict[str, tuple[int, int]]) -> str:
+    """Both lines beside their truth, and the sums."""
+    truth = true_crossings()
+    total, wrong = sum(map(sum, lines.values())), sum(back for _, back in lines.values())
+    each = ", ".join(
+        f"{name} {f}/{b} (true {truth[name][0]}/{truth[name][1]})" for name, (f, b) in lines.items()
+    )
+    return f"{each}; in all {total} (true {sum(map(sum, truth.values()))}), wrong way {wrong}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("--model", default="street")
+    parser.add_argument("--found", type=Path, help="file that keeps what the network found")
+    parser.add_argument("--against", choices=["bytetrack"])
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="of Tracking")
+    given = parser.parse_args()
+    values = dict(pair.split("=") for pair in given.set)
+    settings = Tracking(**{k: int(v) if k == "confirm" else float(v) for k, v in values.items()})
+    if given.found and given.found.exists():
+        seen = Seen.load(given.found)
+    else:
+        seen = look(given.clip, given.model, settings.faint)
+        if given.found:
+            seen.save(given.found)
+    print("ours")
+    for line in run(seen, Tracker(settings)):
+        print("  " + line)
+    if given.against:
+        theirs = ByteTrack(seen.threshold, settings.memory, settings.confirm)
+        layout = Layout.from_dict(json.loads((TRUTH / "layout.json").read_text()))
+        print("ByteTrack")
+        for line in run(seen, theirs, LineZones(layout, seen.size, 3)):
+            print("  " + line)
+
+
+if __name__ == "__main__":
+    main()
