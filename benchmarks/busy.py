@@ -179,7 +179,9 @@ def measure(options: argparse.Namespace, arguments: Sequence[str]) -> bool:
         name: Worker(name, {"OMP_NUM_THREADS": str(options.threads)} | settings, arguments)
         for name, settings in policies.items()
     }
-    spinning = [sys.executable, "-c", "while True: pass"]
+    # Ends with this process, however that ends.
+    loop = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+    spinning = [sys.executable, "-c", loop]
     neighbours = [subprocess.Popen(spinning) for _ in range(options.neighbours)]
     for neighbour in neighbours:
         neighbour.send_signal(signal.SIGSTOP)
