@@ -11,10 +11,10 @@ DEMO ?= out/demo
 export PYTHON TORCH_BUILD TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pictures test lint types check format clean
+.PHONY: help install demo pictures test test-full lint types check format clean
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 install: $(STAMP) ## make .venv and install everything into it
 
@@ -29,7 +29,10 @@ demo: install ## the live page on a real street, until Ctrl-C (ARGS=--help lists
 pictures: install ## segment three frames of that street and tell where the pictures are
 	$(BIN)/triptych demo --pictures --out $(DEMO)
 
-test: install ## run the tests
+test: install ## run the tests but for the slow ones
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-full: install ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: install ## ruff: rules and format
@@ -39,7 +42,7 @@ lint: install ## ruff: rules and format
 types: install ## mypy
 	$(BIN)/mypy
 
-check: lint types test ## everything that CI checks
+check: lint types test-full ## everything that CI checks
 
 format: install ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

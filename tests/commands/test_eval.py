@@ -12,9 +12,12 @@ from tests.data.sets import disk
 
 from triptych.cli import main
 from triptych.data.camvid import CLASSES
+from triptych.data.sets.open import open_set
+from triptych.data.spread import spread
+from triptych.evaluation.evaluate import evaluate
 from triptych.images import Preprocess
 from triptych.models.registry import build
-from triptych.segmenter import Segmenter
+from triptych.segmenter import Segmenter, load
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +104,11 @@ def test_composites_have_all_three_figures(
     found = json.loads(figures.read_text())
     assert set(found["per_class"]) == {"iou", "pq", "ap", "ap50"}
     assert "composites" in found["data"]
+    # The pictures that are measured hold what was pasted, like those that anybody else reads.
+    data = open_set(shared_data, "val")
+    examples = (data[index] for index in spread(len(data), 2))
+    report = evaluate(load(model, "cpu"), examples, classes=data.classes)
+    assert found["figures"] == report.to_dict()["figures"]
     assert "composites" in capsys.readouterr().out
 
 

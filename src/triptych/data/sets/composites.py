@@ -51,8 +51,10 @@ class Composites(DiskSet):
         scene = self._made.scene(index)
         return Truth(scene.semantic(), panoptic_truth(scene))
 
-    def __getitem__(self, index: int) -> Example:
-        """The composite and its truth."""
+    def read(self, index: int, note: Note = refuse) -> Example:
+        """The composite and its truth: its picture is not the frame that :meth:`image` names."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
         scene = self._made.scene(index)
         return Example(torch.from_numpy(scene.pixels), scene.semantic(), panoptic_truth(scene))
 
