@@ -3,11 +3,13 @@
 #   make install PYTHON=python3.12      another interpreter
 #   make install TORCH_BUILD=default    the index's own PyTorch (CUDA on Linux, several gigabytes)
 #   make install TORCH_INDEX=URL        where to look for the CPU build of PyTorch
+#   make test WORKERS=0                 in one process (2 by default)
 
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= out/demo
+WORKERS ?= 2
 export PYTHON TORCH_BUILD TORCH_INDEX
 
 .DEFAULT_GOAL := help
@@ -30,10 +32,10 @@ pictures: install ## segment three frames of that street and tell where the pict
 	$(BIN)/triptych demo --pictures --out $(DEMO)
 
 test: install ## run the tests but for the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
 
 test-full: install ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 lint: install ## ruff: rules and format
 	$(BIN)/ruff check .

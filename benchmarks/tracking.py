@@ -8,7 +8,8 @@ they hide each other all the time. Prints, for each kind of stream, objects, ide
 MOTA (Bernardin and Stiefelhagen, 2008; tracks count from their first frame), by how many objects
 the entries are off in all streams together, and the crossings of a line in the middle, each way
 and class by itself, likewise. A doubtful sight has a score below the threshold: it is no instance,
-and may only keep a track alive. At the end: updates a second with 12 objects.
+and may only keep a track alive. A "queue" is four cars that creep over the line side by side. At
+the end: updates a second with 12 objects.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import time
 import numpy as np
 import torch
 from tests.stream.rendered import World, instances
-from tests.stream.tracked import SIMPLE, Run, car, crossings, street
+from tests.stream.tracked import SIMPLE, Run, car, creeping, crossings, street
 
 from triptych.stream.tracker import Tracker
 
@@ -71,6 +72,21 @@ def main() -> None:
     print(row("street, masks off by up to one pixel", streets, 22, wobble=1))
     print(row("street, one sight in three doubtful", streets, 22, doubts=1 / 3))
     print(row("the same, doubtful sights left out", streets, 22, doubts=1 / 3, faint=False))
+    print(row("street, outlines tremble by a tenth", streets, 22, tremble=0.1))
+    print(row("street, one mask in twenty is two", streets, 22, splits=0.05))
+    print(row("street, one mask in ten is one with a neighbour", streets, 22, merges=0.1))
+    every = {"tremble": 0.1, "splits": 0.05, "merges": 0.1, "doubts": 0.1}
+    print(row("street, all of these, one sight in ten doubtful", streets, 22, **every))
+    queue = [creeping(seed) for seed in range(10)]
+    print(
+        row(
+            "queue at 30 frames a second, outlines tremble by a fifth",
+            queue,
+            12,
+            fps=30,
+            tremble=0.2,
+        )
+    )
     print(f"\n{updates_a_second():.0f} updates a second with 12 objects")
 
 

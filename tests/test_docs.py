@@ -29,4 +29,5 @@ def test_cars_a_minute_plotted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     code = program("streams.md", "Cars a minute, plotted")
     assert len(code.splitlines()) <= 17
     exec(compile(code, "streams.md", "exec"), {})
-    assert Image.open(tmp_path / "cars.png").size == (640, 480)
+    with Image.open(tmp_path / "cars.png") as picture:
+        assert picture.size == (640, 480)

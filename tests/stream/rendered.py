@@ -103,26 +103,91 @@ def instances(
     misses: float = 0.0,
     wobble: int = 0,
     doubts: float = 0.0,
+    tremble: float = 0.0,
+    merges: float = 0.0,
+    splits: float = 0.0,
 ) -> list[Instance]:
     """What a network would find: the truth in random order, or nearly the truth.
+
+    ``street`` on ``junction.mp4`` is the model of the last three: from one frame to the next the
+    lower edge of an outline moves by 7 % of the object's size in a quarter of all cases, and by
+    half of it or more in a tenth, where masks merge and split.
 
     Args:
         misses: share of the things that are overlooked.
         wobble: pixels by which a mask is off, at most, each way.
         doubts: share of the things that it is less sure of: their score is 0.3 and not 0.9.
+        tremble: each edge of a mask is off by up to this share of its size.
+        merges: share of the things that are one mask with the next of their class, if they touch.
+        splits: share of the things that are two masks.
     """
     names = {thing.number: thing.name for thing in world.things}
     found = []
-    for number, mask in world.truth(moment).items():
+    for name, mask in _merged(
+        [(names[number], mask) for number, mask in world.truth(moment).items()], random, merges
+    ):
         seen = shifted(mask, *random.integers(-wobble, wobble + 1, 2))
         if random.random() < misses or not seen.any():
             continue
-        ys, xs = np.nonzero(seen)
-        box = (float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
-        name = names[number]
+        if tremble:
+            seen = trembled(seen, random, tremble)
         score = 0.3 if doubts and random.random() < doubts else 0.9
-        found.append(Instance(torch.from_numpy(seen), CLASSES.index(name), name, score, box))
+        for part in halves(seen) if splits and random.random() < splits else [seen]:
+            found.append(
+                Instance(torch.from_numpy(part), CLASSES.index(name), name, score, box_of(part))
+            )
     return [found[place] for place in random.permutation(len(found))]
+
+
+def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """Round what is True; there is something."""
+    ys, xs = np.nonzero(mask)
+    return float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1)
+
+
+def _merged(
+    things: list[tuple[str, np.ndarray]], random: np.random.Generator, share: float
+) -> list[tuple[str, np.ndarray]]:
+    """Some of the things are one with another of their class that is a pixel away at most."""
+    left, found = list(things), []
+    while left:
+        name, mask = left.pop(0)
+        if share and random.random() < share:
+            wide = np.logical_or.reduce(
+                [shifted(mask, y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+            )
+            for place, (other, its) in enumerate(left):
+                if other == name and (wide & its).any():
+                    mask = mask | left.pop(place)[1]
+                    break
+        found.append((name, mask))
+    return found
+
+
+def trembled(mask: np.ndarray, random: np.random.Generator, share: float) -> np.ndarray:
+    """The mask, stretched or squeezed a little on each side."""
+    x0, y0, x1, y1 = (int(edge) for edge in box_of(mask))
+    reach = share * math.sqrt((x1 - x0) * (y1 - y0))
+    off = random.uniform(-reach, reach, 4)
+    left, top, right, bottom = (
+        round(edge + by) for edge, by in zip((x0, y0, x1, y1), off, strict=True)
+    )
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
+    rows = y0 + (np.arange(top, bottom) - top) * (y1 - y0) // (bottom - top)
+    columns = x0 + (np.arange(left, right) - left) * (x1 - x0) // (right - left)
+    height, width = mask.shape
+    wide = np.zeros((3 * height, 3 * width), bool)
+    wide[height + top : height + bottom, width + left : width + right] = mask[np.ix_(rows, columns)]
+    seen = wide[height : 2 * height, width : 2 * width]
+    return seen if seen.any() else mask
+
+
+def halves(mask: np.ndarray) -> list[np.ndarray]:
+    """A mask cut in two from top to bottom; one that is a pixel wide stays whole."""
+    x0, _, x1, _ = (int(edge) for edge in box_of(mask))
+    columns = np.arange(mask.shape[1]) < (x0 + x1) // 2
+    parts = [mask & columns, mask & ~columns]
+    return parts if all(part.any() for part in parts) else [mask]
 
 
 def shifted(mask: np.ndarray, down: int, right: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.stream.oracle import ClearMot
 from tests.stream.rendered import SIZE, Thing, World, instances
-from tests.stream.tracked import SIMPLE, Run, car, crossings, street
+from tests.stream.tracked import SIMPLE, Run, car, creeping, crossings, street
 
 from triptych.errors import TriptychError
 from triptych.readouts.instance import Instance
@@ -52,6 +52,49 @@ def test_a_network_that_errs_costs_little() -> None:
     assert trembling.mot.switches <= 15
     for run in (missing, trembling):
         assert abs(sum(map(sum, (c.values() for c in run.crossings))) - 24) <= 2
+
+
+@pytest.mark.parametrize(
+    ("errors", "switches", "off"),
+    [
+        ({"tremble": 0.1}, 8, 0),
+        ({"merges": 0.1}, 13, 0),
+        ({"splits": 0.05}, 25, 1),
+        ({"tremble": 0.1, "merges": 0.1, "splits": 0.05, "doubts": 0.1}, 40, 1),
+    ],
+)
+def test_masks_like_those_of_real_footage_are_counted(
+    errors: dict[str, float], switches: int, off: int
+) -> None:
+    for seed in (0, 3):
+        world = street(seed)
+        run = Run(world, 22, **errors)  # type: ignore[arg-type]
+        assert run.mot.switches <= switches
+        true, found = crossings(world), run.crossings
+        wrong = sum(abs(true[way][n] - found[way][n]) for way in (0, 1) for n in true[way])
+        assert wrong <= off
+        assert abs(sum(run.counts.entered.values()) - len(world.things)) <= 3
+
+
+@pytest.mark.parametrize("tremble", [0.1, 0.2])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_queue_on_the_line_counts_once_however_its_outlines_tremble(
+    seed: int, tremble: float
+) -> None:
+    world = creeping(seed)
+    run = Run(world, 12, fps=30, tremble=tremble)
+    assert run.crossings == crossings(world)
+    assert run.counts.entered["car"] == 4
+
+
+def test_a_half_that_began_when_a_mask_was_in_two_does_not_take_the_whole() -> None:
+    world, tracker = World((car(1, 10, 10, width=20),)), Tracker()
+    random = np.random.default_rng(0)
+    for index in range(40):
+        seen = instances(world, index / 10, random, splits=float(index % 4 == 3))
+        tracks = tracker.update(seen, index / 10, world.size)
+        known = [track.id for track in tracks if track.state is State.SEEN]
+        assert known == ([1] if index > 1 else [])
 
 
 def test_doubtful_sights_keep_ids_in_place() -> None:

@@ -29,13 +29,14 @@ class Run:
         wobble: int = 0,
         doubts: float = 0.0,
         faint: bool = True,
+        **errors: float,
     ) -> None:
         tracker, tally = Tracker(), Tally(NAMES, MIDDLE)
         self.mot, self.ids = ClearMot(), set[int]()
         random = np.random.default_rng(0)
         for index in range(round(seconds * fps)):
             moment = index / fps
-            found = instances(world, moment, random, misses, wobble, doubts)
+            found = instances(world, moment, random, misses, wobble, doubts, **errors)
             seen = [one for one in found if one.score >= 0.5]
             half_seen = [one for one in found if one.score < 0.5] if faint else []
             tracks = tracker.update(seen, moment, world.size, faint=half_seen)
@@ -102,6 +103,17 @@ def street(seed: int, things: int = 24) -> World:
             )
         )
     return World(tuple(found))
+
+
+def creeping(seed: int) -> World:
+    """Four cars in lanes of their own that creep over the middle."""
+    random = np.random.default_rng(seed)
+    return World(
+        tuple(
+            Thing(n, "car", (random.uniform(0, 30), 8 + 9 * n), (random.uniform(7, 14), 0), (24, 8))
+            for n in range(1, 5)
+        )
+    )
 
 
 def crossings(world: World) -> tuple[dict[str, int], dict[str, int]]:

@@ -97,7 +97,16 @@ class Tracker:
             gone = [track for track in before if track.state is not State.NEW]
             before = []
         sights = [Sight.of(place, instance) for place, instance in enumerate(instances)]
-        matched = _assign(before, sights, self._overlap)
+        # Known objects first: where a mask was in two for a frame, the half that began then must
+        # not take the whole.
+        matched: dict[int, Sight] = {}
+        for some in (
+            [track for track in before if track.state is not State.NEW],
+            [track for track in before if track.state is State.NEW],
+        ):
+            taken = {sight.place for sight in matched.values()}
+            free = [sight for sight in sights if sight.place not in taken]
+            matched |= _assign(some, free, self._overlap)
         known = [t for t in before if t.id not in matched and t.state is not State.NEW]
         half = _assign(known, [Sight.of(place, one) for place, one in enumerate(faint)], _likeness)
         rest = [track for track in before if track.id not in {*matched, *half}]
