@@ -52,7 +52,7 @@ def written_in_windows(masks: MaskSet, folder: Path) -> None:
 
 
 def observed(masks: MaskSet, folder: Path) -> None:
-    frame = Frame(0, 0.0, np.zeros((SIDE, SIDE, 3), np.uint8))
+    frame = Frame(np.zeros((SIDE, SIDE, 3), np.uint8), 0, 0.0)
     Scene("street", ["object"]).observe(frame, masks, ReadingSettings(), {})
 
 

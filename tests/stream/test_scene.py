@@ -182,6 +182,25 @@ def test_after_a_cut_everything_is_new() -> None:
     assert {track.id for track in again.tracks} == ids[1]
 
 
+def test_a_film_that_begins_again_counts_the_same_in_every_round() -> None:
+    made = scene()
+    entered = []
+    for round_ in range(3):
+        for frame, found in zip(FRAMES, MASKS, strict=True):
+            later = dataclasses.replace(
+                frame,
+                index=frame.index + round_ * len(FRAMES),
+                media_time=(frame.media_time or 0.0) + 1.8 * round_,
+                anew=round_ > 0 and frame is FRAMES[0],
+            )
+            result = made.observe(later, found, ReadingSettings(), {})
+        entered.append((dict(result.counts.entered), dict(result.counts.lines["middle"].backward)))
+    first = entered[0]
+    for number, (came, crossed) in enumerate(entered, start=1):
+        assert came == {name: number * count for name, count in first[0].items()}
+        assert crossed == {name: number * count for name, count in first[1].items()}
+
+
 def test_only_a_cut_changes_the_whole_picture() -> None:
     random = np.random.default_rng(0)
     street = random.integers(0, 200, (30, 50, 3), dtype=np.uint8)

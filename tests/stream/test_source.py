@@ -283,6 +283,17 @@ def test_a_loop_goes_on_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     times = [frame.moment for frame in frames]
     assert times == sorted(times)
     assert times[6] == pytest.approx(0.4)
+    assert [frame.anew for frame in frames] == [False] * 3 + [True, False, False] + [True, False]
+
+
+def test_a_film_that_begins_again_unseen_tells_with_the_next_frame() -> None:
+    reader = lambda: live(*(picture(i, i / 100) for i in range(3)))  # noqa: E731
+    source = Source(reader, name="clip", mode=Mode.REALTIME, loop=True)
+    with source:
+        eventually(lambda: source.status.frames >= 8)
+        frame = source.take()
+    assert frame is not None
+    assert frame.anew
 
 
 def test_a_paused_recording_stands_still() -> None:

@@ -24,6 +24,9 @@ class Frame:
     than the present."""
     decode_seconds: float = 0.0
     """What decoding and the conversion to RGB took."""
+    anew: bool = False
+    """Whether a film begins again with it, or with one that was skipped before it: nothing that is
+    followed goes on."""
 
     @property
     def size(self) -> tuple[int, int]:

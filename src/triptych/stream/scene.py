@@ -85,7 +85,7 @@ class Scene:
         """
         read = _Reading.of(masks, readings, self._faint)
         seen = glance(frame.pixels)
-        self._cut = self._glance is not None and is_cut(self._glance, seen)
+        self._cut = frame.anew or (self._glance is not None and is_cut(self._glance, seen))
         self._glance = seen
         self._before = copy.copy(self._tracker), self._tally.copy()
         return self._advance(frame, masks, readings, read, timings)

@@ -124,6 +124,7 @@ class Source:
         self._newest = 0.0  # when the newest good picture came
         self._clock = 0.0  # monotonic time minus media time of a paced recording
         self._offset = self._media_end = 0.0  # media time of earlier rounds of a loop
+        self._anew = False  # whether the next frame begins a round
 
     def start(self, bell: threading.Event | None = None) -> None:
         """Begin to read.
@@ -296,7 +297,7 @@ class Source:
                 wait = self._patience.wait
                 self._rest(self._patience.still)
             elif again:
-                self._offset = self._media_end
+                self._offset, self._anew = self._media_end, True
             elif not live or end.hopeless:
                 failed = end.hopeless or not end.good
                 self._enter(Phase.FAILED if failed else Phase.ENDED, end.problem)
@@ -379,7 +380,10 @@ class Source:
             if media_time is not None:
                 media_time = self._media_end = max(self._offset + media_time, self._media_end)
             now = self._newest = time.monotonic()
-            frame = Frame(pixels, self._frames, now, media_time, picture.decode_seconds)
+            anew = self._anew or (self._waiting is not None and self._waiting.anew)
+            self._anew = False
+            spent = picture.decode_seconds
+            frame = Frame(pixels, self._frames, now, media_time, spent, anew)
             self._frames += 1
             self._size = frame.size
             if self._paused and picture.media_time is None:
