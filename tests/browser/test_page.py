@@ -173,6 +173,25 @@ def test_the_page_comes_back_after_the_server_restarts(
     page.locator("#notice").wait_for(state="hidden")
 
 
+def test_a_film_stands_still_goes_on_and_begins_anew(rig: Rig, open_page: Open) -> None:
+    page = ready(rig, open_page)
+    page.wait_for_selector("#film:not([hidden])")
+    page.click("#film")
+    page.wait_for_selector("#film[aria-pressed=true]")
+    assert page.locator("#film span").inner_text() == "Start film"
+    wait_for(lambda: page.locator(".instances .badge").inner_text() == "paused")
+    rig.feed.push(STREET, 5)
+    page.wait_for_timeout(1500)
+    assert shown(page) == 19
+    page.keyboard.press("p")
+    wait_for(lambda: shown(page) == 24)
+    page.click("#restart")
+    wait_for(lambda: rig.results == 0)
+    rig.feed.end()  # of the reader that was left
+    rig.run(3)
+    wait_for(lambda: shown(page) == 2)
+
+
 def test_a_source_that_dies_is_told(rig: Rig, open_page: Open) -> None:
     page = ready(rig, open_page)
     rig.feed.fail(TriptychError("the camera caught fire"))
