@@ -38,7 +38,7 @@ from triptych.stream.counting import Tally
 from triptych.stream.layout import Layout
 from triptych.stream.media import video_pictures
 from triptych.stream.track import State, Track, Tracking
-from triptych.stream.tracker import Tracker
+from triptych.stream.tracker import Sight, Tracker
 
 TRUTH = Path(__file__).parent / "junction"
 RATE = 30.0
@@ -148,7 +148,7 @@ class ByteTrack:
     ) -> Sequence[Track]:
         """See :meth:`Tracker.update`."""
         every = [*instances, *more.get("faint", ())]
-        boxes = np.array([i.box for i in every], np.float32).reshape(-1, 4)
+        boxes = np.array([Sight.of(0, i).box for i in every], np.float32).reshape(-1, 4)
         self.detections = self._tracker.update_with_detections(
             self._sv.Detections(
                 xyxy=boxes,

@@ -187,9 +187,8 @@ def test_a_film_stands_still_goes_on_and_begins_anew(rig: Rig, open_page: Open) 
     wait_for(lambda: shown(page) == 24)
     page.click("#restart")
     wait_for(lambda: rig.results == 0)
-    rig.feed.end()  # of the reader that was left
-    rig.run(3)
-    wait_for(lambda: shown(page) == 2)
+    rig.feed.push(STREET, 4)
+    wait_for(lambda: 2 <= shown(page) <= 3)  # the reader that was left may take one
 
 
 def test_a_source_that_dies_is_told(rig: Rig, open_page: Open) -> None:

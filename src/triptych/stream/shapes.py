@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from triptych.readouts.instance import Box
+
+
+def largest_part(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """The largest connected part of a mask, cut out along its box, and where that begins.
+
+    Args:
+        mask: bool; something in it is True.
+
+    Returns:
+        Bool, and ``(x, y)`` of its corner in ``mask``.
+    """
+    parts, count = ndimage.label(mask, np.ones((3, 3), int))
+    if count == 1:
+        return mask, (0, 0)
+    number = int(np.bincount(parts.ravel())[1:].argmax()) + 1
+    rows, columns = ndimage.find_objects(parts)[number - 1]
+    return parts[rows, columns] == number, (columns.start, rows.start)
 
 
 def area(box: Box) -> float:

@@ -34,7 +34,8 @@ class Track:
     """Of the newest sight of it."""
     state: State
     box: Box
-    """``(x0, y0, x1, y1)`` round what is seen of it; where it should be by now if it is lost."""
+    """``(x0, y0, x1, y1)`` round the largest part that is seen of it; where it should be by now if
+    it is lost."""
     mask: np.ndarray | None
     """Bool, of the size of the box: its shape within it, or that of its last sight. None after
     the picture has changed its size."""
@@ -71,7 +72,8 @@ class Tracking:
     """Two shapes that overlap by less are not taken for the same object at first sight."""
     reach: float = 1.0
     """Objects that overlap with nothing are looked for around where they should be, as far as so
-    many times their longer edge; twice as far if they were seen once only."""
+    many times their longer edge, at ten frames a second; less far in proportion where frames are
+    closer, and twice as far if they were seen once only."""
     confirm: int = 3
     """An object counts when it has been seen in so many frames running."""
     memory: float = 1.5

@@ -22,6 +22,11 @@ SHRINK = 0.05
 """Share by which a body nears the smaller box that is seen of it, each time it is seen: slow,
 because what hides a part of it passes sooner than it moves far away."""
 
+REACH_SECONDS = 0.09
+"""Where frames come so far apart, or further, objects are looked for as far away as ever; where
+they are closer, less far in proportion. A mask that jumps to a neighbour takes its number along
+otherwise."""
+
 FAINT_IOU = 0.5
 """Two shapes that overlap by less are not the same object, if the network is not sure of one."""
 
@@ -31,19 +36,27 @@ Affinity: TypeAlias = Callable[[Track, "Sight"], float]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sight:
-    """One instance of the newest frame."""
+    """One instance of the newest frame.
+
+    Networks put crumbs of a mask on others of its class, far away; a box round all of it stands on
+    the wrong car. So the object is the largest part of its mask.
+    """
 
     place: int
     """Among the instances."""
     instance: Instance
     mask: np.ndarray
-    """Cut out along the box."""
+    """That part, cut out along the box."""
+    box: Box
+    """Round that part."""
 
     @classmethod
     def of(cls, place: int, instance: Instance) -> Sight:
-        """Cut the shape out of its picture."""
-        x0, y0, x1, y1 = (round(edge) for edge in instance.box)
-        return cls(place, instance, instance.mask[y0:y1, x0:x1].cpu().numpy())
+        """Take the largest part of its mask."""
+        mask, (left, top) = shapes.largest_part(instance.cut.cpu().numpy())
+        x, y = round(instance.box[0]) + left, round(instance.box[1]) + top
+        box = (float(x), float(y), float(x + mask.shape[1]), float(y + mask.shape[0]))
+        return cls(place, instance, mask, box)
 
 
 class Tracker:
@@ -69,6 +82,8 @@ class Tracker:
         """Counted tracks that the newest update gave up."""
         self._size: tuple[int, int] | None = None
         self._next_id = 1
+        self._moment: float | None = None  # of the newest update
+        self._step = 0.0  # seconds between the newest two
 
     def update(
         self,
@@ -92,6 +107,8 @@ class Tracker:
             :attr:`tracks`.
         """
         gone: list[Track] = []
+        self._step = moment - self._moment if self._moment is not None else 0.0
+        self._moment = moment
         before = [self._moved(track, moment) for track in self._scaled(size)]
         if cut:
             gone = [track for track in before if track.state is not State.NEW]
@@ -173,15 +190,16 @@ class Tracker:
         return iou if iou >= self.settings.min_iou else 0.0
 
     def _nearness(self, track: Track, sight: Sight) -> float:
-        body, box = track.body, sight.instance.box
+        body, box = track.body, sight.box
         # As in _fit, what hides a part, or the border, leaves one edge in its place.
         across = min(abs(body[0] - box[0]), abs(body[2] - box[2]))
         along = min(abs(body[1] - box[1]), abs(body[3] - box[3]))
         scale = max(body[2] - body[0], body[3] - body[1], box[2] - box[0], box[3] - box[1])
-        reach = self.settings.reach * scale
+        reach = self.settings.reach * scale * min(self._step / REACH_SECONDS, 1.0)
         if track.sights == 1:
             reach *= 2  # it may have any velocity
-        return max(1.0 - math.hypot(across, along) / reach, 0.0)
+        distance = math.hypot(across, along)
+        return 1.0 - distance / reach if distance < reach else 0.0
 
     def _born(self, sight: Sight, moment: float) -> Track:
         seen = sight.instance
@@ -191,10 +209,10 @@ class Tracker:
             name=seen.name,
             score=seen.score,
             state=State.SEEN if self.settings.confirm == 1 else State.NEW,
-            box=seen.box,
+            box=sight.box,
             mask=sight.mask,
             instance=sight.place,
-            body=seen.box,
+            body=sight.box,
             velocity=(0.0, 0.0),
             first=moment,
             last=moment,
@@ -205,17 +223,17 @@ class Tracker:
         return track
 
     def _seen(self, track: Track, sight: Sight, moment: float, size: tuple[int, int]) -> Track:
-        seen, seconds = sight.instance, moment - track.last
+        seen, box, seconds = sight.instance, sight.box, moment - track.last
         gain = max(AGILITY, 1 / track.sights) / seconds if seconds > 0 else 0.0
-        x0, x1, dx = _fit(track.body[0], track.body[2], seen.box[0], seen.box[2], size[1])
-        y0, y1, dy = _fit(track.body[1], track.body[3], seen.box[1], seen.box[3], size[0])
+        x0, x1, dx = _fit(track.body[0], track.body[2], box[0], box[2], size[1])
+        y0, y1, dy = _fit(track.body[1], track.body[3], box[1], box[3], size[0])
         sights = track.sights + 1
         counts = track.state is not State.NEW or sights >= self.settings.confirm
         return dataclasses.replace(
             track,
             score=seen.score,
             state=State.SEEN if counts else State.NEW,
-            box=seen.box,
+            box=box,
             mask=sight.mask,
             instance=sight.place,
             body=(x0, y0, x1, y1),
@@ -227,8 +245,8 @@ class Tracker:
 
 def _iou(track: Track, sight: Sight) -> float:
     if track.mask is None:
-        return shapes.box_iou(track.box, sight.instance.box)
-    return shapes.mask_iou(track.box, track.mask, sight.instance.box, sight.mask)
+        return shapes.box_iou(track.box, sight.box)
+    return shapes.mask_iou(track.box, track.mask, sight.box, sight.mask)
 
 
 def _likeness(track: Track, sight: Sight) -> float:
