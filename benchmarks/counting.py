@@ -126,46 +126,50 @@ class Follower(Protocol):
 
 
 class ByteTrack:
-    """supervision's, with the thresholds that ours has."""
+    """supervision's, with the thresholds that ours has, and one for each class like ours."""
 
-    def __init__(self, threshold: float, memory: float, confirm: int) -> None:
+    def __init__(self, threshold: float, memory: float, confirm: int, rate: float = RATE) -> None:
         import supervision
 
         self._sv = supervision
-        self._tracker = supervision.ByteTrack(
+        self._make = lambda: supervision.ByteTrack(
             track_activation_threshold=threshold,
-            lost_track_buffer=round(RATE * memory),
-            frame_rate=round(RATE),
+            lost_track_buffer=round(30 * memory),  # in frames of 1/30 second, whatever the rate
+            frame_rate=round(rate),
             minimum_consecutive_frames=confirm,
         )
+        self._trackers: dict[int, Any] = {}
+        self._numbers: dict[tuple[int, int], int] = {}
         self._known: dict[int, Track] = {}
         self._memory = memory
         self.gone: Sequence[Track] = ()
-        self.detections: Any = None
+        self.detections: dict[int, Any] = {}
+        """Of the newest frame, by class."""
+        self.seen: dict[int, Instance] = {}
+        """Of the newest frame, by number of the track."""
 
     def update(
         self, instances: Sequence[Instance], moment: float, size: tuple[int, int], **more: Any
     ) -> Sequence[Track]:
         """See :meth:`Tracker.update`."""
         every = [*instances, *more.get("faint", ())]
-        boxes = np.array([Sight.of(0, i).box for i in every], np.float32).reshape(-1, 4)
-        self.detections = self._tracker.update_with_detections(
-            self._sv.Detections(
+        self.detections, self.seen = {}, {}
+        for kind in {*self._trackers, *(one.class_id for one in every)}:
+            some = [one for one in every if one.class_id == kind]
+            boxes = np.array([Sight.of(0, one).box for one in some], np.float32).reshape(-1, 4)
+            given = self._sv.Detections(
                 xyxy=boxes,
-                confidence=np.array([i.score for i in every], np.float32),
-                class_id=np.array([i.class_id for i in every], int),
+                confidence=np.array([one.score for one in some], np.float32),
+                class_id=np.full(len(some), kind),
             )
-        )
-        d, names = self.detections, {i.class_id: i.name for i in every}
-        for box, score, class_id, number in zip(
-            d.xyxy.tolist(), d.confidence, d.class_id, d.tracker_id, strict=True
-        ):
-            old = self._known.get(int(number))
-            first, sights = (old.first, old.sights + 1) if old else (moment, 1)
-            self._known[int(number)] = Track(
-                int(number), int(class_id), names[class_id], float(score), State.SEEN, tuple(box),
-                None, 0, tuple(box), (0.0, 0.0), first, moment, moment, sights,
-            )  # fmt: skip
+            tracker = self._trackers.setdefault(kind, self._make())
+            found = self.detections[kind] = tracker.update_with_detections(given)
+            for box, theirs in zip(found.xyxy, found.tracker_id, strict=True):
+                place = int(np.abs(boxes - box).sum(1).argmin())
+                key = kind, int(theirs)
+                number = self._numbers.setdefault(key, len(self._numbers) + 1)
+                self.seen[number] = some[place]
+                self._known[number] = self._track(number, some[place], box.tolist(), moment)
         lost = {n for n, t in self._known.items() if moment - t.last > self._memory}
         self.gone = [self._known.pop(number) for number in lost]
         return [
@@ -174,6 +178,15 @@ class ByteTrack:
             else dataclasses.replace(track, state=State.LOST, instance=None, moment=moment)
             for track in self._known.values()
         ]
+
+    def _track(self, number: int, seen: Instance, box: Sequence[float], moment: float) -> Track:
+        old = self._known.get(number)
+        first, sights = (old.first, old.sights + 1) if old else (moment, 1)
+        place: Box = (box[0], box[1], box[2], box[3])
+        return Track(
+            number, seen.class_id, seen.name, seen.score, State.SEEN, place, None, 0,
+            place, (0.0, 0.0), first, moment, moment, sights,
+        )  # fmt: skip
 
 
 class LineZones:
@@ -195,10 +208,10 @@ class LineZones:
             for line in layout.lines
         }
 
-    def update(self, detections: Any, kind: int) -> None:
+    def update(self, detections: Any) -> None:
         """Go on to the next frame."""
         for zone in self.zones.values():
-            zone.trigger(detections[detections.class_id == kind])
+            zone.trigger(detections)
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Of each line, both ways; its "out" is our forward."""
@@ -267,7 +280,9 @@ def run(seen: Seen, tracker: Follower, zones: LineZones | None = None) -> Iterat
         tracks = tracker.update(sure, index / RATE, seen.size, faint=found[len(sure) :])
         tally.update(tracks, tracker.gone, seen.size)
         if zones is not None:
-            zones.update(tracker.detections, seen.classes.index(KIND))  # type: ignore[attr-defined]
+            cars = tracker.detections.get(seen.classes.index(KIND))  # type: ignore[attr-defined]
+            if cars is not None:
+                zones.update(cars)
         if index in truth:
             identities.add(truth[index], tracks)
     took = (time.perf_counter() - began) / len(seen.frames)

@@ -19,9 +19,12 @@ import time
 
 import numpy as np
 import torch
+from benchmarks.counting import ByteTrack
+from tests.stream.oracle import ClearMot
 from tests.stream.rendered import World, instances
 from tests.stream.tracked import SIMPLE, Run, car, creeping, crossings, street
 
+from triptych.stream.track import State
 from triptych.stream.tracker import Tracker
 
 
@@ -47,6 +50,35 @@ def row(name: str, worlds: list[World], seconds: float, **errors: float) -> str:
     )
 
 
+def beside_bytetrack(
+    name: str, worlds: list[World], seconds: float, fps: float = 10.0, **errors: float
+) -> str:
+    """Confirmed objects of both alone, since ByteTrack shows no others."""
+    cells = []
+    for make in (Tracker, lambda: ByteTrack(0.5, 1.5, 3, fps)):
+        seen = switches = wrong = 0
+        for world in worlds:
+            tracker, mot, random = make(), ClearMot(), np.random.default_rng(0)
+            for index in range(round(seconds * fps)):
+                moment = index / fps
+                every = instances(world, moment, random, **errors)  # type: ignore[arg-type]
+                sure = [one for one in every if one.score >= 0.5]
+                faint = [one for one in every if one.score < 0.5]
+                tracks = tracker.update(sure, moment, world.size, faint=faint)
+                if isinstance(tracker, ByteTrack):
+                    found = {n: one for n, one in tracker.seen.items() if one.score >= 0.5}
+                else:
+                    known = [t for t in tracks if t.state is State.SEEN]
+                    found = {t.id: sure[t.instance] for t in known if t.instance is not None}
+                masks = {number: one.mask.numpy() for number, one in found.items()}
+                mot.add(world.truth(moment), masks)
+            seen += mot.objects
+            switches += mot.switches
+            wrong += mot.misses + mot.false_alarms + mot.switches
+        cells.append(f"{switches} | {1 - wrong / seen:.3f}")
+    return f"| {name} | {' | '.join(cells)} |"
+
+
 def updates_a_second(seconds: float = 20.0) -> float:
     """With 12 objects in sight, what is seen of them made beforehand."""
     things = tuple(car(n, 8 * n, 0.5 * n, y=10 + 8 * (n % 4)) for n in range(1, 13))
@@ -61,7 +93,9 @@ def updates_a_second(seconds: float = 20.0) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--streets", type=int, default=10)
-    streets = [street(seed) for seed in range(parser.parse_args().streets)]
+    parser.add_argument("--against", choices=["bytetrack"], help="of supervision, below 0.27")
+    given = parser.parse_args()
+    streets = [street(seed) for seed in range(given.streets)]
     simple = [world for world in SIMPLE.values() if world.things]
     torch.set_num_threads(1)
     print("| streams | number | things | sights | switches | MOTA | entries off | crossings off |")
@@ -88,6 +122,14 @@ def main() -> None:
         )
     )
     print(f"\n{updates_a_second():.0f} updates a second with 12 objects")
+    if given.against:
+        print("\n| streams | ours: switches | MOTA | ByteTrack: switches | MOTA |")
+        print("|---|---|---|---|---|")
+        for fps in (10.0, 30.0):
+            some, rest = streets[:4], f", {fps:g} frames a second"
+            print(beside_bytetrack("street" + rest, some, 22, fps))
+            print(beside_bytetrack("street, all errors" + rest, some, 22, fps, **every))
+        print(beside_bytetrack("queue, all errors, 30 frames a second", queue, 12, 30, **every))
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ def test_a_crowded_street_is_counted(seed: int, off: int) -> None:
     assert sum(abs(true[way][n] - found[way][n]) for way in (0, 1) for n in true[way]) <= off
     assert run.mot.mota > 0.985
     assert run.mot.switches <= 12
-    found = sum(run.counts.entered.values())
-    assert abs(found - len(world.things)) <= 2
+    entered = sum(run.counts.entered.values())
+    assert abs(entered - len(world.things)) <= 2
     assert run.counts.left == run.counts.entered
 
 
