@@ -83,8 +83,29 @@ export class Charts {
 
   #show(anew = false) {
     if (!this.#columns || !state.hello) return;
-    for (const chart of [this.#objects, this.#areas]) chart.show(this.#columns, anew);
+    const columns = broken(this.#columns);
+    for (const chart of [this.#objects, this.#areas]) chart.show(columns, anew);
   }
+}
+
+/** The columns with an empty row wherever no frame came for a while: no line is drawn over that. */
+function broken(columns) {
+  const { time } = columns;
+  const steps = time.slice(1).map((at, i) => at - time[i]);
+  const usual = [...steps].sort((a, b) => a - b)[steps.length >> 1];
+  const gaps = steps.map((step, i) => (step > Math.max(3 * usual, 3) ? i : -1)).filter((i) => i >= 0);
+  if (!gaps.length) return columns;
+  const filled = {};
+  for (const [key, column] of Object.entries(columns)) {
+    filled[key] = [];
+    let from = 0;
+    for (const gap of gaps) {
+      filled[key].push(...column.slice(from, gap + 1), key === "time" ? time[gap] + usual : null);
+      from = gap + 1;
+    }
+    filled[key].push(...column.slice(from));
+  }
+  return filled;
 }
 
 class Chart {
