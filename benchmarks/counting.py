@@ -154,9 +154,14 @@ class ByteTrack:
         """See :meth:`Tracker.update`."""
         every = [*instances, *more.get("faint", ())]
         self.detections, self.seen = {}, {}
+        shown = np.zeros(size, bool)
+        for one in instances:
+            shown[one.area] |= one.cut.numpy()
         for kind in {*self._trackers, *(one.class_id for one in every)}:
             some = [one for one in every if one.class_id == kind]
-            boxes = np.array([Sight.of(0, one).box for one in some], np.float32).reshape(-1, 4)
+            boxes = np.array([Sight.of(0, one, shown).box for one in some], np.float32).reshape(
+                -1, 4
+            )
             given = self._sv.Detections(
                 xyxy=boxes,
                 confidence=np.array([one.score for one in some], np.float32),

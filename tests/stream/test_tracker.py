@@ -32,14 +32,12 @@ def test_simple_streams_are_tracked_and_counted_exactly(name: str) -> None:
     assert run.crossings == crossings(world)
 
 
-@pytest.mark.parametrize(("seed", "off"), [(0, 0), (1, 0), (2, 0), (3, 1), (4, 0), (5, 0)])
-def test_a_crowded_street_is_counted(seed: int, off: int) -> None:
-    # In street 3 a car is overtaken by another on the line, and loses its number there.
+@pytest.mark.parametrize("seed", range(6))
+def test_a_crowded_street_is_counted_exactly(seed: int) -> None:
     world = street(seed)
     run = Run(world, 22)
-    true, found = crossings(world), run.crossings
-    assert sum(abs(true[way][n] - found[way][n]) for way in (0, 1) for n in true[way]) <= off
-    assert run.mot.mota > 0.985
+    assert run.crossings == crossings(world)
+    assert run.mot.mota > 0.99
     assert run.mot.switches <= 12
     entered = sum(run.counts.entered.values())
     assert abs(entered - len(world.things)) <= 2
@@ -60,7 +58,7 @@ def test_a_network_that_errs_costs_little() -> None:
     ("errors", "switches", "off"),
     [
         ({"tremble": 0.1}, 8, 0),
-        ({"merges": 0.1}, 14, 1),
+        ({"merges": 0.1}, 13, 0),
         ({"splits": 0.05}, 25, 1),
         ({"tremble": 0.1, "merges": 0.1, "splits": 0.05, "doubts": 0.1}, 40, 1),
     ],

@@ -7,22 +7,47 @@ from scipy import ndimage
 
 from triptych.readouts.instance import Box
 
+CRUMB = 0.2
+"""Parts of a mask that are smaller than this share of its largest one are not the object's."""
 
-def largest_part(mask: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """The largest connected part of a mask, cut out along its box, and where that begins.
+HIDDEN = 0.8
+"""Two parts are of one object if at least this share of what lies between them is hidden."""
+
+
+def visible_parts(mask: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """What is seen of an object: the largest connected part of its mask, and what belongs to it.
+
+    Another part does if something that hides the object lies between the two.
 
     Args:
         mask: bool; something in it is True.
+        others: bool, of the same size: where other objects are seen.
 
     Returns:
-        Bool, and ``(x, y)`` of its corner in ``mask``.
+        The mask of these parts, cut out along their box, and ``(x, y)`` of its corner in ``mask``.
     """
     parts, count = ndimage.label(mask, np.ones((3, 3), int))
     if count == 1:
         return mask, (0, 0)
-    number = int(np.bincount(parts.ravel())[1:].argmax()) + 1
-    rows, columns = ndimage.find_objects(parts)[number - 1]
-    return parts[rows, columns] == number, (columns.start, rows.start)
+    sizes, boxes = np.bincount(parts.ravel())[1:], ndimage.find_objects(parts)
+    largest = int(sizes.argmax())
+    kept = np.zeros(count + 1, bool)
+    kept[largest + 1] = True
+    for number in np.flatnonzero(sizes >= CRUMB * sizes[largest]).tolist():
+        between = others[_between(boxes[number], boxes[largest])]
+        kept[number + 1] |= between.size > 0 and between.mean() >= HIDDEN
+    seen = kept[parts]
+    rows, columns = ndimage.find_objects(seen.astype(np.uint8))[0]
+    return seen[rows, columns], (columns.start, rows.start)
+
+
+def _between(a: tuple[slice, slice], b: tuple[slice, slice]) -> tuple[slice, slice]:
+    """Rows and columns between two boxes that lie beside or above each other; empty otherwise."""
+    common = [slice(max(s.start, t.start), min(s.stop, t.stop)) for s, t in zip(a, b, strict=True)]
+    gaps = [slice(c.stop, c.start) for c in common]
+    if common[0].start < common[0].stop:
+        return common[0], gaps[1]
+    return gaps[0], common[1]
 
 
 def area(box: Box) -> float:

@@ -34,7 +34,7 @@ class Track:
     """Of the newest sight of it."""
     state: State
     box: Box
-    """``(x0, y0, x1, y1)`` round the largest part that is seen of it; where it should be by now if
+    """``(x0, y0, x1, y1)`` round what is seen of it, less crumbs; where it should be by now if
     it is lost."""
     mask: np.ndarray | None
     """Bool, of the size of the box: its shape within it, or that of its last sight. None after

@@ -39,21 +39,29 @@ class Sight:
     """One instance of the newest frame.
 
     Networks put crumbs of a mask on others of its class, far away; a box round all of it stands on
-    the wrong car. So the object is the largest part of its mask.
+    the wrong car. So the object is the largest part of its mask, and the parts that something else
+    cuts off from it.
     """
 
     place: int
     """Among the instances."""
     instance: Instance
     mask: np.ndarray
-    """That part, cut out along the box."""
+    """These parts, cut out along the box."""
     box: Box
-    """Round that part."""
+    """Round these parts."""
 
     @classmethod
-    def of(cls, place: int, instance: Instance) -> Sight:
-        """Take the largest part of its mask."""
-        mask, (left, top) = shapes.largest_part(instance.cut.cpu().numpy())
+    def of(cls, place: int, instance: Instance, shown: np.ndarray) -> Sight:
+        """Leave out what is not the object.
+
+        Args:
+            place: among the instances.
+            instance: it.
+            shown: ``(H, W)`` bool: where any object is seen.
+        """
+        cut = instance.cut.cpu().numpy()
+        mask, (left, top) = shapes.visible_parts(cut, shown[instance.area] & ~cut)
         x, y = round(instance.box[0]) + left, round(instance.box[1]) + top
         box = (float(x), float(y), float(x + mask.shape[1]), float(y + mask.shape[0]))
         return cls(place, instance, mask, box)
@@ -113,7 +121,10 @@ class Tracker:
         if cut:
             gone = [track for track in before if track.state is not State.NEW]
             before = []
-        sights = [Sight.of(place, instance) for place, instance in enumerate(instances)]
+        shown = np.zeros(size, bool)
+        for instance in instances:
+            shown[instance.area] |= instance.cut.cpu().numpy()
+        sights = [Sight.of(place, instance, shown) for place, instance in enumerate(instances)]
         # Known objects first: where a mask was in two for a frame, the half that began then must
         # not take the whole.
         matched: dict[int, Sight] = {}
@@ -125,7 +136,9 @@ class Tracker:
             free = [sight for sight in sights if sight.place not in taken]
             matched |= _assign(some, free, self._overlap)
         known = [t for t in before if t.id not in matched and t.state is not State.NEW]
-        half = _assign(known, [Sight.of(place, one) for place, one in enumerate(faint)], _likeness)
+        half = _assign(
+            known, [Sight.of(place, one, shown) for place, one in enumerate(faint)], _likeness
+        )
         rest = [track for track in before if track.id not in {*matched, *half}]
         taken = {sight.place for sight in matched.values()}
         free = [sight for sight in sights if sight.place not in taken]
