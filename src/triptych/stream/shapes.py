@@ -10,6 +10,9 @@ from triptych.readouts.instance import Box
 CRUMB = 0.2
 """Parts of a mask that are smaller than this share of its largest one are not the object's."""
 
+MOST_PARTS = 16
+"""So many of the largest parts are looked at: a mask of noise has thousands."""
+
 HIDDEN = 0.8
 """Two parts are of one object if at least this share of what lies between them is hidden."""
 
@@ -30,10 +33,11 @@ def visible_parts(mask: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, tup
     if count == 1:
         return mask, (0, 0)
     sizes, boxes = np.bincount(parts.ravel())[1:], ndimage.find_objects(parts)
-    largest = int(sizes.argmax())
+    candidates = np.argsort(-sizes, kind="stable")[:MOST_PARTS]
+    largest = int(candidates[0])
     kept = np.zeros(count + 1, bool)
     kept[largest + 1] = True
-    for number in np.flatnonzero(sizes >= CRUMB * sizes[largest]).tolist():
+    for number in candidates[sizes[candidates] >= CRUMB * sizes[largest]].tolist():
         between = others[_between(boxes[number], boxes[largest])]
         kept[number + 1] |= between.size > 0 and between.mean() >= HIDDEN
     seen = kept[parts]
