@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,29 +82,42 @@ class Study:
     def measure(self, variants: Sequence[str], run: Callable[[str, int], Figures]) -> list[Figures]:
         """Do what is missing, seed by seed, so that an early end leaves whole comparisons.
 
+        The same command may run several times at once, for machines with more cores than one
+        training fills: each takes the next run that no other is at.
+
         Args:
             variants: their names.
             run: trains and measures one of them with a seed.
 
         Returns:
-            The figures of all runs, with ``variant`` and ``seed``.
+            The figures of all runs, with ``variant`` and ``seed``; those that another command is
+            at are not among them.
         """
-        runs = self.known()
-        done = {(one["variant"], one["seed"]) for one in runs}
         for seed in range(self.seeds):
             for variant in variants:
-                if (variant, seed) in done:
-                    continue
-                print(f"{self.name}: {variant}, seed {seed}", flush=True)
-                runs.append({"variant": variant, "seed": seed, **run(variant, seed)})
-                self._keep(runs)
-        return [one for one in runs if one["seed"] < self.seeds and one["variant"] in variants]
+                with _lock(self.folder(variant, seed).with_suffix(".lock")) as mine:
+                    if not mine or self._has(variant, seed):
+                        continue
+                    print(f"{self.name}: {variant}, seed {seed}", flush=True)
+                    self._keep({"variant": variant, "seed": seed, **run(variant, seed)})
+        return [
+            one for one in self.known() if one["seed"] < self.seeds and one["variant"] in variants
+        ]
 
-    def _keep(self, runs: list[Figures]) -> None:
-        kept = {"experiment": self.name, "overrides": list(self.overrides), "runs": runs}
-        self.results.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(self.results) as path:
-            path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    def folder(self, variant: str, seed: int) -> Path:
+        """Where a run is trained."""
+        return self.out / f"{variant.replace(' ', '-')}-{seed}"
+
+    def _has(self, variant: str, seed: int) -> bool:
+        return any((one["variant"], one["seed"]) == (variant, seed) for one in self.known())
+
+    def _keep(self, one: Figures) -> None:
+        with _lock(self.out / "results.lock", wait=True):
+            runs = [*self.known(), one]
+            kept = {"experiment": self.name, "overrides": list(self.overrides), "runs": runs}
+            self.results.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(self.results) as path:
+                path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
     def publish(self, report: str, **pictures: str) -> None:
         """Print the tables and keep them beside the results, with the drawings.
@@ -127,13 +142,32 @@ class Study:
         Returns:
             The folder of the run, and the seconds that the steps took (evaluation left out).
         """
-        out = self.out / f"{variant.replace(' ', '-')}-{seed}"
+        out = self.folder(variant, seed)
         every = [*self.overrides, *overrides, f"optimisation.seed={seed}"]
         if not is_finished(out):
             train_recipe(RECIPES / recipe, out, every, resume=True)
         steps = log_of(out, "step")
         # Not every step has a record, and a computer that slept is no part of the time.
         return out, statistics.median(record["seconds"] for record in steps) * steps[-1]["step"]
+
+
+@contextmanager
+def _lock(file: Path, wait: bool = False) -> Iterator[bool]:
+    """Whether this process has a lock that others want too; the system drops that of a killed one.
+
+    Args:
+        file: made if need be; empty.
+        wait: until it is free.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "w") as handle:
+        try:
+            # Of the process, not of the open file: workers that outlive it do not inherit it.
+            fcntl.lockf(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def log_of(run: Path, event: str) -> list[Figures]:

@@ -6,8 +6,8 @@ Every variant is trained by ``projects/street/ablation.yaml`` with a change, on 
 the same order, and measured on three validation sets: frames of CamVid (mIoU), composites, and
 photographs of COCO with real panoptic truth, in the classes of ``street``: 25 that are held out of
 the training split, since those of the split val are for the card alone. Stop it at any time (it
-takes SIGTERM as well as Ctrl-C); the same command goes on. Variants come in the order in which they
-decide most.
+takes SIGTERM as well as Ctrl-C); the same command goes on, and run twice at once the two share the
+work. Variants come in the order in which they decide most.
 
 Tables have each figure as read, and AP50 and PQ of things with doubles suppressed in use alone
 (mask IoU 0.5), which costs no training.
@@ -49,10 +49,10 @@ BANDS = ("model.arguments.position_bands=8",)
 VARIANTS: dict[str, tuple[str, ...]] = {
     "plain": (),
     "semantic loss": SEMANTIC,
-    "anchors": ANCHORS,
-    "crowd queries": CROWDS,
     "everything": (*CROWDS, "model.arguments.anchors=56", *NMS, *ALIGNED, *BANDS),
+    "anchors": ANCHORS,
     "NMS": NMS,
+    "crowd queries": CROWDS,
     "aligned matching": ALIGNED,
     "position bands": BANDS,
     "own queries": OWN,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -36,6 +38,33 @@ def test_runs_that_are_known_are_not_done_again(tmp_path: Path) -> None:
     assert done[4:] == [("b", 1), ("a", 2), ("b", 2)]
     assert differences(runs, "b", "a", "value") == [0.5, 0.5, 0.5]
     assert len(study(tmp_path, "--seeds", "1").measure(["a", "b"], run)) == 2
+
+
+def test_two_commands_share_the_runs(tmp_path: Path) -> None:
+    """One is started while the other is at its first run: neither does what the other does."""
+    script = (
+        "from pathlib import Path\n"
+        "from tests.experiments.test_driver import study\n"
+        f"shared = study(Path({str(tmp_path)!r}), '--seeds', '2')\n"
+        "runs = shared.measure(['a', 'b'], lambda variant, seed: {'by': 2})\n"
+        "print([(one['variant'], one['seed'], one['by']) for one in runs])\n"
+    )
+    told = []
+
+    def run(variant: str, seed: int) -> dict[str, float]:
+        if (variant, seed) == ("a", 0):
+            other = [sys.executable, "-c", script]
+            told.append(subprocess.run(other, capture_output=True, text=True, check=True).stdout)
+        return {"by": 1}
+
+    runs = study(tmp_path, "--seeds", "2").measure(["a", "b"], run)
+    assert told[0].splitlines()[-1] == "[('b', 0, 2), ('a', 1, 2), ('b', 1, 2)]"
+    assert sorted((one["variant"], one["seed"], one["by"]) for one in runs) == [
+        ("a", 0, 1),
+        ("a", 1, 2),
+        ("b", 0, 2),
+        ("b", 1, 2),
+    ]
 
 
 def test_results_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
