@@ -16,7 +16,7 @@ import torch
 
 from triptych.bench.beside import class_map
 from triptych.bench.plain import same_pixels
-from triptych.inputs import find_images
+from triptych.image.find import find_images
 from triptych.segmenter import load
 
 

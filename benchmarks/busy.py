@@ -59,7 +59,7 @@ def work(options: argparse.Namespace) -> None:
     from triptych.bench.subject import load_network
     from triptych.commands.sizes import parse_size
     from triptych.engines.registry import ENGINES, EXPORTS
-    from triptych.images import load_image
+    from triptych.image.preprocess import load_image
 
     if options.work == "spin" and options.engine in EXPORTS:
         module, engine = ENGINES[options.engine].split(":")

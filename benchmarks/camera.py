@@ -11,8 +11,8 @@ from types import TracebackType
 
 from PIL import Image
 
-from triptych.samples import street_clip
 from triptych.stream.media import video_pictures
+from triptych.stream.samples import street_clip
 
 FRAMES = 240
 """Of the clip, before it begins again."""

@@ -32,7 +32,7 @@ from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
 import triptych
-from triptych.readouts.instance import Box, Instance, PlacedInstance
+from triptych.readings.instance import Box, Instance, PlacedInstance
 from triptych.stream import shapes
 from triptych.stream.counting import Tally
 from triptych.stream.layout import Layout

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from transformers.models.mask2former.modeling_mask2former import multi_scale_deformable_attention
 
-from triptych.nn.deformable import grid_reference, sample_by_grid
-from triptych.nn.deformable_bags import Shapes, sample_by_bags
+from triptych.networks.layers.deformable import grid_reference, sample_by_grid
+from triptych.networks.layers.deformable_bags import Shapes, sample_by_bags
 
 HEADS, POINTS, WIDTH = 8, 4, 32
 Form = Callable[[Tensor, Shapes, Tensor, Tensor], Tensor]

@@ -28,7 +28,7 @@ from triptych.commands.sizes import parse_size
 from triptych.engines.base import Engine, differences
 from triptych.engines.folder import read_exported
 from triptych.engines.registry import make_engine
-from triptych.images import load_image
+from triptych.image.preprocess import load_image
 from triptych.segmenter import find_precision
 
 VARIANTS = ["eager:fp32", "eager:bf16", "compile:fp32", "onnx:fp32", "openvino:fp32"]

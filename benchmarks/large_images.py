@@ -19,9 +19,9 @@ from PIL import Image
 
 import triptych
 from triptych.bench.memory import resident
-from triptych.inputs import find_images
-from triptych.reading_settings import ReadingSettings
-from triptych.results import Results
+from triptych.image.find import find_images
+from triptych.predict.files import Results
+from triptych.readings.settings import ReadingSettings
 from triptych.windows.layout import Windows
 
 

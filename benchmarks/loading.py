@@ -82,7 +82,7 @@ def make(folder: Path) -> dict[str, float]:
 
 
 def with_triptych(folder: Path) -> dict[str, float]:
-    from triptych.weights.transformers import read_transformers
+    from triptych.checkpoints.transformers import read_transformers
 
     return measure(lambda: read_transformers(folder)[0])
 

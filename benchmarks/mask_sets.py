@@ -14,7 +14,7 @@ from torch import Tensor
 
 from triptych.bench.madeup import made_up_masks
 from triptych.masks import Classes, Geometry, MaskSet
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 
 QUERIES, CLASSES, THINGS = 100, 133, 80
 NAMES = [f"class {index}" for index in range(CLASSES)]

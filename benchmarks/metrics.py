@@ -39,8 +39,8 @@ from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.semantic import ConfusionMatrix
 from triptych.metrics.truth import PanopticTruth, TrueInstance, TrueSegment
-from triptych.readouts.instance import Instance
-from triptych.readouts.panoptic import PanopticMap, Segment
+from triptych.readings.instance import Instance
+from triptych.readings.panoptic import PanopticMap, Segment
 
 THINGS, KINDS = 80, 133  # as in COCO
 NAMES = [f"class {i}" for i in range(KINDS)]

@@ -29,10 +29,10 @@ from triptych.bench import plain
 from triptych.bench.beside import Theirs
 from triptych.bench.memory import Peak
 from triptych.bench.rounds import in_turns
-from triptych.images import Preprocess
-from triptych.inputs import find_images
+from triptych.image.find import find_images
+from triptych.image.preprocess import Preprocess
 from triptych.masks import MaskSet
-from triptych.models.registry import build
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 
 CPU = torch.device("cpu")

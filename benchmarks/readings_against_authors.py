@@ -29,10 +29,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import triptych
-from triptych.images import Preprocess
-from triptych.inputs import find_images
+from triptych.image.find import find_images
+from triptych.image.preprocess import Preprocess
 from triptych.masks import Classes, Geometry, MaskSet
-from triptych.models.registry import build, family
+from triptych.networks.models.registry import build, family
 from triptych.segmenter import Segmenter
 
 TIE = 3e-6

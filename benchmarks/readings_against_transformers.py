@@ -29,7 +29,7 @@ from torch import Tensor
 from transformers import Mask2FormerImageProcessorPil
 
 import triptych
-from triptych.inputs import find_images
+from triptych.image.find import find_images
 from triptych.masks import MaskSet
 
 THRESHOLD, OVERLAP, INSTANCE_THRESHOLD = 0.8, 0.8, 0.5

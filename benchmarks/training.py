@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from triptych.bench.memory import Peak
 from triptych.data.targets import Targets
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.masks import Classes
 from triptych.metrics.truth import IGNORE
-from triptych.models.registry import build
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.train.criterion import Criterion
 from triptych.train.matcher import Matcher

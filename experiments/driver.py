@@ -16,8 +16,8 @@ from typing import Any
 
 from scipy.stats import t as student
 
+from triptych.atomic import atomic_write
 from triptych.errors import TriptychError
-from triptych.files import atomic_write
 from triptych.train.loop import train_recipe
 from triptych.train.stages import is_finished
 

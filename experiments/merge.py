@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from triptych.readouts.instance import Instances
-from triptych.readouts.panoptic import PanopticMap, Segment
-from triptych.readouts.semantic import SemanticMap
+from triptych.readings.instance import Instances
+from triptych.readings.panoptic import PanopticMap, Segment
+from triptych.readings.semantic import SemanticMap
 
 LEAST_STUFF = 64
 """Pixels below which a stuff region is dropped."""

@@ -30,7 +30,7 @@ from experiments.plot import Line, draw
 from triptych.data.sets.open import open_set
 from triptych.data.spread import spread
 from triptych.evaluation.evaluate import evaluate
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.segmenter import Segmenter, load
 from triptych.train.recipe import read_recipe
 

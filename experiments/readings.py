@@ -21,10 +21,10 @@ from torch import Tensor
 
 import triptych
 from experiments.driver import RESULTS, table
-from triptych.files import atomic_write
-from triptych.images import load_image
+from triptych.atomic import atomic_write
+from triptych.image.preprocess import load_image
 from triptych.masks import MaskSet
-from triptych.samples import frames_at, street_clip
+from triptych.stream.samples import frames_at, street_clip
 
 SECOND = 4.5
 """Of the clip: cars, bicycles and people are in sight."""

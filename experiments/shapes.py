@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from triptych.files import atomic_write
+from triptych.atomic import atomic_write
 from triptych.render.run_lengths import encode_mask
 
 NAMES = ("disc", "square", "triangle", "wall", "floor")

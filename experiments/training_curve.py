@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.plot import Line, draw
-from triptych.files import atomic_write
+from triptych.atomic import atomic_write
 
 FIGURES = {
     "miou": "mIoU, frames",

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.models.test_registry import CLASSES, SMALL
+from tests.networks.models.test_registry import CLASSES, SMALL
 from tests.test_project import PACKAGE
 
 from triptych import Windows, load
 from triptych.bench.madeup import made_up_masks
 from triptych.data.targets import Targets
-from triptych.images import Preprocess
-from triptych.models.registry import FAMILIES, build
+from triptych.image.preprocess import Preprocess
+from triptych.networks.models.registry import FAMILIES, build
 from triptych.segmenter import Segmenter
 from triptych.train.criterion import Criterion
 from triptych.train.labelling import LabellingCriterion

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.models.test_registry import CLASSES, SMALL
+from tests.networks.models.test_registry import CLASSES, SMALL
 from tests.train.test_matcher import stripes, targets
 
-from triptych.backbones.registry import BACKBONES
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.masks import Geometry, MaskSet
-from triptych.models.registry import FAMILIES, build
+from triptych.networks.backbones.registry import BACKBONES
+from triptych.networks.models.registry import FAMILIES, build
 from triptych.segmenter import Segmenter
 from triptych.train.criterion import Criterion
 from triptych.train.matcher import Matcher

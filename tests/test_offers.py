@@ -14,8 +14,8 @@ from triptych.errors import TriptychError
 from triptych.evaluation.answers import match_classes
 from triptych.masks import Classes, Geometry, MaskSet
 from triptych.metrics.truth import Example
-from triptych.reading_settings import ReadingSettings
-from triptych.results import Results
+from triptych.predict.files import Results
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Frame
 from triptych.stream.scene import Scene
 from triptych.windows.layout import Window
@@ -70,7 +70,7 @@ def test_who_needs_all_readings_refuses_before_any_work(
     def no_work(*_: Any) -> None:
         raise AssertionError("a reading was made")
 
-    monkeypatch.setattr("triptych.readouts.instance.trace_instances", no_work)
+    monkeypatch.setattr("triptych.readings.instance.trace_instances", no_work)
     with pytest.raises(TriptychError, match=r"no semantic and no panoptic map .* use instances"):
         use(masks, tmp_path)
     assert not (tmp_path / "out").exists()

@@ -9,8 +9,8 @@ from tests.tiny_model import COLOURS, ColourModel, colour_segmenter, tiny_segfor
 
 import triptych.segmenter
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
-from triptych.reading_settings import ReadingSettings
+from triptych.image.preprocess import Preprocess
+from triptych.readings.settings import ReadingSettings
 from triptych.segmenter import Segmenter, load
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.tiny_model import tiny_segformer
 
 from triptych import threads
-from triptych.cli import main
+from triptych.commands.cli import main
 
 PLAIN = {name: value for name, value in os.environ.items() if name not in threads.OWN}
 
@@ -42,7 +42,7 @@ def at_torchs_import(program: str, **own: str) -> dict[str, str]:
 
 PREDICT = "sys.argv = ['triptych', 'predict', 'gone.jpg', '--model', {!r}]\n"
 AS_MODULE = PREDICT + "runpy.run_module('triptych', run_name='__main__')"
-AS_SCRIPT = PREDICT + "from triptych.cli import main; sys.exit(main())"
+AS_SCRIPT = PREDICT + "from triptych.commands.cli import main; sys.exit(main())"
 
 
 @pytest.fixture(scope="module")

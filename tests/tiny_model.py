@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.masks import Classes
-from triptych.models.registry import build
-from triptych.prediction import Prediction
+from triptych.networks.models.registry import build
+from triptych.networks.prediction import Prediction
 from triptych.segmenter import Segmenter
 
 COLOURS = Classes.of(["red", "green", "blue"], things=["red", "green"])

@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from triptych.files import atomic_write
+from triptych.atomic import atomic_write
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 720, 360, 50, 20, 190, 40
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from triptych.atomic import atomic_write
 from triptych.errors import TriptychError
-from triptych.files import atomic_write
 from triptych.render.layout import BACKGROUND, Panel, arrange
 from triptych.render.panels import panoptic_panel
-from triptych.samples import street_clip
 from triptych.segmenter import Segmenter, load
+from triptych.stream.samples import street_clip
 
 COLUMNS = 3
 WIDTH = 420

@@ -27,7 +27,7 @@ from triptych.data.street import StreetDataset
 from triptych.data.targets import Sample, Targets
 from triptych.data.views import Views
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.metrics.truth import IGNORE
 
 BLOCK = 20

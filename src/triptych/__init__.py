@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from triptych.errors import TriptychError
-    from triptych.images import Preprocess, load_image
+    from triptych.image.preprocess import Preprocess, load_image
     from triptych.masks import Classes, Geometry, MaskSet
     from triptych.segmenter import Segmenter, load
     from triptych.windows.layout import Windows
@@ -41,12 +41,12 @@ _HOMES = {
     "Classes": "triptych.masks",
     "Geometry": "triptych.masks",
     "MaskSet": "triptych.masks",
-    "Preprocess": "triptych.images",
+    "Preprocess": "triptych.image.preprocess",
     "Segmenter": "triptych.segmenter",
     "TriptychError": "triptych.errors",
     "Windows": "triptych.windows.layout",
     "load": "triptych.segmenter",
-    "load_image": "triptych.images",
+    "load_image": "triptych.image.preprocess",
 }
 
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from triptych.cli import main
+from triptych.commands.cli import main
 
 sys.exit(main())

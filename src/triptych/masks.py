@@ -15,16 +15,16 @@ from torch import Tensor
 
 from triptych.colours import Colour, default_colours
 from triptych.errors import TriptychError
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from triptych.images import ImageLike
-    from triptych.readouts.explain import Explanation
-    from triptych.readouts.instance import Instances
-    from triptych.readouts.panoptic import PanopticMap
-    from triptych.readouts.semantic import SemanticMap
+    from triptych.image.preprocess import ImageLike
+    from triptych.readings.explain import Explanation
+    from triptych.readings.instance import Instances
+    from triptych.readings.panoptic import PanopticMap
+    from triptych.readings.semantic import SemanticMap
 
 READINGS = ("semantic", "instances", "panoptic")
 """What a mask set can be read as, if it has classes."""
@@ -257,20 +257,20 @@ class MaskSet:
             )
 
     def semantic(self) -> SemanticMap:
-        """One class for every pixel; see :func:`triptych.readouts.semantic.read_semantic`."""
-        from triptych.readouts.semantic import read_semantic
+        """One class for every pixel; see :func:`triptych.readings.semantic.read_semantic`."""
+        from triptych.readings.semantic import read_semantic
 
         return read_semantic(self)
 
     def instances(self, threshold: float | None = None, top: int | None = None) -> Instances:
-        """Objects, best first; see :func:`triptych.readouts.instance.read_instances`."""
-        from triptych.readouts.instance import read_instances
+        """Objects, best first; see :func:`triptych.readings.instance.read_instances`."""
+        from triptych.readings.instance import read_instances
 
         return read_instances(self, threshold=threshold, top=top)
 
     def panoptic(self, threshold: float | None = None, overlap: float | None = None) -> PanopticMap:
-        """Every pixel in one segment; see :func:`triptych.readouts.panoptic.read_panoptic`."""
-        from triptych.readouts.panoptic import read_panoptic
+        """Every pixel in one segment; see :func:`triptych.readings.panoptic.read_panoptic`."""
+        from triptych.readings.panoptic import read_panoptic
 
         return read_panoptic(self, threshold=threshold, overlap=overlap)
 
@@ -282,8 +282,8 @@ class MaskSet:
         panoptic_threshold: float | None = None,
         overlap: float | None = None,
     ) -> Explanation:
-        """Which rule every query fell to; see :func:`triptych.readouts.explain.explain`."""
-        from triptych.readouts.explain import explain
+        """Which rule every query fell to; see :func:`triptych.readings.explain.explain`."""
+        from triptych.readings.explain import explain
 
         return explain(
             self,
@@ -300,9 +300,9 @@ class MaskSet:
 
         Args:
             image: the picture this mask set was made from: anything that
-                :func:`triptych.images.load_image` accepts.
+                :func:`triptych.image.preprocess.load_image` accepts.
         """
-        from triptych.images import load_image
+        from triptych.image.preprocess import load_image
         from triptych.render.panels import panels
 
         semantic = self.semantic() if "semantic" in self.offers else None

@@ -11,21 +11,21 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from triptych.decode import MAX_PIXELS_IN_WINDOWS
+from triptych.checkpoints.bundled import bundled
+from triptych.checkpoints.catalogue import hub_settings
+from triptych.checkpoints.folder import ModelConfig, write_folder
+from triptych.checkpoints.hub import fetch
+from triptych.checkpoints.load import read_checkpoint
+from triptych.checkpoints.transformers import write_transformers
+from triptych.checkpoints.types import weight_type
 from triptych.engines.base import PRECISIONS
 from triptych.engines.folder import Exported, read_exported
 from triptych.engines.registry import check_engine, make_engine
 from triptych.errors import TriptychError
-from triptych.images import Batch, ImageLike, Preprocess, load_image
+from triptych.image.decode import MAX_PIXELS_IN_WINDOWS
+from triptych.image.preprocess import Batch, ImageLike, Preprocess, load_image
 from triptych.masks import Classes, MaskSet
-from triptych.reading_settings import ReadingSettings
-from triptych.weights.bundled import bundled
-from triptych.weights.catalogue import hub_settings
-from triptych.weights.folder import ModelConfig, write_folder
-from triptych.weights.hub import fetch
-from triptych.weights.load import read_checkpoint
-from triptych.weights.transformers import write_transformers
-from triptych.weights.types import weight_type
+from triptych.readings.settings import ReadingSettings
 from triptych.windows.layout import Windows
 from triptych.windows.mask_sets import WindowedMasks, packed
 
@@ -151,18 +151,18 @@ class Segmenter:
     type, of its weights.
 
     Args:
-        model: maps pixels ``(B, 3, Hn, Wn)`` to a ``Prediction``; see ``triptych.models``.
+        model: maps pixels ``(B, 3, Hn, Wn)`` to a ``Prediction``; see ``triptych.networks.models``.
         preprocess: where it pads, its ``size_divisor`` is raised to what the network asks for.
         classes: the ``K`` classes.
         readings: how its masks are read unless the caller says otherwise.
         name: for reports.
         autocast: compute in this type where the engine thinks it safe (``torch.bfloat16``),
             with weights as they are.
-        family: with ``arguments``, how :func:`triptych.models.registry.build` makes the network;
-            only :meth:`save` needs them.
+        family: with ``arguments``, how :func:`triptych.networks.models.registry.build` makes the
+            network; only :meth:`save` needs them.
         arguments: see ``family``.
         training: how the weights were trained, which further training follows; see
-            :class:`triptych.weights.folder.ModelConfig`.
+            :class:`triptych.checkpoints.folder.ModelConfig`.
         notes: free remarks, saved along.
         engine: what runs the network, a name in :data:`triptych.engines.registry.ENGINES`; it
             becomes ``.engine``.
@@ -243,8 +243,8 @@ class Segmenter:
         """Find the masks of one picture, or of each picture in a list.
 
         Args:
-            images: anything that :func:`triptych.images.load_image` accepts, or a list or tuple
-                of such.
+            images: anything that :func:`triptych.image.preprocess.load_image` accepts, or a list or
+                tuple of such.
             batch_size: the most pictures that are decoded and go through the network at a time.
                 More than one pays on a GPU; a CPU is as quick, or quicker, one by one.
             windows: cut every picture into these, which go through the network like pictures;

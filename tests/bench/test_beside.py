@@ -12,7 +12,7 @@ from tests.bench.small import FAMILIES, PEAKS, network, subject
 from triptych.bench.beside import Agreement, compare_answers, theirs_of
 from triptych.bench.measure import measure
 from triptych.errors import TriptychError
-from triptych.images import load_image
+from triptych.image.preprocess import load_image
 from triptych.segmenter import load
 
 

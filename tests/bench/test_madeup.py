@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from triptych.bench.madeup import made_up_masks, made_up_picture
+from triptych.checkpoints.labels import data_set_classes
 from triptych.masks import Geometry, MaskSet
-from triptych.weights.labels import data_set_classes
 
 COCO = data_set_classes("COCO")
 GEOMETRY = Geometry((256, 384), (256, 384), (128, 192))

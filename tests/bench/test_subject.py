@@ -12,7 +12,7 @@ from tests.bench.small import FAMILIES, network
 
 from triptych.bench.subject import load_network, prepared
 from triptych.errors import TriptychError
-from triptych.images import load_image
+from triptych.image.preprocess import load_image
 
 
 def test_random_weights_are_the_same_each_time() -> None:

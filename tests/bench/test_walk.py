@@ -11,7 +11,7 @@ from tests.bench.small import FAMILIES, subject
 from torch import Tensor, nn
 
 from triptych.bench.walk import REST, Needs, Seconds, Work, laps_inside, walk
-from triptych.images import load_image
+from triptych.image.preprocess import load_image
 
 PARTS = {
     "segformer": ["backbone", "decoder"],

@@ -10,7 +10,7 @@ import pytest
 from tests.bench.small import FAMILIES, PEAKS
 from tests.engines.test_engines import needs
 
-from triptych.cli import main
+from triptych.commands.cli import main
 
 SMALL = ["bench", "--rounds", "1", "--size", "96x64", "--device", "cpu"]
 

@@ -18,7 +18,7 @@ import pytest
 from tests.dashboard.rig import wait_for
 from tests.tiny_model import tiny_segformer
 
-from triptych.cli import main
+from triptych.commands.cli import main
 from triptych.commands.demo import has_display
 from triptych.dashboard import serve as dashboard
 

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from tests.data.sets import disk
 
-from triptych.cli import main
+from triptych.commands.cli import main
 from triptych.data.camvid import CLASSES
 from triptych.data.sets.open import open_set
 from triptych.data.spread import spread
 from triptych.evaluation.evaluate import evaluate
-from triptych.images import Preprocess
-from triptych.models.registry import build
+from triptych.image.preprocess import Preprocess
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter, load
 
 

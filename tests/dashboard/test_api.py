@@ -20,7 +20,7 @@ from triptych.dashboard import api, live
 from triptych.dashboard.openapi import description
 from triptych.dashboard.store import Store
 from triptych.errors import TriptychError
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 
 ONE = "/api/sources/street"
 LINE = {"lines": [{"name": "gate", "a": [0.5, 0.05], "b": [0.5, 0.95]}], "zones": []}

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from tests.tiny_model import colour_segmenter
 
-from triptych.cli import main
+from triptych.commands.cli import main
 from triptych.commands.serve import tell
 from triptych.dashboard import serve as module
 from triptych.dashboard.serve import Plan, serve
 from triptych.dashboard.server import listen
 from triptych.dashboard.store import Store
 from triptych.errors import TriptychError
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 
 
 @pytest.fixture

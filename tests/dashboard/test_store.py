@@ -8,7 +8,7 @@ import pytest
 
 from triptych.dashboard.store import Store, default_path
 from triptych.errors import TriptychError
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.layout import Layout, Line, Zone
 
 LAYOUT = Layout(

@@ -22,7 +22,7 @@ from triptych.dashboard.layers import lay_out
 from triptych.dashboard.picture import PANELS, panel, triptych
 from triptych.dashboard.wire import encode_frame, encode_jpeg, encode_runs
 from triptych.masks import Geometry, MaskSet
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Frame
 from triptych.stream.result import Result
 from triptych.stream.scene import Scene

@@ -12,7 +12,7 @@ from tests.data.sets import disk
 from triptych.data.augment import Window
 from triptych.data.views import Views, part, view_targets
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.masks import Classes
 from triptych.metrics.truth import IGNORE, Example, PanopticTruth, TrueSegment
 

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 import torch
-from tests.models.test_registry import CLASSES, SMALL
+from tests.networks.models.test_registry import CLASSES, SMALL
 from tests.tiny_model import tiny_segformer
 from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
-from triptych.decoders.suppression import SURELY
 from triptych.engines import base
 from triptych.engines.base import GraphEngine, Session
 from triptych.engines.eager import Eager
 from triptych.engines.folder import Size
 from triptych.engines.registry import ENGINES, make_engine
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
-from triptych.models.registry import build
+from triptych.image.preprocess import Preprocess
+from triptych.networks.decoders.suppression import SURELY
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter, load
 
 NEEDS = {"onnx": ("onnxruntime", "onnxscript", "onnx"), "openvino": ("openvino",)}

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 import torch
 from tests.engines.test_engines import needs
-from tests.models.test_registry import CLASSES, SMALL
+from tests.networks.models.test_registry import CLASSES, SMALL
 from torch import nn
 
-from triptych.backbones.registry import BACKBONES
-from triptych.cli import main
+from triptych.commands.cli import main
 from triptych.engines.base import differences
 from triptych.engines.eager import Eager
 from triptych.engines.registry import EXPORTS, make_engine
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
-from triptych.models.registry import FAMILIES, build
-from triptych.prediction import Prediction
+from triptych.image.preprocess import Preprocess
+from triptych.networks.backbones.registry import BACKBONES
+from triptych.networks.models.registry import FAMILIES, build
+from triptych.networks.prediction import Prediction
 from triptych.segmenter import Segmenter, find_precision, load
 
 TRUNKS: dict[str, dict[str, Any]] = {

@@ -12,11 +12,11 @@ from PIL import Image
 from tests.engines.test_engines import needs
 from tests.tiny_model import tiny_segformer
 
-from triptych.cli import main
+from triptych.commands.cli import main
 from triptych.engines import openvino
+from triptych.engines.export import LIMITS
 from triptych.engines.folder import ENGINE, Exported, read_exported
 from triptych.errors import TriptychError
-from triptych.export import LIMITS
 from triptych.segmenter import load
 
 

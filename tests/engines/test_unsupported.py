@@ -14,13 +14,13 @@ from tests.engines.test_engines import needs
 from tests.tiny_model import tiny_segformer
 from torch import Tensor, nn
 
-from triptych.cli import main
+from triptych.commands.cli import main
 from triptych.engines import openvino as openvino_engine
 from triptych.engines.base import trace
 from triptych.engines.registry import make_engine
 from triptych.engines.unsupported import unsupported
 from triptych.errors import TriptychError
-from triptych.prediction import Prediction
+from triptych.networks.prediction import Prediction
 
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
 

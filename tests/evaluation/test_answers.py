@@ -8,8 +8,8 @@ import torch
 from triptych.errors import TriptychError
 from triptych.evaluation.answers import match_classes, some
 from triptych.masks import Classes
-from triptych.readouts.instance import Instance
-from triptych.readouts.panoptic import PanopticMap, Segment
+from triptych.readings.instance import Instance
+from triptych.readings.panoptic import PanopticMap, Segment
 
 MODEL = Classes.of(["road", "traffic-light", "car", "sky"], things=["car"])
 DATA = Classes.of(["Traffic Light", "tram", "Road", "car"], things=["tram", "Traffic Light"])

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import Report, evaluate
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.masks import Classes
 from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
-from triptych.prediction import Prediction
+from triptych.networks.prediction import Prediction
 from triptych.segmenter import Segmenter
 
 CLASSES = Classes.of(["road", "sky", "car", "bus"], things=["car", "bus"])

@@ -19,8 +19,8 @@ from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import Report, measure
 from triptych.evaluation.files import open_answers
 from triptych.masks import Geometry, MaskSet
-from triptych.reading_settings import ReadingSettings
-from triptych.results import Results
+from triptych.predict.files import Results
+from triptych.readings.settings import ReadingSettings
 
 SIZE = (disk.HEIGHT, disk.WIDTH)
 

@@ -17,8 +17,8 @@ from triptych.evaluation.paired import MEAN, compare
 from triptych.masks import Classes
 from triptych.metrics.bootstrap import Bootstrap
 from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
-from triptych.readouts.instance import Instance
-from triptych.readouts.panoptic import PanopticMap, Segment
+from triptych.readings.instance import Instance
+from triptych.readings.panoptic import PanopticMap, Segment
 
 CLASSES = Classes.of(["road", "sky", "car"], things=["car"])
 REPLICATES = 40

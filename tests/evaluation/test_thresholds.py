@@ -11,7 +11,7 @@ import torch
 from triptych.evaluation.thresholds import GRID, choose_thresholds, panoptic_truth
 from triptych.masks import Classes, Geometry, MaskSet
 from triptych.metrics.truth import Example, PanopticTruth, TrueInstance, TrueSegment
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 
 SIZE = (32, 32)
 CLASSES = Classes.of(["car", "sky"], things=["car"])

@@ -13,9 +13,9 @@ from experiments import thresholds
 from triptych.data.sets.open import open_set
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import evaluate
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.masks import Classes
-from triptych.models.registry import build
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter, load
 
 

@@ -16,8 +16,8 @@ from experiments import masked_attention, positions, shapes, three_for_one
 from triptych.data.sets.check import check
 from triptych.data.sets.open import open_set
 from triptych.masks import Classes
-from triptych.readouts.instance import Instance, Instances
-from triptych.readouts.semantic import SemanticMap
+from triptych.readings.instance import Instance, Instances
+from triptych.readings.semantic import SemanticMap
 from triptych.train.recipe import read_recipe
 
 COUNTS = {"train": 4, "val": 2}

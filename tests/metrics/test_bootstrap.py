@@ -13,7 +13,7 @@ from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.semantic import ConfusionMatrix
 from triptych.metrics.truth import PanopticTruth, TrueSegment
-from triptych.readouts.panoptic import PanopticMap, Segment
+from triptych.readings.panoptic import PanopticMap, Segment
 
 STREET = Classes.of(["road", "sky", "car"], things=["car"])
 

@@ -20,7 +20,7 @@ from triptych.errors import TriptychError
 from triptych.masks import Classes
 from triptych.metrics.instance import FIGURES, MaskAP, turned_run_lengths
 from triptych.metrics.truth import TrueInstance
-from triptych.readouts.instance import Instance
+from triptych.readings.instance import Instance
 
 CLASSES = Classes.of(["car", "person", "bicyclist", "never"])
 

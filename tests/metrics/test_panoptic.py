@@ -16,7 +16,7 @@ from triptych.errors import TriptychError
 from triptych.masks import Classes
 from triptych.metrics.panoptic import PanopticQuality, Quality
 from triptych.metrics.truth import PanopticTruth, TrueSegment
-from triptych.readouts.panoptic import PanopticMap, Segment
+from triptych.readings.panoptic import PanopticMap, Segment
 
 CLASSES = Classes.of(["car", "person", "road", "sky", "never"], things=["car", "person", "never"])
 

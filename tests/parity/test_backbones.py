@@ -10,10 +10,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from transformers import ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
 
-from triptych.backbones import resnet, swin
-from triptych.backbones.resnet import RESNET_RULES, ResNet
-from triptych.backbones.swin import SWIN_RULES, Swin
-from triptych.keymap import adopt_published, to_ours, to_theirs
+from triptych.checkpoints.keymap import adopt_published, to_ours, to_theirs
+from triptych.networks.backbones import resnet, swin
+from triptych.networks.backbones.resnet import RESNET_RULES, ResNet
+from triptych.networks.backbones.swin import SWIN_RULES, Swin
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 

@@ -35,7 +35,7 @@ from transformers.models.maskformer.image_processing_pil_maskformer import (
 from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.segmenter import Segmenter, load
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]

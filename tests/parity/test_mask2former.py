@@ -18,12 +18,12 @@ from transformers import (
     SwinConfig,
 )
 
-from triptych.backbones.resnet import ResNet
-from triptych.backbones.swin import Swin
-from triptych.decoders.deformable_pixel import DeformablePixelDecoder
-from triptych.decoders.query import QueryDecoder
-from triptych.keymap import adopt_published, to_ours, to_theirs
-from triptych.models.mask2former import MASK2FORMER_RULES, Mask2Former, mask2former
+from triptych.checkpoints.keymap import adopt_published, to_ours, to_theirs
+from triptych.networks.backbones.resnet import ResNet
+from triptych.networks.backbones.swin import Swin
+from triptych.networks.decoders.deformable_pixel import DeformablePixelDecoder
+from triptych.networks.decoders.query import QueryDecoder
+from triptych.networks.models.mask2former import MASK2FORMER_RULES, Mask2Former, mask2former
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 

@@ -19,8 +19,8 @@ from transformers import (
     SwinConfig,
 )
 
-from triptych.keymap import adopt_published, to_ours, to_theirs
-from triptych.models.maskformer import (
+from triptych.checkpoints.keymap import adopt_published, to_ours, to_theirs
+from triptych.networks.models.maskformer import (
     FAMILY,
     MASKFORMER_RULES,
     MaskFormer,
@@ -28,7 +28,7 @@ from triptych.models.maskformer import (
     read_config,
     write_config,
 )
-from triptych.prediction import Prediction
+from triptych.networks.prediction import Prediction
 
 PUBLISHED = FAMILY.published
 STAGES = ["stage1", "stage2", "stage3", "stage4"]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from triptych.keymap import adopt_published, to_ours, to_theirs
-from triptych.models.segformer import SEGFORMER_RULES, SIZES, SegFormer, segformer
+from triptych.checkpoints.keymap import adopt_published, to_ours, to_theirs
+from triptych.networks.models.segformer import SEGFORMER_RULES, SIZES, SegFormer, segformer
 
 
 def ours_like(config: SegformerConfig) -> SegFormer:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.readouts.cases import classes, flat
+from tests.readings.cases import classes, flat
 
 from triptych.errors import TriptychError
 from triptych.masks import Classes, MaskSet

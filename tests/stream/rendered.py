@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from triptych.masks import Classes, Geometry, MaskSet
-from triptych.reading_settings import ReadingSettings
-from triptych.readouts.instance import Instance
+from triptych.readings.instance import Instance
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Frame
 from triptych.stream.source import Picture
 

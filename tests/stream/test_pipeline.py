@@ -13,7 +13,7 @@ from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.masks import Geometry, MaskSet
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Drop, Frame, Phase
 from triptych.stream.layout import Layout, Line
 from triptych.stream.pipeline import Pipeline

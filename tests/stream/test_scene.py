@@ -10,7 +10,7 @@ from tests.stream.rendered import ExactNetwork, Thing, World
 
 from triptych.errors import TriptychError
 from triptych.masks import MaskSet
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.cuts import glance, is_cut
 from triptych.stream.frames import Frame
 from triptych.stream.layout import Layout, Line, Zone

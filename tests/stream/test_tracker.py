@@ -13,7 +13,7 @@ from tests.stream.rendered import SIZE, Thing, World, instances
 from tests.stream.tracked import SIMPLE, Run, car, creeping, crossings, street
 
 from triptych.errors import TriptychError
-from triptych.readouts.instance import Instance
+from triptych.readings.instance import Instance
 from triptych.stream.track import State, Tracking
 from triptych.stream.tracker import Tracker
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from triptych.data.targets import Targets
 from triptych.metrics.truth import IGNORE
-from triptych.prediction import Prediction
+from triptych.networks.prediction import Prediction
 from triptych.train.criterion import CROWD, Criterion
 from triptych.train.matcher import Matcher
 

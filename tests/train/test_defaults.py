@@ -11,12 +11,13 @@ from PIL import Image
 from tests.data.sets import disk
 from tests.tiny_model import tiny_segformer
 
-from triptych import strict
-from triptych.cli import main
+from triptych.commands.cli import main
+from triptych.config import Document
+from triptych.config import build as build_recipe
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.masks import Classes
-from triptych.models.registry import build
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter, load
 from triptych.train.defaults import fine_tuning, read_completed
 from triptych.train.parts import assemble
@@ -270,7 +271,7 @@ def test_folders_of_transformers_are_trained_further(tmp_path):
     old = tiny_segformer()
     old.save(tmp_path / "theirs", format="transformers")
     recipe = fine_tuning(str(tmp_path / "theirs"), disk.plain(tmp_path), QUICK)
-    made = assemble(strict.build(Recipe, strict.Document("", yaml.safe_load(recipe.to_yaml()))))
+    made = assemble(build_recipe(Recipe, Document("", yaml.safe_load(recipe.to_yaml()))))
     given, new = old.model.state_dict(), made.model.state_dict()
     for name, tensor in new.items():
         rows = given[name][[1, 3]] if "classifier" in name else given[name]  # road and car

@@ -9,8 +9,8 @@ from tests.train.test_matcher import targets
 
 from triptych.data.targets import Targets
 from triptych.metrics.truth import IGNORE
-from triptych.models.registry import build
-from triptych.prediction import Prediction
+from triptych.networks.models.registry import build
+from triptych.networks.prediction import Prediction
 from triptych.train.labelling import LabellingCriterion
 
 

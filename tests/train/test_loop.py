@@ -12,8 +12,8 @@ import pytest
 import torch
 from tests.train import tiny
 
-from triptych.decoders.fading import Fading
 from triptych.errors import TriptychError
+from triptych.networks.decoders.fading import Fading
 from triptych.train import loop
 from triptych.train.parts import Parts
 from triptych.train.stopping import TIME_IS_UP

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
+from triptych.checkpoints.folder import read_config, read_folder
+from triptych.config import Document, build
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.evaluation.thresholds import Chosen
 from triptych.masks import Classes
 from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
-from triptych.strict import Document, build
 from triptych.train import parts
 from triptych.train.loop import run
 from triptych.train.recipe import Recipe
-from triptych.weights.folder import read_config, read_folder
 
 MODEL = {
     "backbone": "efficientnet_lite0",

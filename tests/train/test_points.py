@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from triptych.decoders.factors import MaskFactors
-from triptych.prediction import Prediction
+from triptych.networks.decoders.factors import MaskFactors
+from triptych.networks.prediction import Prediction
 from triptych.train.points import (
     AtPoints,
     masks_of,

@@ -10,7 +10,7 @@ from tests.train.tiny import TinyCriterion, TinyModel
 from torch import nn
 
 from triptych.errors import TriptychError
-from triptych.models.registry import build
+from triptych.networks.models.registry import build
 from triptych.train.recompute import recompute_activations
 from triptych.train.step import LossModule
 

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 from tests.data.sets import disk
 
-from triptych import strict
-from triptych.cli import main
+from triptych import config
+from triptych.commands.cli import main
 from triptych.errors import TriptychError
 from triptych.train.stages import stage_recipes
 
@@ -60,7 +60,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 def stages(text: str, *overrides: str) -> list:
     file = Path("recipe.yaml")
     file.write_text(text)
-    return stage_recipes(strict.read_document(file), overrides)
+    return stage_recipes(config.read_document(file), overrides)
 
 
 def test_a_stage_is_the_recipe_with_its_changes(recipe: Path) -> None:
@@ -77,7 +77,7 @@ def test_each_stage_starts_from_the_one_before(recipe: Path) -> None:
     assert main(["train", str(recipe), "--out", str(out)]) == 0
     assert steps(out / "stage-1") == [1, 2, 3, 4]
     assert steps(out / "stage-2") == [1, 2, 3, 4, 5, 6]
-    second = strict.read_document(out / "stage-2" / "recipe.yaml").values
+    second = config.read_document(out / "stage-2" / "recipe.yaml").values
     assert second["model"]["start_from"] == str(out / "stage-1" / "model")
     ours, last = weights(out), weights(out / "stage-2")
     assert all(torch.equal(ours[name], last[name]) for name in last)

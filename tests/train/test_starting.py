@@ -5,9 +5,9 @@ import torch
 from tests.tiny_model import tiny_segformer
 
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.masks import Classes
-from triptych.models.registry import build
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.train.recipe import ModelRecipe
 from triptych.train.starting import class_weights, start_weights

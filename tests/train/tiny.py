@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from triptych.config import Document, build
 from triptych.data.targets import Targets
-from triptych.prediction import Prediction
-from triptych.strict import Document, build
+from triptych.networks.prediction import Prediction
 from triptych.train.loop import run
 from triptych.train.parts import Parts
 from triptych.train.processes import choose_device, joined

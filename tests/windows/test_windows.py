@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.masks import Classes, MaskSet
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.truth import TrueInstance
-from triptych.prediction import Prediction
+from triptych.networks.prediction import Prediction
 from triptych.segmenter import Segmenter
 from triptych.windows.join import Match, join
 from triptych.windows.layout import Windows

@@ -17,12 +17,12 @@ from triptych.bench import plain
 from triptych.engines.base import differences
 from triptych.engines.eager import inference
 from triptych.errors import TriptychError
-from triptych.images import Batch, Preprocess
+from triptych.image.preprocess import Batch, Preprocess
 from triptych.masks import MaskSet
-from triptych.models.family import Published
-from triptych.models.registry import family
-from triptych.prediction import Prediction
-from triptych.readouts.panoptic import PanopticMap
+from triptych.networks.models.family import Published
+from triptych.networks.models.registry import family
+from triptych.networks.prediction import Prediction
+from triptych.readings.panoptic import PanopticMap
 from triptych.segmenter import Segmenter
 
 TOLERANCE = 1e-4

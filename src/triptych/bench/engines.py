@@ -15,7 +15,7 @@ from triptych.bench.subject import Subject
 from triptych.bench.walk import running, walk
 from triptych.engines.base import differences
 from triptych.engines.eager import Eager
-from triptych.images import load_image
+from triptych.image.preprocess import load_image
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 """A piece of work on both sides."""

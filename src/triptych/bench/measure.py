@@ -23,7 +23,7 @@ from triptych.bench.subject import Subject
 from triptych.bench.walk import REST, Needs, Seconds, Work, walk
 from triptych.engines.eager import Eager
 from triptych.errors import TriptychError
-from triptych.images import load_image
+from triptych.image.preprocess import load_image
 from triptych.masks import MaskSet
 
 Rounds = Callable[[int], Iterable[int]]

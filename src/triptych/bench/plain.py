@@ -1,6 +1,6 @@
 """The reference meaning of the readings, as plain as can be: everything upsampled, then read.
 
-What :mod:`triptych.readouts` computes faster, with all that it needs in memory at once.
+What :mod:`triptych.readings` computes faster, with all that it needs in memory at once.
 """
 
 from __future__ import annotations

@@ -13,15 +13,15 @@ import torch
 from PIL import Image
 
 from triptych.bench.madeup import made_up_masks, made_up_picture
+from triptych.checkpoints.folder import CONFIG, ModelConfig, read_config, read_json
+from triptych.checkpoints.labels import data_set_classes
+from triptych.checkpoints.transformers import read_description
+from triptych.config import Document, override
 from triptych.errors import TriptychError
-from triptych.images import Preprocess, load_image
+from triptych.image.preprocess import Preprocess, load_image
 from triptych.masks import Classes, MaskSet
-from triptych.models.registry import FAMILIES, build
+from triptych.networks.models.registry import FAMILIES, build
 from triptych.segmenter import Segmenter, find_device, find_precision, load
-from triptych.strict import Document, override
-from triptych.weights.folder import CONFIG, ModelConfig, read_config, read_json
-from triptych.weights.labels import data_set_classes
-from triptych.weights.transformers import read_description
 
 Size = tuple[int, int]
 """Width and height in pixels."""

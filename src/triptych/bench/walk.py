@@ -17,10 +17,10 @@ from triptych.bench.memory import Peak
 from triptych.bench.rounds import now
 from triptych.bench.subject import Subject
 from triptych.engines.base import Engine
-from triptych.images import load_image
+from triptych.image.preprocess import load_image
 from triptych.masks import READINGS
-from triptych.nn.linear import FUSED
-from triptych.prediction import Prediction
+from triptych.networks.layers.linear import FUSED
+from triptych.networks.prediction import Prediction
 from triptych.render.panels import panels
 from triptych.segmenter import Segmenter
 

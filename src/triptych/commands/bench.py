@@ -10,7 +10,7 @@ from typing import Literal
 
 import tyro
 
-from triptych.cli import one_line
+from triptych.commands.cli import one_line
 from triptych.commands.progress import shown
 from triptych.commands.sizes import parse_size
 from triptych.engines.registry import EngineChoice, PrecisionChoice, PrecisionName
@@ -81,6 +81,7 @@ class Bench:
         import torch
         from rich.console import Console
 
+        from triptych.atomic import atomic_write
         from triptych.bench.beside import Theirs, theirs_of
         from triptych.bench.engines import BesideEager
         from triptych.bench.measure import first_walk, measure
@@ -89,7 +90,6 @@ class Bench:
         from triptych.bench.report import as_json, notes, tables
         from triptych.bench.subject import load_network, prepared
         from triptych.errors import TriptychError
-        from triptych.files import atomic_write
         from triptych.segmenter import find_precision
 
         size = None if self.size is None else parse_size("--size", self.size)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from triptych.cli import one_line
+from triptych.commands.cli import one_line
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Convert:
         """Convert and say what came out."""
         import torch
 
-        from triptych.convert import convert
+        from triptych.checkpoints.convert import convert
 
         segmenter = convert(
             self.source, self.out, self.to, getattr(torch, self.dtype), self.overwrite

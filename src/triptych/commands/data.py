@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from triptych.cli import complain, one_line
+from triptych.commands.cli import complain, one_line
 from triptych.commands.progress import shown
 
 Source = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
@@ -92,10 +92,10 @@ class Show:
 
     def run(self) -> int:
         """Draw, and say where the picture is."""
+        from triptych.atomic import atomic_write
         from triptych.data.sets.open import open_set
         from triptych.data.sets.sheet import sheet
         from triptych.errors import TriptychError
-        from triptych.files import atomic_write
 
         if self.count < 1 or self.columns < 1:
             raise TriptychError("--count and --columns must be 1 or more")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from triptych.cli import one_line
+from triptych.commands.cli import one_line
 from triptych.commands.serve import load_dashboard, tell
 
 
@@ -41,7 +41,7 @@ class Demo:
         from triptych.errors import TriptychError
 
         if self.pictures:
-            from triptych.demo import run_demo
+            from triptych.commands.pictures import run_demo
 
             print(f"The picture: {one_line(str(run_demo(self.out, self.model).absolute()))}")
             return 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from triptych.cli import complain, one_line
+from triptych.commands.cli import complain, one_line
 from triptych.commands.progress import shown
 from triptych.engines.registry import EngineChoice, PrecisionChoice
 
@@ -89,12 +89,12 @@ class Eval:
         """Measure, and print tables."""
         from rich.console import Console
 
+        from triptych.atomic import atomic_write
         from triptych.data.sets.open import open_set
         from triptych.data.sets.report import Collector, before_use, summary
         from triptych.errors import TriptychError
         from triptych.evaluation import report as tables
         from triptych.evaluation.evaluate import measure
-        from triptych.files import atomic_write
         from triptych.segmenter import load
 
         if (self.model is None) == (self.predictions is None):
@@ -216,8 +216,8 @@ class Eval:
     ) -> None:
         import json
 
+        from triptych.atomic import atomic_write
         from triptych.engines.base import PRECISIONS
-        from triptych.files import atomic_write
 
         contents = {
             "data": data.title,

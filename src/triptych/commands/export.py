@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from triptych.cli import one_line
+from triptych.commands.cli import one_line
 from triptych.commands.sizes import parse_size
 from triptych.engines.registry import PrecisionName
 
@@ -48,7 +48,7 @@ class Export:
         pictures = [parse_size("--size", text) for text in self.size]
         entry = None if self.input is None else parse_size("--input", self.input)
 
-        from triptych.export import export
+        from triptych.engines.export import export
 
         for one in export(
             self.model,

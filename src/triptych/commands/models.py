@@ -24,7 +24,7 @@ class Models:
 
     def run(self) -> int:
         """Print a table, or JSON."""
-        from triptych.listing import as_json, select, table
+        from triptych.checkpoints.listing import as_json, select, table
 
         entries = select(self.family, self.task, self.data)
         print(as_json(entries) if self.json else table(entries))

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from triptych.cli import complain, one_line
+from triptych.commands.cli import complain, one_line
 from triptych.commands.progress import shown
 from triptych.engines.registry import EngineChoice, PrecisionChoice
 from triptych.errors import TriptychError
 
 if TYPE_CHECKING:
-    from triptych.inputs import Source
-    from triptych.predict import Outcome
-    from triptych.reading_settings import ReadingSettings
+    from triptych.image.find import Source
+    from triptych.predict.run import Outcome
+    from triptych.readings.settings import ReadingSettings
     from triptych.segmenter import Segmenter
 
 
@@ -89,7 +89,7 @@ class Predict:
         """Segment what can be read and name the rest."""
         import warnings
 
-        from triptych.inputs import find_images, is_video
+        from triptych.image.find import find_images, is_video
 
         warnings.filterwarnings("ignore", module="PIL")  # damaged files are told of by name
         sources, problems = find_images(self.images)
@@ -100,8 +100,8 @@ class Predict:
         if not sources:
             return 2
 
-        from triptych.predict import predict
-        from triptych.reading_settings import THRESHOLDS, ReadingSettings
+        from triptych.predict.run import predict
+        from triptych.readings.settings import THRESHOLDS, ReadingSettings
         from triptych.segmenter import load
         from triptych.windows.layout import Windows
 
@@ -147,7 +147,7 @@ def _film(
     readings: ReadingSettings,
     options: Mapping[str, Any],
 ) -> Outcome:
-    from triptych.films import FilmRun
+    from triptych.predict.films import FilmRun
 
     run = FilmRun(segmenter, source, out, readings, **options)
     with contextlib.closing(run.frames()) as frames:

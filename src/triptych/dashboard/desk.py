@@ -17,7 +17,7 @@ from triptych.dashboard.recorder import Recorder
 from triptych.dashboard.store import Store, default_path
 from triptych.dashboard.thresholds import changed
 from triptych.dashboard.wire import web_colour
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.layout import Layout
 from triptych.stream.pipeline import Pipeline
 

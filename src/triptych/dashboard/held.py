@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from triptych.reading_settings import ReadingSettings
-from triptych.readouts.instance import Instance
+from triptych.readings.instance import Instance
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.result import Result
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from triptych.colours import Colour
-from triptych.readouts.instance import Box
+from triptych.readings.instance import Box
 from triptych.render.palette import object_colour, shade
 from triptych.stream.result import Result
 from triptych.stream.track import State

@@ -18,7 +18,7 @@ from triptych.dashboard.layers import Layers, lay_out
 from triptych.dashboard.picture import panel, triptych
 from triptych.dashboard.wire import encode_frame, encode_jpeg
 from triptych.errors import TriptychError
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.pipeline import Pipeline
 from triptych.stream.result import Result
 from triptych.stream.timing import Stopwatch

@@ -24,7 +24,7 @@ from triptych.dashboard.server import Server, listen, make_server
 from triptych.dashboard.store import default_path
 from triptych.dashboard.thresholds import changed
 from triptych.engines.registry import EngineChoice, PrecisionChoice
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 from triptych.segmenter import load
 from triptych.stream.pipeline import Pipeline
 from triptych.stream.result import Result

@@ -7,10 +7,10 @@ import os
 import threading
 from pathlib import Path
 
+from triptych.atomic import atomic_write
 from triptych.dashboard.thresholds import changed
 from triptych.errors import TriptychError
-from triptych.files import atomic_write
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.layout import Layout
 
 FORMAT = "triptych-dashboard"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from triptych.errors import TriptychError
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 
 
 def changed(readings: ReadingSettings, values: Mapping[str, object]) -> ReadingSettings:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from triptych.atomic import atomic_write
 from triptych.data.composites import CompositeSet
 from triptych.data.scene import Pixels, Scene
 from triptych.data.street import StreetDataset
 from triptych.errors import TriptychError
-from triptych.files import atomic_write
 from triptych.metrics.truth import IGNORE
 
 OUTLINES = np.array(

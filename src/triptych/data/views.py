@@ -16,7 +16,7 @@ from triptych.data.scene import MINIMAL_STUFF, MINIMAL_VISIBLE, touching
 from triptych.data.sets.open import open_set, open_splits
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.masks import Classes
 from triptych.metrics.truth import IGNORE, VOID, Example, ignored_id, map_type
 

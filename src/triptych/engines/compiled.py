@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from triptych.engines.eager import inference
 from triptych.engines.folder import Exported
 from triptych.engines.unsupported import unsupported
-from triptych.nn.deformable import DeformableAttention
-from triptych.prediction import Prediction
+from triptych.networks.layers.deformable import DeformableAttention
+from triptych.networks.prediction import Prediction
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.engines.folder import Exported
-from triptych.prediction import Prediction
+from triptych.networks.prediction import Prediction
 
 
 @contextlib.contextmanager

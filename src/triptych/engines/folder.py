@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from triptych.checkpoints.folder import WEIGHTS, read_json, write_json
 from triptych.errors import TriptychError
-from triptych.weights.folder import WEIGHTS, read_json, write_json
 
 ENGINE = "engine.json"
 VERSION = 1

@@ -15,8 +15,8 @@ from torch import Tensor
 from triptych.errors import TriptychError
 from triptych.masks import Classes, MaskSet
 from triptych.metrics.truth import Example, ignored_id, map_type
-from triptych.readouts.instance import Instance, PlacedInstance
-from triptych.readouts.panoptic import PanopticMap
+from triptych.readings.instance import Instance, PlacedInstance
+from triptych.readings.panoptic import PanopticMap
 
 
 @dataclass(frozen=True)

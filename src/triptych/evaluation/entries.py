@@ -18,7 +18,7 @@ from triptych.data.sets.outlines import encode
 from triptych.data.sets.values import number, shown
 from triptych.errors import TriptychError
 from triptych.metrics.run_lengths import cut_mask
-from triptych.readouts.instance import PlacedInstance
+from triptych.readings.instance import PlacedInstance
 
 Size = tuple[int, int]
 

@@ -31,9 +31,9 @@ from triptych.evaluation.answers import Answer, match_classes
 from triptych.evaluation.entries import Size, read_json
 from triptych.evaluation.tool_files import INSTANCES, PANOPTIC, SEMANTIC, ToolAnswers
 from triptych.masks import Classes
-from triptych.readouts.instance import Instance
-from triptych.readouts.panoptic import PanopticMap, Segment
-from triptych.results import FORMAT
+from triptych.predict.files import FORMAT
+from triptych.readings.instance import Instance
+from triptych.readings.panoptic import PanopticMap, Segment
 
 
 class Answers(Protocol):

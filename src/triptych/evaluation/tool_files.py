@@ -20,8 +20,8 @@ from triptych.evaluation import entries
 from triptych.evaluation.answers import Answer
 from triptych.evaluation.entries import Size, read_json
 from triptych.metrics.truth import VOID, ignored_id
-from triptych.readouts.instance import Instance
-from triptych.readouts.panoptic import PanopticMap, Segment
+from triptych.readings.instance import Instance
+from triptych.readings.panoptic import PanopticMap, Segment
 
 SEMANTIC, PANOPTIC, INSTANCES = "semantic", "panoptic", "instances"
 

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from triptych.errors import TriptychError
 from triptych.masks import Classes
 from triptych.metrics.truth import PlacedTruth, TrueInstance
-from triptych.readouts.instance import Instance, PlacedInstance
+from triptych.readings.instance import Instance, PlacedInstance
 
 Box = tuple[float, float, float, float]
 RunLengths = dict[str, Any]

@@ -23,7 +23,7 @@ from triptych.masks import Classes
 from triptych.metrics.truth import VOID, PanopticTruth
 
 if TYPE_CHECKING:
-    from triptych.readouts.panoptic import PanopticMap, Segment
+    from triptych.readings.panoptic import PanopticMap, Segment
 
 
 @dataclass(frozen=True)

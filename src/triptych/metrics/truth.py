@@ -173,7 +173,7 @@ class Example:
     """One image and what is known about it."""
 
     image: Tensor
-    """``(H, W, 3)`` uint8, as :func:`triptych.images.load_image` gives it."""
+    """``(H, W, 3)`` uint8, as :func:`triptych.image.preprocess.load_image` gives it."""
     semantic: NDArray[np.integer]
     """``(H, W)`` class ids; :func:`ignored_id` where unknown."""
     panoptic: PanopticTruth | None = None

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from triptych.colours import Colour
 from triptych.errors import TriptychError
-from triptych.readouts.instance import Box, Instance, Instances, PlacedInstance
-from triptych.readouts.panoptic import PanopticMap
-from triptych.readouts.semantic import SemanticMap
+from triptych.readings.instance import Box, Instance, Instances, PlacedInstance
+from triptych.readings.panoptic import PanopticMap
+from triptych.readings.semantic import SemanticMap
 from triptych.render.layout import Panel, arrange, font, line_width
 from triptych.render.paint import layer, paint
 from triptych.render.palette import ink, object_colour, shade

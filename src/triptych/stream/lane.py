@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from triptych.errors import TriptychError
 from triptych.masks import MaskSet
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Drop, Frame, Phase, SourceStatus
 from triptych.stream.result import Result
 from triptych.stream.scene import Scene

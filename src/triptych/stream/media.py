@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from triptych.decode import load_image
 from triptych.errors import TriptychError
+from triptych.image.decode import load_image
 from triptych.stream.source import Hopeless, Picture
 from triptych.stream.upright import upright_rgb
 

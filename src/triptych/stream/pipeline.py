@@ -11,9 +11,9 @@ from typing import Protocol
 from torch import Tensor
 
 from triptych.errors import TriptychError
-from triptych.images import load_image
+from triptych.image.preprocess import load_image
 from triptych.masks import Classes, MaskSet
-from triptych.reading_settings import ReadingSettings
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Frame
 from triptych.stream.history import History
 from triptych.stream.lane import Health, Lane

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from triptych.errors import TriptychError
 from triptych.masks import MaskSet
-from triptych.reading_settings import ReadingSettings
-from triptych.readouts.instance import Instances
-from triptych.readouts.panoptic import PanopticMap
-from triptych.readouts.semantic import SemanticMap
+from triptych.readings.instance import Instances
+from triptych.readings.panoptic import PanopticMap
+from triptych.readings.semantic import SemanticMap
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.counting import Counts
 from triptych.stream.frames import Frame
 from triptych.stream.track import Track, Tracking

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from triptych.masks import READINGS, MaskSet
-from triptych.reading_settings import ReadingSettings
-from triptych.readouts.instance import Instance, Instances
-from triptych.readouts.panoptic import PanopticMap
-from triptych.readouts.semantic import SemanticMap
+from triptych.readings.instance import Instance, Instances
+from triptych.readings.panoptic import PanopticMap
+from triptych.readings.semantic import SemanticMap
+from triptych.readings.settings import ReadingSettings
 from triptych.stream.counting import Counts, Tally
 from triptych.stream.cuts import glance, is_cut
 from triptych.stream.frames import Frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from triptych.readouts.instance import Box
+from triptych.readings.instance import Box
 
 CRUMB = 0.2
 """Parts of a mask that are smaller than this share of its largest one are not the object's."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from triptych.errors import TriptychError
-from triptych.inputs import find_images
-from triptych.samples import street_clip
+from triptych.image.find import find_images
 from triptych.stream.media import require_av, still_pictures, video_pictures
+from triptych.stream.samples import street_clip
 from triptych.stream.source import Hopeless, Mode, Patience, Picture, Source
 
 PROTOCOLS: dict[str, str] = {

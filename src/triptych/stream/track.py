@@ -8,7 +8,7 @@ from enum import Enum
 import numpy as np
 
 from triptych.errors import TriptychError
-from triptych.readouts.instance import Box
+from triptych.readings.instance import Box
 
 
 class State(Enum):

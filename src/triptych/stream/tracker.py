@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from triptych.readouts.instance import Box, Instance
+from triptych.readings.instance import Box, Instance
 from triptych.stream import shapes
 from triptych.stream.track import State, Track, Tracking
 

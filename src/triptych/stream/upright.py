@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from triptych.decode import MAX_PIXELS
+from triptych.image.decode import MAX_PIXELS
 
 _MATRIX = "DISPLAYMATRIX"
 _ODDEST = 10

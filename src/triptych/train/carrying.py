@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triptych.masks import Classes
-from triptych.models.registry import family as find_family
+from triptych.networks.models.registry import family as find_family
 from triptych.train.starting import weights_by
 
 Queries = dict[str, list[int | None]]

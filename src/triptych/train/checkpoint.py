@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from triptych.atomic import atomic_write
 from triptych.errors import TriptychError
-from triptych.files import atomic_write
 
 FORMAT = "triptych-training-1"
 _NAME = re.compile(r"step-(\d+)\.safetensors")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from triptych.data.targets import Targets
 from triptych.metrics.truth import ignored_id
-from triptych.prediction import Prediction
+from triptych.networks.prediction import Prediction
 from triptych.train.matcher import Matcher
 from triptych.train.points import (
     AtPoints,
@@ -58,8 +58,8 @@ class Criterion(nn.Module):
         double: the same for a query that fits a segment (intersection over union above
             :data:`FITTING`) which another one answers for, own queries' segments aside; as
             ``no_object`` by default. 0 is for networks that suppress doubles themselves
-            (:func:`~triptych.decoders.suppression.suppress_doubles`): their queries may all be
-            sure of what they see.
+            (:func:`~triptych.networks.decoders.suppression.suppress_doubles`): their queries may
+            all be sure of what they see.
         classification: weight of the class loss.
         mask: weight of the binary cross-entropy at the points.
         dice: weight of the dice loss at the points.

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from triptych import strict
+from triptych import config
 from triptych.data.sets.base import DiskSet, read_image
 from triptych.data.sets.open import open_set, open_splits
 from triptych.data.spread import spread
 from triptych.data.views import part, training_split
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 from triptych.segmenter import Segmenter, load
 from triptych.train.carrying import behind_new_ones, carried_queries, query_count, query_weights
 from triptych.train.recipe import Recipe, is_recipe, plain
@@ -60,18 +60,18 @@ def read_completed(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         TriptychError: a mistake in the recipe, or there is no such checkpoint.
     """
-    return strict.build(Recipe, completed(path, overrides))
+    return config.build(Recipe, completed(path, overrides))
 
 
-def completed(path: str | Path, overrides: Sequence[str] = ()) -> strict.Document:
+def completed(path: str | Path, overrides: Sequence[str] = ()) -> config.Document:
     """What :func:`read_completed` makes a recipe of.
 
     Raises:
         TriptychError: likewise.
     """
-    document = strict.read_document(path)
+    document = config.read_document(path)
     for assignment in overrides:
-        strict.override(document, assignment)
+        config.override(document, assignment)
     model = document.values.get("model")
     given = model if isinstance(model, dict) else {}
     start = given.get("start_from")
@@ -112,9 +112,9 @@ def fine_tuning(
             raise TriptychError(f"{name} is {number}; give 1 or more")
     if epochs and steps:
         raise TriptychError("give --epochs or --steps, not both")
-    document = strict.Document("recipe by defaults")
+    document = config.Document("recipe by defaults")
     for assignment in overrides:
-        strict.override(document, assignment)
+        config.override(document, assignment)
     values = document.values
     _check_sections(values)
     segmenter = _trainable(model)
@@ -154,7 +154,7 @@ def fine_tuning(
             "data": {"images": images},
         },
     )
-    return strict.build(Recipe, document)
+    return config.build(Recipe, document)
 
 
 def summary(recipe: Recipe) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from triptych.data.targets import Targets
 from triptych.metrics.truth import ignored_id
-from triptych.prediction import Prediction
+from triptych.networks.prediction import Prediction
 
 
 class LabellingCriterion(nn.Module):

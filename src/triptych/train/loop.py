@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from triptych import strict
+from triptych import config
+from triptych.atomic import atomic_write
 from triptych.errors import TriptychError
-from triptych.files import atomic_write
 from triptych.train import optim
 from triptych.train.checkpoint import CheckpointFolder, Position
 from triptych.train.defaults import completed, fine_tuning, summary
@@ -72,7 +72,7 @@ def train_recipe(
         SystemExit: SIGINT or SIGTERM came; the code is 130 or 143, and a checkpoint is written.
     """
     document = completed(recipe_path, overrides or [])
-    recipe = strict.build(Recipe, document)
+    recipe = config.build(Recipe, document)
     out = Path(out or Path("runs") / Path(recipe_path).stem)
     beside, runs = Path(recipe_path).parent, out.parent
     told = [str(recipe_path), "--out", str(out), "--resume", "auto"]

@@ -16,15 +16,16 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from triptych.checkpoints.folder import ModelConfig, write_folder
+from triptych.config import suggest
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import evaluate
 from triptych.evaluation.thresholds import choose_thresholds
 from triptych.masks import Classes
 from triptych.metrics.truth import Example
-from triptych.models.registry import build, family
+from triptych.networks.models.registry import build, family
 from triptych.segmenter import Segmenter
-from triptych.strict import suggest
 from triptych.train.carrying import query_count
 from triptych.train.criterion import Criterion as SetCriterion
 from triptych.train.examples import Examples
@@ -35,9 +36,8 @@ from triptych.train.recipe import ModelRecipe, Recipe
 from triptych.train.remarks import example_image, remarks
 from triptych.train.starting import start_weights
 from triptych.train.step import Criterion, autocast_type
-from triptych.weights.folder import ModelConfig, write_folder
 
-_LITE = "triptych.backbones.efficientnet_lite:load_imagenet"
+_LITE = "triptych.networks.backbones.efficientnet_lite:load_imagenet"
 PRETRAINED: dict[str, str] = {f"efficientnet_lite{size}": _LITE for size in (0, 1, 2)}
 """Backbones with packaged ImageNet weights, and the function ``(backbone, name)`` that loads
 them."""

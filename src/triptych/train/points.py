@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from triptych.decoders.factors import MaskFactors, chosen_masks
-from triptych.prediction import Prediction
+from triptych.networks.decoders.factors import MaskFactors, chosen_masks
+from triptych.networks.prediction import Prediction
 
 
 class AtPoints:

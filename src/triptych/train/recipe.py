@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import yaml
 
-from triptych import strict
+from triptych import config
 from triptych.errors import TriptychError
-from triptych.images import Preprocess
+from triptych.image.preprocess import Preprocess
 
 
 def _require(condition: bool, message: str) -> None:
@@ -325,10 +325,10 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         TriptychError: in one line, which key is wrong, where it stands and what is allowed.
     """
-    document = strict.read_document(path)
+    document = config.read_document(path)
     for assignment in overrides:
-        strict.override(document, assignment)
-    return strict.build(Recipe, document)
+        config.override(document, assignment)
+    return config.build(Recipe, document)
 
 
 def differences(old: str, new: Recipe) -> list[str]:
@@ -341,7 +341,7 @@ def differences(old: str, new: Recipe) -> list[str]:
     """
     values = yaml.safe_load(old)
     with contextlib.suppress(TriptychError):  # it has keys that are gone: then they differ
-        values = strict.build(Recipe, strict.Document("", values)).to_plain()
+        values = config.build(Recipe, config.Document("", values)).to_plain()
     keys = []
     flat_old, flat_new = dict(_flatten(values)), dict(_flatten(new.to_plain()))
     for key in sorted(flat_old.keys() | flat_new.keys()):

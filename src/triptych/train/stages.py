@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from triptych import strict
+from triptych import config
 from triptych.errors import TriptychError
 from triptych.train.checkpoint import CheckpointFolder
 from triptych.train.recipe import RECIPE, Recipe, read_recipe
@@ -24,7 +24,7 @@ Train = Callable[[Recipe, Path], bool]
 """Trains a recipe in a folder, or goes on with it; False if it stopped before its last step."""
 
 
-def stage_recipes(document: strict.Document, overrides: Sequence[str] = ()) -> list[Recipe]:
+def stage_recipes(document: config.Document, overrides: Sequence[str] = ()) -> list[Recipe]:
     """The recipe of each stage; none where there are no stages.
 
     Args:
@@ -40,7 +40,7 @@ def stage_recipes(document: strict.Document, overrides: Sequence[str] = ()) -> l
     return [_stage(document, number, overrides) for number in range(len(stages))]
 
 
-def _stage(document: strict.Document, number: int, overrides: Sequence[str]) -> Recipe:
+def _stage(document: config.Document, number: int, overrides: Sequence[str]) -> Recipe:
     here = ("stages", str(number))
     changes = document.values["stages"][number]
     if not isinstance(changes, dict):
@@ -55,10 +55,10 @@ def _stage(document: strict.Document, number: int, overrides: Sequence[str]) -> 
     for path, place in document.places.items():
         if path[:2] == here and len(path) > 2:
             places[path[2:]] = place
-    own = strict.Document(document.source, _merged(base, changes), places, document.what)
+    own = config.Document(document.source, _merged(base, changes), places, document.what)
     for assignment in overrides:
-        strict.override(own, assignment)
-    return strict.build(Recipe, own)
+        config.override(own, assignment)
+    return config.build(Recipe, own)
 
 
 def _merged(base: Any, changes: Any) -> Any:

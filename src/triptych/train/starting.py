@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from triptych.checkpoints.encoders import BACKBONE, read_encoder
+from triptych.checkpoints.skeleton import skeleton
+from triptych.config import suggest
 from triptych.errors import TriptychError
 from triptych.evaluation.answers import plain_name, some
 from triptych.masks import Classes
 from triptych.segmenter import Segmenter, find_checkpoint, load
-from triptych.strict import suggest
 from triptych.train.recipe import ModelRecipe
-from triptych.weights.encoders import BACKBONE, read_encoder
-from triptych.weights.skeleton import skeleton
 
 
 def start_weights(

@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from triptych.decoders.fading import Fading
 from triptych.errors import TriptychError
-from triptych.prediction import Prediction
+from triptych.networks.decoders.fading import Fading
+from triptych.networks.prediction import Prediction
 from triptych.train.recompute import recompute_activations
 
 T = TypeVar("T")

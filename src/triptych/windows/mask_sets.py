@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from triptych.decode import MAX_PIXELS_IN_WINDOWS
+from triptych.image.decode import MAX_PIXELS_IN_WINDOWS
 from triptych.masks import Classes, MaskSet
-from triptych.readouts.instance import Instances
-from triptych.readouts.panoptic import PanopticMap
-from triptych.readouts.semantic import SemanticMap
+from triptych.readings.instance import Instances
+from triptych.readings.panoptic import PanopticMap
+from triptych.readings.semantic import SemanticMap
 from triptych.windows.layout import Window
 from triptych.windows.objects import Piece, joined
 from triptych.windows.segments import assembled
@@ -22,7 +22,7 @@ from triptych.windows.segments import assembled
 if TYPE_CHECKING:
     from PIL import Image
 
-    from triptych.images import ImageLike
+    from triptych.image.preprocess import ImageLike
 
 LARGEST_HALF = 65504.0
 """Logits are cut at this, the largest number in half precision."""
@@ -64,7 +64,7 @@ class WindowedMasks:
         self.parts[0].require(*readings)
 
     def semantic(self) -> SemanticMap:
-        """One class for every pixel; see :func:`triptych.readouts.semantic.read_semantic`."""
+        """One class for every pixel; see :func:`triptych.readings.semantic.read_semantic`."""
         ids = torch.empty(
             self.image_size, dtype=torch.long, device=self.parts[0].mask_logits.device
         )
@@ -73,11 +73,11 @@ class WindowedMasks:
         return SemanticMap(ids, self.classes)
 
     def instances(self, threshold: float | None = None, top: int | None = None) -> Instances:
-        """Objects, best first; see :func:`triptych.readouts.instance.read_instances`.
+        """Objects, best first; see :func:`triptych.readings.instance.read_instances`.
 
         ``threshold`` and ``top`` hold in each window. The score of an object that several windows
         show is the mean of theirs, by area, and its mask their union. They are
-        :class:`triptych.readouts.instance.PlacedInstance`: a mask as large as the image is made
+        :class:`triptych.readings.instance.PlacedInstance`: a mask as large as the image is made
         when it is asked for.
         """
         pieces, source = [], ""
@@ -88,7 +88,7 @@ class WindowedMasks:
         return Instances(tuple(joined(self.windows, pieces, self.image_size)), source)
 
     def panoptic(self, threshold: float | None = None, overlap: float | None = None) -> PanopticMap:
-        """Every pixel in one segment; see :func:`triptych.readouts.panoptic.read_panoptic`.
+        """Every pixel in one segment; see :func:`triptych.readings.panoptic.read_panoptic`.
 
         ``threshold`` and ``overlap`` hold in each window. The score of a thing that several
         windows show is the mean of theirs, by area; of stuff, the highest.
@@ -98,7 +98,7 @@ class WindowedMasks:
 
     def overlay(self, image: ImageLike) -> Image.Image:
         """The readings that there are side by side; see :meth:`MaskSet.overlay`."""
-        from triptych.images import load_image
+        from triptych.image.preprocess import load_image
         from triptych.render.panels import panels
 
         pixels = load_image(image, MAX_PIXELS_IN_WINDOWS)

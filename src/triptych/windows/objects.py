@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from triptych.readouts.instance import Instance, PlacedInstance
+from triptych.readings.instance import Instance, PlacedInstance
 from triptych.windows.join import Match, join, pooled
 from triptych.windows.layout import Area, Window, shared, within
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from triptych.masks import Classes
-from triptych.readouts.panoptic import PanopticMap, Segment
+from triptych.readings.panoptic import PanopticMap, Segment
 from triptych.windows.join import Match, join, pooled
 from triptych.windows.layout import Window, shared, within
 

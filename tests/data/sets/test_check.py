@@ -13,7 +13,7 @@ from PIL import Image
 from tests.data.sets import disk
 from tests.data.sets.test_open import cityscapes, mapillary, voc
 
-from triptych.cli import main
+from triptych.commands.cli import main
 from triptych.data.sets.base import DataError, EmptySetError, Fault, Kind
 from triptych.data.sets.check import check
 from triptych.data.sets.open import open_set

@@ -17,7 +17,7 @@ from triptych.evaluation.files import open_answers
 from triptych.masks import Classes
 from triptych.metrics.semantic import ConfusionMatrix
 from triptych.metrics.truth import IGNORE, WIDE_IGNORE, ignored_id
-from triptych.prediction import Prediction
+from triptych.networks.prediction import Prediction
 from triptych.train.labelling import LabellingCriterion
 
 COUNT = 300

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from tests.data.sets import disk
 
-from triptych.cli import main
+from triptych.commands.cli import main
 from triptych.data.sets.base import read_image
 from triptych.data.sets.open import open_set
 from triptych.data.sets.sheet import TILE, VOID_LIGHT, sheet, truth_map

@@ -11,7 +11,7 @@ from projects.street.examples import examples
 from projects.street.mix import StreetMix
 
 from triptych.data.street import StreetDataset
-from triptych.models.registry import build
+from triptych.networks.models.registry import build
 from triptych.train.criterion import Criterion
 from triptych.train.defaults import completed, read_completed
 from triptych.train.matcher import Matcher

@@ -8,12 +8,12 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+from triptych.checkpoints.labels import data_set_classes
 from triptych.class_table import ClassTable
 from triptych.data.sets import coco_panoptic
 from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
 from triptych.data.sets.maps import MapSet, paired
 from triptych.data.sets.schema import Schema
-from triptych.weights.labels import data_set_classes
 
 SPLITS = ("training", "validation")
 

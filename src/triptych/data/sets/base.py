@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from triptych.errors import TriptychError
-from triptych.images import load_image
+from triptych.image.preprocess import load_image
 from triptych.masks import Classes
 from triptych.metrics.truth import IGNORE, Example, PanopticTruth, TrueInstance
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.checkpoints.labels import data_set_classes
 from triptych.class_table import ClassTable
 from triptych.data.sets.base import Fault, Kind, Note
 from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
 from triptych.data.sets.maps import Item, MapSet, pictures
 from triptych.data.sets.schema import Schema
-from triptych.weights.labels import data_set_classes
 
 SPLITS = ("train", "val", "test")
 

@@ -16,8 +16,8 @@ from triptych.data.sets.base import Note
 from triptych.data.sets.layout import InSplits, Layout, Splits, titled
 from triptych.data.sets.maps import MapSet, Suffixes, paired
 from triptych.data.sets.schema import LARGEST, Schema
-from triptych.decode import SUFFIXES
 from triptych.errors import TriptychError
+from triptych.image.decode import SUFFIXES
 from triptych.masks import Classes
 
 NAME = "folders"

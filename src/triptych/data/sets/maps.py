@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from triptych.data.sets.base import DiskSet, EmptySetError, Fault, Kind, Note, Truth, refuse
 from triptych.data.sets.numbers import ColourTable, counted, read_labels, read_objects
 from triptych.data.sets.schema import NOT_NAMED, Schema
-from triptych.decode import SUFFIXES
 from triptych.errors import TriptychError
+from triptych.image.decode import SUFFIXES
 from triptych.masks import Classes
 from triptych.metrics.truth import PanopticTruth, TrueSegment, ignored_id, map_type
 

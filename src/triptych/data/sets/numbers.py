@@ -11,7 +11,7 @@ from PIL import Image
 
 from triptych.colours import Colour
 from triptych.data.sets.base import DataError, Kind
-from triptych.decode import MAX_PIXELS
+from triptych.image.decode import MAX_PIXELS
 
 _BIT_DEPTH = 24
 """Where a PNG file tells the bits of a sample (PNG specification, IHDR)."""

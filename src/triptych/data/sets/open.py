@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from triptych import strict
+from triptych import config
 from triptych.data.sets import (
     ade20k,
     camvid,
@@ -101,7 +101,7 @@ def _recognised(root: Path) -> Splits:
 def _described(file: Path) -> Splits:
     if file.suffix.lower() not in (".yaml", ".yml"):
         refuse_foreign(file)
-    document = strict.read_document(file, "data description")
+    document = config.read_document(file, "data description")
     name = document.values.get("layout")
     names = [layout.name for layout in LAYOUTS]
     if name not in names:
@@ -110,10 +110,10 @@ def _described(file: Path) -> Splits:
             raise TriptychError(f"{file} belongs to {foreign}")
         place = document.place(("layout",))
         wrong = "says no layout" if name is None else f"{name!r} is no layout"
-        perhaps = strict.suggest(str(name), names)
+        perhaps = config.suggest(str(name), names)
         raise TriptychError(f"{place}: {wrong}{perhaps}; choose from {', '.join(names)}")
     layout = LAYOUTS[names.index(name)]
-    description = strict.build(layout.description, document)
+    description = config.build(layout.description, document)
     try:
         return description.open(layout, file)
     except TriptychError as error:

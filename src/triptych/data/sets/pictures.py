@@ -11,7 +11,7 @@ from typing import Any
 
 from triptych.data.sets.base import Fault, Kind
 from triptych.data.sets.values import Id, file_name, file_of_url, plain_id, shown, whole
-from triptych.decode import MAX_PIXELS
+from triptych.image.decode import MAX_PIXELS
 
 
 @dataclass(frozen=True)

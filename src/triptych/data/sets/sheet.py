@@ -11,7 +11,7 @@ from PIL import Image
 from triptych.data.sets.base import LabelledSet
 from triptych.masks import Classes
 from triptych.metrics.truth import VOID, Example
-from triptych.readouts.panoptic import PanopticMap, Segment
+from triptych.readings.panoptic import PanopticMap, Segment
 from triptych.render.layout import BACKGROUND, Panel, arrange
 from triptych.render.panels import panoptic_panel
 

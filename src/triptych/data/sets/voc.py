@@ -19,8 +19,8 @@ from triptych.data.sets.base import Fault, Kind, Note
 from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
 from triptych.data.sets.maps import Item, MapSet, Objects
 from triptych.data.sets.schema import LARGEST, Schema
-from triptych.decode import SUFFIXES
 from triptych.errors import TriptychError
+from triptych.image.decode import SUFFIXES
 from triptych.masks import Classes
 
 THINGS = (

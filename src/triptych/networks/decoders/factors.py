@@ -1,0 +1,63 @@
+"""Masks as the product that they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from triptych.networks.decoders.anchors import squared_distance
+
+
+@dataclass(frozen=True)
+class MaskFactors:
+    """What the masks of a batch are made of: ``embedding @ features``, less the distance.
+
+    Multiplied out they are the largest thing that set prediction makes, once a decoder layer. The
+    losses need the few rows that are matched, and some points of the others.
+    """
+
+    embedding: Tensor
+    """``(B, N, C)``: of the queries."""
+
+    features: Tensor
+    """``(B, C, h, w)``: of the pixels; layers of one decoder share them."""
+
+    place: Tensor | None = None
+    """``(B, N, 4)``: where the masks fade; see
+    :class:`~triptych.networks.decoders.anchors.Anchors`."""
+
+    def masks(self) -> Tensor:
+        """All mask logits, ``(B, N, h, w)``."""
+        height, width = self.features.shape[-2:]
+        logits = (self.embedding @ self.features.flatten(2)).unflatten(2, (height, width))
+        if self.place is None:
+            return logits
+        x, y = (
+            (torch.arange(length, dtype=torch.float32, device=logits.device) + 0.5) / length
+            for length in (width, height)
+        )
+        across = squared_distance(self.place, 0, x)[:, :, None]
+        return logits - (squared_distance(self.place, 1, y)[..., None] + across)
+
+    def at(self, points: Tensor, features: Tensor) -> Tensor:
+        """Logits ``(B, N, P)`` at points ``(B, P, 2)`` where the features are ``(B, C, P)``."""
+        logits = self.embedding @ features.to(self.embedding.dtype)
+        if self.place is None:
+            return logits.float()
+        x, y = points[:, None].unbind(-1)
+        fading = squared_distance(self.place, 0, x) + squared_distance(self.place, 1, y)
+        return logits - fading
+
+
+def chosen_masks(layers: list[MaskFactors], image: int, queries: list[Tensor]) -> Tensor:
+    """Logits ``(M, h, w)`` of some queries of each layer, layer after layer, for one image."""
+    pairs = list(zip(layers, queries, strict=True))
+    places = [layer.place[image, rows] for layer, rows in pairs if layer.place is not None]
+    factors = MaskFactors(
+        torch.cat([layer.embedding[image, rows] for layer, rows in pairs])[None],
+        layers[0].features[image : image + 1],
+        torch.cat(places)[None] if places else None,
+    )
+    return factors.masks()[0].float()

@@ -1,0 +1,1 @@
+"""Runs over images and films on disk, and the files they write."""

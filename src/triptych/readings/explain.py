@@ -1,0 +1,90 @@
+"""Why a reading came out as it did: how many queries fell to which rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+
+from triptych.masks import MaskSet
+from triptych.readings.fate import Fate
+from triptych.readings.grid import reading
+from triptych.readings.instance import trace_instances
+from triptych.readings.panoptic import trace_panoptic
+from triptych.readings.scores import best_pairs
+from triptych.readings.semantic import read_semantic
+from triptych.readings.shape import cut_out
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """For each reading: the number of queries that were kept or fell to each rule.
+
+    The counts of a reading sum to the number of queries ``N``; rules that no query fell to are
+    absent. ``print(explanation)`` shows them as a table.
+    """
+
+    semantic: Mapping[Fate, int]
+    """A query is kept here if its best class wins a pixel inside its own mask (``m > 0``)."""
+    instances: Mapping[Fate, int]
+    """A query is kept if it gave an instance; otherwise its best pair fell to this rule."""
+    panoptic: Mapping[Fate, int]
+    """A query is kept if its pixels are (part of) a segment."""
+
+    def __str__(self) -> str:
+        lines = [f"{sum(self.panoptic.values())} queries"]
+        for reading_ in fields(self):
+            counts: Mapping[Fate, int] = getattr(self, reading_.name)
+            lines.append(f"  {reading_.name}")
+            lines += [f"    {count:4d}  {fate.value}" for fate, count in counts.items()]
+        return "\n".join(lines)
+
+
+def explain(
+    mask_set: MaskSet,
+    *,
+    instance_threshold: float | None = None,
+    top: int | None = None,
+    panoptic_threshold: float | None = None,
+    overlap: float | None = None,
+) -> Explanation:
+    """Count the fates of the queries in the three readings with these settings.
+
+    Raises:
+        TriptychError: logits are not finite, or a setting is out of range.
+    """
+    objects = trace_instances(mask_set, instance_threshold, top)[1]
+    if "panoptic" not in mask_set.offers:
+        none = _count([Fate.NO_CLASS] * len(mask_set))
+        return Explanation(semantic=none, instances=_count(objects), panoptic=none)
+    return Explanation(
+        semantic=_count(_semantic_fates(mask_set)),
+        instances=_count(objects),
+        panoptic=_count(trace_panoptic(mask_set, panoptic_threshold, overlap)[1]),
+    )
+
+
+def _count(fates: Iterable[Fate]) -> Mapping[Fate, int]:
+    counted = Counter(fates)
+    return MappingProxyType({fate: counted[fate] for fate in Fate if counted[fate]})
+
+
+def _semantic_fates(mask_set: MaskSet) -> list[Fate]:
+    ids = read_semantic(mask_set).ids
+    if mask_set.competition == "softmax":
+        present = set(ids.unique().tolist())
+        return [Fate.KEPT if i in present else Fate.NO_PIXEL for i in range(len(mask_set))]
+    labels, _, is_object = best_pairs(mask_set)
+    fates = []
+    with reading(mask_set) as grid:
+        shapes = cut_out(grid, range(len(mask_set)))
+    for query, (label, real) in enumerate(zip(labels.tolist(), is_object.tolist(), strict=True)):
+        if not real:
+            fates.append(Fate.NO_OBJECT)
+        elif (shape := shapes.get(query)) is None:
+            fates.append(Fate.NO_PIXEL)
+        else:
+            wins = (ids[shape.mask] == label).any()
+            fates.append(Fate.KEPT if wins else Fate.OUTVOTED)
+    return fates
