@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from triptych.bench.madeup import made_up_masks
-from triptych.masks import Classes, Geometry, MaskSet
+from triptych.classes import Classes
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
 
 QUERIES, CLASSES, THINGS = 100, 133, 80

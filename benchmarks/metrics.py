@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from triptych.masks import Classes
+from triptych.classes import Classes
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.semantic import ConfusionMatrix

@@ -31,7 +31,7 @@ from triptych.bench.memory import Peak
 from triptych.bench.rounds import in_turns
 from triptych.image.find import find_images
 from triptych.image.preprocess import Preprocess
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 

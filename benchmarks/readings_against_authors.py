@@ -29,9 +29,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import triptych
+from triptych.classes import Classes
 from triptych.image.find import find_images
+from triptych.image.geometry import Geometry
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes, Geometry, MaskSet
+from triptych.mask_set import MaskSet
 from triptych.networks.models.registry import build, family
 from triptych.segmenter import Segmenter
 

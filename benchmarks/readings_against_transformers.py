@@ -30,7 +30,7 @@ from transformers import Mask2FormerImageProcessorPil
 
 import triptych
 from triptych.image.find import find_images
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 
 THRESHOLD, OVERLAP, INSTANCE_THRESHOLD = 0.8, 0.8, 0.5
 

@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from triptych.bench.memory import Peak
+from triptych.classes import Classes
 from triptych.data.targets import Targets
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes
 from triptych.metrics.truth import IGNORE
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter

@@ -23,7 +23,7 @@ import triptych
 from experiments.driver import RESULTS, table
 from triptych.atomic import atomic_write
 from triptych.image.preprocess import load_image
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 from triptych.stream.samples import frames_at, street_clip
 
 SECOND = 4.5

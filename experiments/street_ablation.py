@@ -23,7 +23,7 @@ from projects.street.examples import examples
 from experiments.driver import Figures, Study, defined, figures_of, table
 from triptych.evaluation.answers import match_classes
 from triptych.evaluation.evaluate import measure
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 from triptych.metrics.truth import Example
 from triptych.segmenter import Segmenter, load
 from triptych.train.recipe import read_recipe

@@ -18,11 +18,11 @@ from typing import Any
 from experiments.driver import RESULTS, table
 from experiments.plot import Line, draw
 from triptych.atomic import atomic_write
+from triptych.classes import Classes
 from triptych.data.sets.open import open_set
 from triptych.data.spread import spread
 from triptych.errors import TriptychError
 from triptych.evaluation.answers import match_classes
-from triptych.masks import Classes
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.truth import Example
 from triptych.segmenter import Segmenter, load

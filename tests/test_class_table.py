@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from triptych.class_table import ClassTable, Group, Members
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 
 OLD = Classes.of(["car", "truck", "light", "house", "building", "wall"], ["car", "truck", "light"])
 

@@ -11,8 +11,9 @@ import torch
 from tests.networks.models.test_registry import CLASSES, SMALL
 from tests.train.test_matcher import stripes, targets
 
+from triptych.image.geometry import Geometry
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Geometry, MaskSet
+from triptych.mask_set import MaskSet
 from triptych.networks.backbones.registry import BACKBONES
 from triptych.networks.models.registry import FAMILIES, build
 from triptych.segmenter import Segmenter

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.evaluation.answers import match_classes
-from triptych.masks import Classes, Geometry, MaskSet
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 from triptych.metrics.truth import Example
 from triptych.predict.files import Results
 from triptych.readings.settings import ReadingSettings

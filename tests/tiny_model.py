@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from triptych.classes import Classes
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes
 from triptych.networks.models.registry import build
 from triptych.networks.prediction import Prediction
 from triptych.segmenter import Segmenter

@@ -16,9 +16,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from triptych.classes import Classes
     from triptych.errors import TriptychError
+    from triptych.image.geometry import Geometry
     from triptych.image.preprocess import Preprocess, load_image
-    from triptych.masks import Classes, Geometry, MaskSet
+    from triptych.mask_set import MaskSet
     from triptych.segmenter import Segmenter, load
     from triptych.windows.layout import Windows
 
@@ -38,9 +40,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Classes": "triptych.masks",
-    "Geometry": "triptych.masks",
-    "MaskSet": "triptych.masks",
+    "Classes": "triptych.classes",
+    "Geometry": "triptych.image.geometry",
+    "MaskSet": "triptych.mask_set",
     "Preprocess": "triptych.image.preprocess",
     "Segmenter": "triptych.segmenter",
     "TriptychError": "triptych.errors",

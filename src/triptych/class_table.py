@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from triptych.classes import Classes
 from triptych.config import suggest
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 
 REST_COLOUR = (110, 110, 116)
 """Grey: what is none of the classes should not look like one."""

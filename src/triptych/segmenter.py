@@ -18,13 +18,14 @@ from triptych.checkpoints.hub import fetch
 from triptych.checkpoints.load import read_checkpoint
 from triptych.checkpoints.transformers import write_transformers
 from triptych.checkpoints.types import weight_type
+from triptych.classes import Classes
 from triptych.engines.base import PRECISIONS
 from triptych.engines.folder import Exported, read_exported
 from triptych.engines.registry import check_engine, make_engine
 from triptych.errors import TriptychError
 from triptych.image.decode import MAX_PIXELS_IN_WINDOWS
 from triptych.image.preprocess import Batch, ImageLike, Preprocess, load_image
-from triptych.masks import Classes, MaskSet
+from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
 from triptych.windows.layout import Windows
 from triptych.windows.mask_sets import WindowedMasks, packed
@@ -146,7 +147,7 @@ def find_precision(name: str) -> torch.dtype | None:
 class Segmenter:
     """A network, how its input is prepared, and what its classes mean.
 
-    Calling it with a picture gives a :class:`triptych.masks.MaskSet`, with a list of pictures a
+    Calling it with a picture gives a :class:`triptych.mask_set.MaskSet`, with a list of pictures a
     list of them. The network is put into evaluation mode; it computes on the device, and in the
     type, of its weights.
 

@@ -8,7 +8,8 @@ import torch
 
 from triptych.bench.madeup import made_up_masks, made_up_picture
 from triptych.checkpoints.labels import data_set_classes
-from triptych.masks import Geometry, MaskSet
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 
 COCO = data_set_classes("COCO")
 GEOMETRY = Geometry((256, 384), (256, 384), (128, 192))

@@ -6,7 +6,9 @@ import torch
 from tests.bench.small import subject
 
 from triptych.bench import plain
-from triptych.masks import Classes, Geometry, MaskSet
+from triptych.classes import Classes
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 
 
 def made_up() -> MaskSet:

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from triptych.checkpoints.labels import DATA_SETS, data_set_classes, read_labels, write_labels
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 
 
 def labels(*names):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from triptych.classes import Classes
 from triptych.commands.pictures import SECONDS, run_demo
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 

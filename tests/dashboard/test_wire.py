@@ -21,7 +21,8 @@ from triptych.dashboard.held import read_again
 from triptych.dashboard.layers import lay_out
 from triptych.dashboard.picture import PANELS, panel, triptych
 from triptych.dashboard.wire import encode_frame, encode_jpeg, encode_runs
-from triptych.masks import Geometry, MaskSet
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Frame
 from triptych.stream.result import Result

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from tests.data.sets import disk
 
+from triptych.classes import Classes
 from triptych.data.augment import Window
 from triptych.data.views import Views, part, view_targets
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes
 from triptych.metrics.truth import IGNORE, Example, PanopticTruth, TrueSegment
 
 STILL = dict.fromkeys(["brightness", "contrast", "saturation", "hue", "gamma", "degrade"], 0.0)

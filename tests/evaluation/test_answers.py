@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.evaluation.answers import match_classes, some
-from triptych.masks import Classes
 from triptych.readings.instance import Instance
 from triptych.readings.panoptic import PanopticMap, Segment
 

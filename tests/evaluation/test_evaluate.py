@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import Report, evaluate
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes
 from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
 from triptych.networks.prediction import Prediction
 from triptych.segmenter import Segmenter

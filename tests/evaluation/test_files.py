@@ -18,7 +18,8 @@ from triptych.data.sets.open import open_set
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import Report, measure
 from triptych.evaluation.files import open_answers
-from triptych.masks import Geometry, MaskSet
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 from triptych.predict.files import Results
 from triptych.readings.settings import ReadingSettings
 

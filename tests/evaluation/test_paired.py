@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.evaluation.answers import Answer
 from triptych.evaluation.evaluate import Report, measure
 from triptych.evaluation.paired import MEAN, compare
-from triptych.masks import Classes
 from triptych.metrics.bootstrap import Bootstrap
 from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
 from triptych.readings.instance import Instance

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from triptych.classes import Classes
 from triptych.evaluation.thresholds import GRID, choose_thresholds, panoptic_truth
-from triptych.masks import Classes, Geometry, MaskSet
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 from triptych.metrics.truth import Example, PanopticTruth, TrueInstance, TrueSegment
 from triptych.readings.settings import ReadingSettings
 

@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 
 from experiments import readings
-from triptych.masks import Classes, Geometry, MaskSet
+from triptych.classes import Classes
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 
 CLASSES = Classes.of(["road", "car"], things=["car"])
 

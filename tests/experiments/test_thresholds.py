@@ -10,11 +10,11 @@ import torch
 from tests.data.sets import disk
 
 from experiments import thresholds
+from triptych.classes import Classes
 from triptych.data.sets.open import open_set
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import evaluate
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter, load
 

@@ -13,9 +13,9 @@ from experiments.merge import merge
 from tests.data.sets.disk import camvid
 
 from experiments import masked_attention, positions, shapes, three_for_one
+from triptych.classes import Classes
 from triptych.data.sets.check import check
 from triptych.data.sets.open import open_set
-from triptych.masks import Classes
 from triptych.readings.instance import Instance, Instances
 from triptych.readings.semantic import SemanticMap
 from triptych.train.recipe import read_recipe

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.metrics.test_instance import CLASSES, Case, random_case
 
-from triptych.masks import Classes
+from triptych.classes import Classes
 from triptych.metrics.bootstrap import Bootstrap, ImageCounts, resampled_precision
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as rle
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 from triptych.metrics.instance import FIGURES, MaskAP, turned_run_lengths
 from triptych.metrics.truth import TrueInstance
 from triptych.readings.instance import Instance

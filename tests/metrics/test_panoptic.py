@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 from triptych.metrics.panoptic import PanopticQuality, Quality
 from triptych.metrics.truth import PanopticTruth, TrueSegment
 from triptych.readings.panoptic import PanopticMap, Segment

@@ -15,8 +15,10 @@ from pycocotools import mask as reference
 from tests.tiny_model import COLOURS, colour_segmenter
 
 from triptych.atomic import atomic_write
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes, Geometry, MaskSet
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 from triptych.predict.files import Results, Standing, remove_leftovers
 from triptych.readings.settings import ReadingSettings
 

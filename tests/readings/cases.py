@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from hypothesis import strategies as st
 
-from triptych.masks import Classes, Geometry, MaskSet
+from triptych.classes import Classes
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
 
 NAMES = ("road", "car", "sky", "person")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 from triptych.readings.fate import Fate
 
 

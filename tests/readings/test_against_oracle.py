@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.readings import oracle
 from tests.readings.cases import mask_sets
 
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 from triptych.readings import grid
 from triptych.readings.fate import Fate
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from tests.readings.cases import classes, flat
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes, Geometry, MaskSet
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 from triptych.readings.fate import Fate
 from triptych.readings.settings import ReadingSettings
 

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from tests.readings.cases import classes
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from triptych.masks import Geometry, MaskSet
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 from triptych.readings import grid, semantic
 
 

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 from tests.readings.cases import classes, flat
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes, MaskSet
+from triptych.mask_set import MaskSet
 from triptych.render.paint import LAYERS, layer, paint
 from triptych.render.palette import ink, object_colour, shade
 from triptych.render.panels import instance_panel, panoptic_panel, semantic_panel

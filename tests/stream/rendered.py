@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.masks import Classes, Geometry, MaskSet
+from triptych.classes import Classes
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 from triptych.readings.instance import Instance
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Frame

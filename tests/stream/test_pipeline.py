@@ -12,7 +12,8 @@ from tests.stream.waiting import eventually
 from torch import Tensor
 
 from triptych.errors import TriptychError
-from triptych.masks import Geometry, MaskSet
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Drop, Frame, Phase
 from triptych.stream.layout import Layout, Line

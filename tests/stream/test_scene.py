@@ -9,7 +9,7 @@ import torch
 from tests.stream.rendered import ExactNetwork, Thing, World
 
 from triptych.errors import TriptychError
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.cuts import glance, is_cut
 from triptych.stream.frames import Frame

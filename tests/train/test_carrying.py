@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from triptych.masks import Classes
+from triptych.classes import Classes
 from triptych.train.carrying import carried_queries
 from triptych.train.starting import class_sources
 

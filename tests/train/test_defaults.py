@@ -11,12 +11,12 @@ from PIL import Image
 from tests.data.sets import disk
 from tests.tiny_model import tiny_segformer
 
+from triptych.classes import Classes
 from triptych.commands.cli import main
 from triptych.config import Document
 from triptych.config import build as build_recipe
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter, load
 from triptych.train.defaults import fine_tuning, read_completed

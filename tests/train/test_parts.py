@@ -10,11 +10,11 @@ import torch
 from torch.utils.data import Dataset
 
 from triptych.checkpoints.folder import read_config, read_folder
+from triptych.classes import Classes
 from triptych.config import Document, build
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.evaluation.thresholds import Chosen
-from triptych.masks import Classes
 from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
 from triptych.train import parts
 from triptych.train.loop import run

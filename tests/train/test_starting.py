@@ -4,9 +4,9 @@ import pytest
 import torch
 from tests.tiny_model import tiny_segformer
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.train.recipe import ModelRecipe

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes, MaskSet
+from triptych.mask_set import MaskSet
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.truth import TrueInstance
 from triptych.networks.prediction import Prediction

@@ -18,7 +18,7 @@ from triptych.engines.base import differences
 from triptych.engines.eager import inference
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Batch, Preprocess
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 from triptych.networks.models.family import Published
 from triptych.networks.models.registry import family
 from triptych.networks.prediction import Prediction

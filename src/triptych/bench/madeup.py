@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 
 FOUND = 0.4
 """Share of the queries that find something; in pictures of streets and rooms most find nothing."""

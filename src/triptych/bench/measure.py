@@ -24,7 +24,7 @@ from triptych.bench.walk import REST, Needs, Seconds, Work, walk
 from triptych.engines.eager import Eager
 from triptych.errors import TriptychError
 from triptych.image.preprocess import load_image
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 
 Rounds = Callable[[int], Iterable[int]]
 """Counts up to a number, perhaps with a bar that shows how far it is."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 
 Objects = list[tuple[int, Tensor]]
 """Class and mask ``(H, W)`` of each."""

@@ -16,10 +16,11 @@ from triptych.bench.madeup import made_up_masks, made_up_picture
 from triptych.checkpoints.folder import CONFIG, ModelConfig, read_config, read_json
 from triptych.checkpoints.labels import data_set_classes
 from triptych.checkpoints.transformers import read_description
+from triptych.classes import Classes
 from triptych.config import Document, override
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess, load_image
-from triptych.masks import Classes, MaskSet
+from triptych.mask_set import MaskSet
 from triptych.networks.models.registry import FAMILIES, build
 from triptych.segmenter import Segmenter, find_device, find_precision, load
 

@@ -15,8 +15,8 @@ from triptych.checkpoints.original import encoder_of, is_known, original_argumen
 from triptych.checkpoints.tensors import open_tensors
 from triptych.checkpoints.transformers import encoder_rules, read_description
 from triptych.checkpoints.wrappers import unwrapped
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 from triptych.networks.models.registry import build
 
 BACKBONE = "backbone."

@@ -23,9 +23,9 @@ from triptych.checkpoints.skeleton import skeleton
 from triptych.checkpoints.tensors import open_tensors
 from triptych.checkpoints.types import WeightType, numeric_type
 from triptych.checkpoints.wrappers import unwrapped
+from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes
 from triptych.networks.models.registry import FAMILIES, family
 from triptych.readings.settings import ReadingSettings
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from triptych.checkpoints.options import Options
-from triptych.colours import Colour, default_colours
+from triptych.classes import Classes, Colour, default_colours
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from triptych.checkpoints.tensors import open_tensors
 from triptych.checkpoints.transformers import no_head
 from triptych.checkpoints.types import WeightType, numeric_type
 from triptych.checkpoints.wrappers import unwrapped
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 from triptych.networks.models.family import Original
 from triptych.networks.models.registry import FAMILIES, family
 

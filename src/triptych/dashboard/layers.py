@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from triptych.colours import Colour
+from triptych.classes import Colour
 from triptych.readings.instance import Box
 from triptych.render.palette import object_colour, shade
 from triptych.stream.result import Result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from triptych.colours import Colour
+from triptych.classes import Colour
 from triptych.dashboard.layers import Layers
 from triptych.render.layout import Panel, arrange, line_width
 from triptych.render.paint import layer, paint

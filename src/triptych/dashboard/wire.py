@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from triptych.colours import Colour
+from triptych.classes import Colour
 from triptych.dashboard.layers import Layers
 from triptych.stream.result import Result
 

@@ -17,10 +17,10 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from triptych.classes import Classes
 from triptych.data.components import Shape, single_components
 from triptych.data.scene import Pixels, Regions, Scene
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 from triptych.metrics.truth import IGNORE
 
 CLASS_NAMES = (

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
+from triptych.classes import Classes
 from triptych.data.augment import PADDING, Light, View, Window, random_light, random_window
 from triptych.data.scene import MINIMAL_STUFF, MINIMAL_VISIBLE, touching
 from triptych.data.sets.open import open_set, open_splits
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes
 from triptych.metrics.truth import IGNORE, VOID, Example, ignored_id, map_type
 
 Mask = NDArray[np.bool_]

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes, MaskSet
+from triptych.mask_set import MaskSet
 from triptych.metrics.truth import Example, ignored_id, map_type
 from triptych.readings.instance import Instance, PlacedInstance
 from triptych.readings.panoptic import PanopticMap

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.evaluation.answers import Answer, match_classes
-from triptych.masks import Classes
 from triptych.metrics.bootstrap import Bootstrap, ImageCounts, Interval, intervals
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality

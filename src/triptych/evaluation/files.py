@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from triptych.classes import Classes
 from triptych.data.sets.base import LabelledSet
 from triptych.data.sets.coco_panoptic import COLOURS
 from triptych.data.sets.numbers import read_coloured, read_numbers
@@ -30,7 +31,6 @@ from triptych.evaluation import entries
 from triptych.evaluation.answers import Answer, match_classes
 from triptych.evaluation.entries import Size, read_json
 from triptych.evaluation.tool_files import INSTANCES, PANOPTIC, SEMANTIC, ToolAnswers
-from triptych.masks import Classes
 from triptych.predict.files import FORMAT
 from triptych.readings.instance import Instance
 from triptych.readings.panoptic import PanopticMap, Segment

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.classes import Classes
 from triptych.data.sets.coco_instances import partition as partition_of_objects
 from triptych.data.sets.maps import partition as partition_of_map
-from triptych.masks import Classes
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.truth import Example, PanopticTruth

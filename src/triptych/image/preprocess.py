@@ -20,7 +20,7 @@ from triptych.errors import TriptychError
 from triptych.image.decode import MAX_PIXELS
 from triptych.image.decode import ImageLike as ImageLike
 from triptych.image.decode import load_image as load_image
-from triptych.masks import Geometry
+from triptych.image.geometry import Geometry
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from triptych.masks import Classes
+from triptych.classes import Classes
 from triptych.metrics.instance import ImageMatches
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.semantic import ConfusionMatrix

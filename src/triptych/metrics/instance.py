@@ -18,8 +18,8 @@ import numpy as np
 from hotcoco import mask as rle
 from numpy.typing import ArrayLike, NDArray
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 from triptych.metrics.truth import PlacedTruth, TrueInstance
 from triptych.readings.instance import Instance, PlacedInstance
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 from triptych.metrics.truth import VOID, PanopticTruth
 
 if TYPE_CHECKING:

@@ -20,8 +20,10 @@ from scipy.ndimage import find_objects
 from torch import Tensor
 
 from triptych.atomic import atomic_write
-from triptych.masks import READINGS, Classes, MaskSet
+from triptych.classes import Classes
+from triptych.mask_set import MaskSet
 from triptych.readings.instance import Instance, Instances
+from triptych.readings.masks import READINGS
 from triptych.readings.panoptic import PanopticMap
 from triptych.readings.semantic import SemanticMap
 from triptych.readings.settings import ReadingSettings

@@ -14,7 +14,7 @@ from triptych.errors import TriptychError
 from triptych.image.decode import MAX_PIXELS, MAX_PIXELS_IN_WINDOWS
 from triptych.image.find import Source
 from triptych.image.preprocess import load_image
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 from triptych.predict.files import Results, Standing, remove_leftovers
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter import Segmenter

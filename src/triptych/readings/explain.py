@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 
-from triptych.masks import MaskSet
 from triptych.readings.fate import Fate
 from triptych.readings.grid import reading
 from triptych.readings.instance import trace_instances
+from triptych.readings.masks import Masks
 from triptych.readings.panoptic import trace_panoptic
 from triptych.readings.scores import best_pairs
 from triptych.readings.semantic import read_semantic
@@ -42,7 +42,7 @@ class Explanation:
 
 
 def explain(
-    mask_set: MaskSet,
+    mask_set: Masks,
     *,
     instance_threshold: float | None = None,
     top: int | None = None,
@@ -70,7 +70,7 @@ def _count(fates: Iterable[Fate]) -> Mapping[Fate, int]:
     return MappingProxyType({fate: counted[fate] for fate in Fate if counted[fate]})
 
 
-def _semantic_fates(mask_set: MaskSet) -> list[Fate]:
+def _semantic_fates(mask_set: Masks) -> list[Fate]:
     ids = read_semantic(mask_set).ids
     if mask_set.competition == "softmax":
         present = set(ids.unique().tolist())

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from triptych.errors import TriptychError
-from triptych.masks import Geometry, MaskSet
+from triptych.image.geometry import Geometry
 from triptych.readings.axis import Axis, Blocks
+from triptych.readings.masks import Masks
 
 STRIP_NUMBERS = 1 << 18
 """Pixel values worked on at a time on the CPU: 1 MiB stays in its cache."""
@@ -72,7 +73,7 @@ class Grid:
     """A grid of more queries over the same pixels, and which of them these are."""
 
     @classmethod
-    def of(cls, mask_set: MaskSet) -> Grid:
+    def of(cls, mask_set: Masks) -> Grid:
         """All queries over the whole image; made once for a mask set that is read three times."""
         known = _GRIDS.get(mask_set)
         if known is None:
@@ -330,12 +331,12 @@ def _numbers(device: torch.device) -> int:
     return STRIP_NUMBERS if device.type == "cpu" else STRIP_NUMBERS_ACCELERATOR
 
 
-_GRIDS: weakref.WeakKeyDictionary[MaskSet, Grid] = weakref.WeakKeyDictionary()
+_GRIDS: weakref.WeakKeyDictionary[Masks, Grid] = weakref.WeakKeyDictionary()
 """Of the mask sets that are still in use and were read."""
 
 
 @contextlib.contextmanager
-def reading(mask_set: MaskSet) -> Iterator[Grid]:
+def reading(mask_set: Masks) -> Iterator[Grid]:
     """The setting in which readings are computed: no gradients, and float32 even in autocast."""
     with torch.no_grad(), torch.autocast(mask_set.mask_logits.device.type, enabled=False):
         yield Grid.of(mask_set)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from triptych.errors import TriptychError
-from triptych.masks import MaskSet
 from triptych.readings.components import Component, class_components
 from triptych.readings.fate import Fate
 from triptych.readings.grid import Grid, blank, reading
+from triptych.readings.masks import Masks
 from triptych.readings.scores import best_pairs, check_share, pair_scores
 from triptych.readings.shape import Box as Box
 from triptych.readings.shape import cut_out
@@ -103,7 +103,7 @@ class Instances(Sequence[Instance]):
 
 
 def read_instances(
-    mask_set: MaskSet, *, threshold: float | None = None, top: int | None = None
+    mask_set: Masks, *, threshold: float | None = None, top: int | None = None
 ) -> Instances:
     """List the objects (Cheng et al., Mask2Former, 2022, and its released code).
 
@@ -128,7 +128,7 @@ def read_instances(
 
 
 def trace_instances(
-    mask_set: MaskSet, threshold: float | None, top: int | None
+    mask_set: Masks, threshold: float | None, top: int | None
 ) -> tuple[Instances, list[Fate]]:
     """The instances, and what became of each of the ``N`` queries.
 
@@ -148,7 +148,7 @@ def trace_instances(
 
 
 def _from_queries(
-    mask_set: MaskSet, grid: Grid, threshold: float, top: int
+    mask_set: Masks, grid: Grid, threshold: float, top: int
 ) -> tuple[Instances, list[Fate]]:
     scores, classes = pair_scores(mask_set), mask_set.classes
     labels, _, is_object = best_pairs(mask_set)
@@ -183,7 +183,7 @@ def _from_queries(
 
 
 def _from_components(
-    mask_set: MaskSet, grid: Grid, threshold: float, top: int
+    mask_set: Masks, grid: Grid, threshold: float, top: int
 ) -> tuple[Instances, list[Fate]]:
     classes = mask_set.classes
     eligible = [thing or not mask_set.readings.things_only for thing in classes.is_thing]

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from triptych.masks import Classes, MaskSet
+from triptych.classes import Classes
 from triptych.readings.components import class_components
 from triptych.readings.contest import compete
 from triptych.readings.fate import Fate
 from triptych.readings.grid import Grid, blank, reading
+from triptych.readings.masks import Masks
 from triptych.readings.scores import best_pairs, check_share
 
 
@@ -42,7 +43,7 @@ class PanopticMap:
 
 
 def read_panoptic(
-    mask_set: MaskSet, *, threshold: float | None = None, overlap: float | None = None
+    mask_set: Masks, *, threshold: float | None = None, overlap: float | None = None
 ) -> PanopticMap:
     """Cut the image into segments (MaskFormer, Cheng et al., 2021, section 3.4, and its code).
 
@@ -69,7 +70,7 @@ def read_panoptic(
 
 
 def trace_panoptic(
-    mask_set: MaskSet, threshold: float | None, overlap: float | None
+    mask_set: Masks, threshold: float | None, overlap: float | None
 ) -> tuple[PanopticMap, list[Fate]]:
     """The panoptic map, and what became of each of the ``N`` queries."""
     mask_set.require("panoptic")
@@ -119,7 +120,7 @@ def _segment(classes: Classes, number: int, label: int, score: float, area: int)
 
 
 def _from_components(
-    mask_set: MaskSet, grid: Grid, threshold: float
+    mask_set: Masks, grid: Grid, threshold: float
 ) -> tuple[PanopticMap, list[Fate]]:
     ids = blank(grid.size, torch.int32, grid.device)
     fates = [Fate.NO_PIXEL] * len(mask_set)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from triptych.errors import TriptychError
-from triptych.masks import MaskSet
+from triptych.readings.masks import Masks
 
 
-def pair_scores(mask_set: MaskSet) -> Tensor:
+def pair_scores(mask_set: Masks) -> Tensor:
     """``(N, K)`` float32: the score of every (query, class) pair, without "no object".
 
     The softmax over ``K+1`` columns, its last one dropped; for promptable masks, the quality.
@@ -27,7 +27,7 @@ def pair_scores(mask_set: MaskSet) -> Tensor:
     return given.float().softmax(1)[:, :-1]
 
 
-def best_pairs(mask_set: MaskSet) -> tuple[Tensor, Tensor, Tensor]:
+def best_pairs(mask_set: Masks) -> tuple[Tensor, Tensor, Tensor]:
     """Of every query: its best class ``(N,)``, that class's score, and whether it is an object.
 
     A query is no object where "no object" scores higher than every class. Of equal classes the

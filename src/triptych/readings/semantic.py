@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from triptych.masks import Classes, MaskSet
+from triptych.classes import Classes
 from triptych.readings.dense import argmax, chunks, class_scores, resized_class_scores
 from triptych.readings.grid import Canvas, Grid, first_true, reading
 from triptych.readings.labeller import label_pixels
+from triptych.readings.masks import Masks
 from triptych.readings.scores import pair_scores
 
 ROUNDING = 1e-5
@@ -36,7 +37,7 @@ class SemanticMap:
     classes: Classes
 
 
-def read_semantic(mask_set: MaskSet) -> SemanticMap:
+def read_semantic(mask_set: Masks) -> SemanticMap:
     """Give each pixel the class ``argmax_k sum_i p_i(k) sigmoid(m_i)``.
 
     ``p_i`` is the softmax of query ``i``'s class logits with the "no object" column dropped

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from triptych.colours import Colour
+from triptych.classes import Colour
 
 BACKGROUND: Colour = (22, 24, 29)
 TEXT: Colour = (236, 238, 242)

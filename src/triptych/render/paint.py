@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from triptych.colours import Colour
+from triptych.classes import Colour
 from triptych.render.palette import mix
 
 LAYERS = 127

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 
-from triptych.colours import Colour, distinct
+from triptych.classes import Colour, distinct
 
 _SHADES = ((0.0, 0.0), (0.07, 0.30), (-0.07, 0.15), (0.04, 0.50), (-0.04, 0.40), (0.10, 0.10))
 """Shift of hue and of brightness, in turns of the colour circle and shares of the way to white."""

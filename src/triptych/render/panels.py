@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from triptych.colours import Colour
+from triptych.classes import Colour
 from triptych.errors import TriptychError
 from triptych.readings.instance import Box, Instance, Instances, PlacedInstance
 from triptych.readings.panoptic import PanopticMap

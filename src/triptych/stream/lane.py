@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from triptych.errors import TriptychError
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Drop, Frame, Phase, SourceStatus
 from triptych.stream.result import Result

@@ -10,9 +10,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.preprocess import load_image
-from triptych.masks import Classes, MaskSet
+from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Frame
 from triptych.stream.history import History

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from triptych.errors import TriptychError
-from triptych.masks import MaskSet
+from triptych.mask_set import MaskSet
 from triptych.readings.instance import Instances
 from triptych.readings.panoptic import PanopticMap
 from triptych.readings.semantic import SemanticMap

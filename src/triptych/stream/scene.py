@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from triptych.masks import READINGS, MaskSet
+from triptych.mask_set import MaskSet
 from triptych.readings.instance import Instance, Instances
+from triptych.readings.masks import READINGS
 from triptych.readings.panoptic import PanopticMap
 from triptych.readings.semantic import SemanticMap
 from triptych.readings.settings import ReadingSettings

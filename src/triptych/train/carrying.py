@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triptych.masks import Classes
+from triptych.classes import Classes
 from triptych.networks.models.registry import family as find_family
 from triptych.train.starting import weights_by
 

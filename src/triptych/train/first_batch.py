@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from triptych.classes import Classes
 from triptych.data.sets.sheet import sheet
 from triptych.data.targets import Targets
-from triptych.masks import Classes
 from triptych.metrics.truth import VOID, Example, PanopticTruth, TrueSegment
 
 MOST = 12

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from triptych.checkpoints.folder import ModelConfig, write_folder
+from triptych.classes import Classes
 from triptych.config import suggest
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import evaluate
 from triptych.evaluation.thresholds import choose_thresholds
-from triptych.masks import Classes
 from triptych.metrics.truth import Example
 from triptych.networks.models.registry import build, family
 from triptych.segmenter import Segmenter

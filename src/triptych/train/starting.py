@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from triptych.checkpoints.encoders import BACKBONE, read_encoder
 from triptych.checkpoints.skeleton import skeleton
+from triptych.classes import Classes
 from triptych.config import suggest
 from triptych.errors import TriptychError
 from triptych.evaluation.answers import plain_name, some
-from triptych.masks import Classes
 from triptych.segmenter import Segmenter, find_checkpoint, load
 from triptych.train.recipe import ModelRecipe
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from triptych.classes import Classes
 from triptych.image.decode import MAX_PIXELS_IN_WINDOWS
-from triptych.masks import Classes, MaskSet
+from triptych.mask_set import MaskSet
 from triptych.readings.instance import Instances
 from triptych.readings.panoptic import PanopticMap
 from triptych.readings.semantic import SemanticMap
@@ -30,7 +31,7 @@ LARGEST_HALF = 65504.0
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WindowedMasks:
-    """Windows of one image, read together with the methods of :class:`triptych.masks.MaskSet`.
+    """Windows of one image, read together with the methods of :class:`triptych.mask_set.MaskSet`.
 
     Each pixel of the semantic and panoptic map comes from the window in which it lies deepest. An
     object that several windows show is one instance, and one segment: its parts are recognised by

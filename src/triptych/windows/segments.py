@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from triptych.masks import Classes
+from triptych.classes import Classes
 from triptych.readings.panoptic import PanopticMap, Segment
 from triptych.windows.join import Match, join, pooled
 from triptych.windows.layout import Window, shared, within

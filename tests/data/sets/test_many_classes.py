@@ -7,6 +7,7 @@ import pytest
 import torch
 from tests.data.sets import disk
 
+from triptych.classes import Classes
 from triptych.data.sets.check import check
 from triptych.data.sets.open import open_set
 from triptych.data.sets.sheet import sheet
@@ -14,7 +15,6 @@ from triptych.data.views import Views
 from triptych.evaluation.answers import match_classes
 from triptych.evaluation.evaluate import measure
 from triptych.evaluation.files import open_answers
-from triptych.masks import Classes
 from triptych.metrics.semantic import ConfusionMatrix
 from triptych.metrics.truth import IGNORE, WIDE_IGNORE, ignored_id
 from triptych.networks.prediction import Prediction

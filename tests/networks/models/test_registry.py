@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.masks import Classes
 from triptych.networks.backbones.registry import BACKBONES, build_backbone
 from triptych.networks.models.registry import FAMILIES, build
 from triptych.segmenter import Segmenter, load

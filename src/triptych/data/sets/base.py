@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.preprocess import load_image
-from triptych.masks import Classes
 from triptych.metrics.truth import IGNORE, Example, PanopticTruth, TrueInstance
 
 UNKNOWN = IGNORE

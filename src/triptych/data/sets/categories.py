@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from triptych.colours import Colour
+from triptych.classes import Colour
 from triptych.data.sets.base import Fault, Kind
 from triptych.data.sets.values import Id, colour, flag, plain_id, shown, text
 from triptych.errors import TriptychError

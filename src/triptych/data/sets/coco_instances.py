@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable, TableForm
+from triptych.classes import Classes
 from triptych.data.sets.base import Census, DiskSet, Fault, Kind, Note, Truth, refuse
 from triptych.data.sets.beside import around
 from triptych.data.sets.coco_json import Annotation, read_coco
@@ -22,7 +23,6 @@ from triptych.data.sets.pictures import Picture
 from triptych.data.sets.places import located
 from triptych.data.sets.values import Id, flag, number, shown
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 from triptych.metrics.run_lengths import cut_mask
 from triptych.metrics.truth import (
     PanopticTruth,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.class_table import ClassTable
+from triptych.classes import Classes
 from triptych.config import suggest
 from triptych.data.sets.base import EmptySetError, Fault, Kind
 from triptych.data.sets.beside import Beside
@@ -22,7 +23,6 @@ from triptych.data.sets.pictures import Picture, Pictures, read_pictures
 from triptych.data.sets.schema import Schema
 from triptych.data.sets.values import Id, plain_id, shown
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 
 Annotation = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable
-from triptych.colours import Colour
+from triptych.classes import Classes, Colour
 from triptych.data.sets.base import Note
 from triptych.data.sets.layout import AsPacked, Layout, Splits
 from triptych.data.sets.maps import MapSet
@@ -21,7 +21,6 @@ from triptych.data.sets.schema import Schema
 from triptych.data.sets.values import whole
 from triptych.data.sets.voc import is_background, lists, read_split
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 
 LABELS = "labelmap.txt"
 

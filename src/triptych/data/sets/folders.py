@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable
+from triptych.classes import Classes
 from triptych.data.sets.base import Note
 from triptych.data.sets.layout import InSplits, Layout, Splits, titled
 from triptych.data.sets.maps import MapSet, Suffixes, paired
 from triptych.data.sets.schema import LARGEST, Schema
 from triptych.errors import TriptychError
 from triptych.image.decode import SUFFIXES
-from triptych.masks import Classes
 
 NAME = "folders"
 

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable
+from triptych.classes import Classes
 from triptych.data.sets.base import DiskSet, Fault, Kind, Note
 from triptych.data.sets.coco_panoptic import CocoPanoptic
 from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
 from triptych.data.sets.maps import MapSet, paired
 from triptych.data.sets.schema import Schema
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 
 SPLITS = ("training", "validation", "testing")
 

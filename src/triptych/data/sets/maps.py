@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from triptych.classes import Classes
 from triptych.data.sets.base import DiskSet, EmptySetError, Fault, Kind, Note, Truth, refuse
 from triptych.data.sets.numbers import ColourTable, counted, read_labels, read_objects
 from triptych.data.sets.schema import NOT_NAMED, Schema
 from triptych.errors import TriptychError
 from triptych.image.decode import SUFFIXES
-from triptych.masks import Classes
 from triptych.metrics.truth import PanopticTruth, TrueSegment, ignored_id, map_type
 
 Objects = Callable[[NDArray[np.integer], NDArray[np.integer], Path, Note], NDArray[np.integer]]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from triptych.colours import Colour
+from triptych.classes import Colour
 from triptych.data.sets.base import DataError, Kind
 from triptych.image.decode import MAX_PIXELS
 

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable
-from triptych.colours import Colour
+from triptych.classes import Classes, Colour
 from triptych.errors import TriptychError
-from triptych.masks import Classes
 from triptych.metrics.truth import MOST_CLASSES, ignored_id
 
 LARGEST = 2**16

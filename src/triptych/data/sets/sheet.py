@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from triptych.classes import Classes
 from triptych.data.sets.base import LabelledSet
-from triptych.masks import Classes
 from triptych.metrics.truth import VOID, Example
 from triptych.readings.panoptic import PanopticMap, Segment
 from triptych.render.layout import BACKGROUND, Panel, arrange

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from PIL import ImageColor
 
-from triptych.colours import Colour
+from triptych.classes import Colour
 
 Id = int | str
 """What entries of an annotation file are called."""

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable
+from triptych.classes import Classes
 from triptych.data.sets.base import Fault, Kind, Note
 from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
 from triptych.data.sets.maps import Item, MapSet, Objects
 from triptych.data.sets.schema import LARGEST, Schema
 from triptych.errors import TriptychError
 from triptych.image.decode import SUFFIXES
-from triptych.masks import Classes
 
 THINGS = (
     "aeroplane",

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from triptych.colours import NAMED, default_colours, distinct
+from triptych.classes import NAMED, Classes, default_colours, distinct
 from triptych.errors import TriptychError
-from triptych.masks import Classes, Geometry, MaskSet
+from triptych.image.geometry import Geometry
+from triptych.mask_set import MaskSet
 
 STREET = Classes.of(
     [
