@@ -54,7 +54,6 @@ class MaskSet(Masks):
             image: the picture this mask set was made from: anything that
                 :func:`triptych.image.preprocess.load_image` accepts.
         """
-
         semantic = self.semantic() if "semantic" in self.offers else None
         panoptic = self.panoptic() if "panoptic" in self.offers else None
         return panels(load_image(image), semantic, self.instances(), panoptic)

@@ -17,7 +17,8 @@ from PIL import Image
 from tests.tiny_model import tiny_segformer
 
 import triptych
-from triptych.commands.cli import main, one_line
+from triptych.commands.cli import main
+from triptych.commands.console import one_line
 from triptych.readings.settings import ReadingSettings
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}

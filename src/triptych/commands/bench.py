@@ -10,7 +10,7 @@ from typing import Literal
 
 import tyro
 
-from triptych.commands.cli import one_line
+from triptych.commands.console import one_line
 from triptych.commands.progress import shown
 from triptych.commands.sizes import parse_size
 from triptych.engines.registry import EngineChoice, PrecisionChoice, PrecisionName

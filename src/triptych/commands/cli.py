@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from triptych import __version__
 from triptych.commands import console
+from triptych.commands.console import complain
 from triptych.errors import TriptychError
 from triptych.threads import share_cores
 
@@ -56,17 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "written"
         )
         return 2
-
-
-def complain(text: str) -> None:
-    """Write one line to stderr, whatever characters a file name smuggled into it."""
-    with contextlib.suppress(OSError, ValueError):  # full or closed: the work goes on
-        print(f"triptych: {one_line(text)}", file=sys.stderr, flush=True)
-
-
-def one_line(text: str) -> str:
-    """The text with line breaks and terminal controls made visible."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _parse(arguments: Sequence[str]) -> Command:

@@ -1,4 +1,4 @@
-"""Standard streams as they may be: closed, full, or in an encoding without our signs."""
+"""Standard streams as they may be (closed, full, without our signs), and errors in one line."""
 
 from __future__ import annotations
 
@@ -85,3 +85,14 @@ def is_from_stdout(error: OSError) -> bool:
     except OSError:
         return True
     return False
+
+
+def complain(text: str) -> None:
+    """Write one line to stderr, whatever characters a file name smuggled into it."""
+    with contextlib.suppress(OSError, ValueError):  # full or closed: the work goes on
+        print(f"triptych: {one_line(text)}", file=sys.stderr, flush=True)
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks and terminal controls made visible."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

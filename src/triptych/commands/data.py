@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from triptych.commands.cli import complain, one_line
+from triptych.commands.console import complain, one_line
 from triptych.commands.progress import shown
 
 Source = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from triptych.commands.cli import one_line
+from triptych.commands.console import one_line
 from triptych.commands.serve import load_dashboard, tell
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from triptych.commands.cli import complain, one_line
+from triptych.commands.console import complain, one_line
 from triptych.commands.progress import shown
 from triptych.engines.registry import EngineChoice, PrecisionChoice
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from triptych.commands.cli import complain, one_line
+from triptych.commands.console import complain, one_line
 from triptych.commands.progress import shown
 from triptych.engines.registry import EngineChoice, PrecisionChoice
 from triptych.errors import TriptychError

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from triptych.commands.cli import one_line
+from triptych.commands.console import one_line
 from triptych.engines.registry import EngineChoice, PrecisionChoice
 
 
