@@ -29,12 +29,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import triptych
+from triptych.checkpoints.names.registry import family
 from triptych.classes import Classes
 from triptych.image.find import find_images
 from triptych.image.geometry import Geometry
 from triptych.image.preprocess import Preprocess
 from triptych.mask_set import MaskSet
-from triptych.networks.models.registry import build, family
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 
 TIE = 3e-6

@@ -11,8 +11,9 @@ import pytest
 
 from triptych.checkpoints.bundled import bundled
 from triptych.checkpoints.catalogue import SOURCES, Entry, catalogue, hub_settings, zoo_settings
+from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.skeleton import skeleton
-from triptych.networks.models.registry import FAMILIES, family
+from triptych.networks.models.registry import FAMILIES
 from triptych.readings.settings import ReadingSettings
 
 ENTRIES = catalogue()

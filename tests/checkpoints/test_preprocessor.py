@@ -18,10 +18,10 @@ from transformers.models.maskformer.image_processing_pil_maskformer import (
 )
 from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 
+from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.preprocessor import read_preprocessor, write_preprocessor
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.networks.models.registry import family
 
 PROCESSORS: dict[str, Any] = {
     "segformer": SegformerImageProcessorPil,

@@ -22,12 +22,13 @@ from transformers import (
 
 from triptych.checkpoints.keymap import to_theirs
 from triptych.checkpoints.load import read_checkpoint
+from triptych.checkpoints.names.family import Published
+from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.skeleton import skeleton
 from triptych.checkpoints.transformers import read_transformers
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.networks.models.family import Published
-from triptych.networks.models.registry import FAMILIES, family
+from triptych.networks.models.registry import FAMILIES
 from triptych.segmenter import load
 
 THEIRS: dict[str, Any] = {

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from transformers import ResNetBackbone, ResNetConfig, SwinBackbone, SwinConfig
 
 from triptych.checkpoints.keymap import adopt_published, to_ours, to_theirs
+from triptych.checkpoints.names.resnet import RESNET_RULES
+from triptych.checkpoints.names.swin import SWIN_RULES
 from triptych.networks.backbones import resnet, swin
-from triptych.networks.backbones.resnet import RESNET_RULES, ResNet
-from triptych.networks.backbones.swin import SWIN_RULES, Swin
+from triptych.networks.backbones.resnet import ResNet
+from triptych.networks.backbones.swin import Swin
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 

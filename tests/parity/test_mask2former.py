@@ -19,11 +19,12 @@ from transformers import (
 )
 
 from triptych.checkpoints.keymap import adopt_published, to_ours, to_theirs
+from triptych.checkpoints.names.mask2former import MASK2FORMER_RULES
 from triptych.networks.backbones.resnet import ResNet
 from triptych.networks.backbones.swin import Swin
 from triptych.networks.decoders.deformable_pixel import DeformablePixelDecoder
 from triptych.networks.decoders.query import QueryDecoder
-from triptych.networks.models.mask2former import MASK2FORMER_RULES, Mask2Former, mask2former
+from triptych.networks.models.mask2former import Mask2Former, mask2former
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 

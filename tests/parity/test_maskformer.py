@@ -20,14 +20,13 @@ from transformers import (
 )
 
 from triptych.checkpoints.keymap import adopt_published, to_ours, to_theirs
-from triptych.networks.models.maskformer import (
+from triptych.checkpoints.names.maskformer import (
     FAMILY,
     MASKFORMER_RULES,
-    MaskFormer,
-    maskformer,
     read_config,
     write_config,
 )
+from triptych.networks.models.maskformer import MaskFormer, maskformer
 from triptych.networks.prediction import Prediction
 
 PUBLISHED = FAMILY.published

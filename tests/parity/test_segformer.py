@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from triptych.checkpoints.keymap import adopt_published, to_ours, to_theirs
-from triptych.networks.models.segformer import SEGFORMER_RULES, SIZES, SegFormer, segformer
+from triptych.checkpoints.names.segformer import SEGFORMER_RULES
+from triptych.networks.models.segformer import SIZES, SegFormer, segformer
 
 
 def ours_like(config: SegformerConfig) -> SegFormer:

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from triptych.bench import plain
+from triptych.checkpoints.names.family import Published
+from triptych.checkpoints.names.registry import family
 from triptych.engines.base import differences
 from triptych.engines.eager import inference
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Batch, Preprocess
 from triptych.mask_set import MaskSet
-from triptych.networks.models.family import Published
-from triptych.networks.models.registry import family
 from triptych.networks.prediction import Prediction
 from triptych.readings.panoptic import PanopticMap
 from triptych.segmenter import Segmenter

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from triptych.atomic import atomic_write
 from triptych.checkpoints.foreign import foreign_folder
 from triptych.checkpoints.keymap import of_type
+from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.skeleton import skeleton
 from triptych.checkpoints.tensors import open_tensors
 from triptych.checkpoints.types import WeightType, numeric_type
@@ -26,7 +27,7 @@ from triptych.checkpoints.wrappers import unwrapped
 from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.networks.models.registry import FAMILIES, family
+from triptych.networks.models.registry import FAMILIES
 from triptych.readings.settings import ReadingSettings
 
 CONFIG = "config.json"

@@ -20,6 +20,8 @@ from triptych.checkpoints.foreign import foreign_names
 from triptych.checkpoints.keymap import adopt_published
 from triptych.checkpoints.labels import DATA_SETS, data_set_classes
 from triptych.checkpoints.lazy import Entry, Tensors
+from triptych.checkpoints.names.family import Original
+from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.skeleton import skeleton
 from triptych.checkpoints.tensors import open_tensors
 from triptych.checkpoints.transformers import no_head
@@ -27,8 +29,7 @@ from triptych.checkpoints.types import WeightType, numeric_type
 from triptych.checkpoints.wrappers import unwrapped
 from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.networks.models.family import Original
-from triptych.networks.models.registry import FAMILIES, family
+from triptych.networks.models.registry import FAMILIES
 
 _VARIANCE = ".norm.running_var"
 _BATCHES = ".norm.num_batches_tracked"

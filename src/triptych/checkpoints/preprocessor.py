@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.options import Options
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.networks.models.registry import FAMILIES, family
+from triptych.networks.models.registry import FAMILIES
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def read_preprocessor(settings: Mapping[str, Any], defaults: Mapping[str, Any]) 
 
     Args:
         settings: the contents of ``preprocessor_config.json``; empty if there is none.
-        defaults: the family's :attr:`triptych.networks.models.family.Published.processor`.
+        defaults: the family's :attr:`triptych.checkpoints.names.family.Published.processor`.
 
     Raises:
         TriptychError: a setting that is not supported, or is wrong.

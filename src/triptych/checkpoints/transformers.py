@@ -18,14 +18,15 @@ from triptych.checkpoints.folder import CONFIG, ModelConfig, read_json, write_js
 from triptych.checkpoints.foreign import foreign_names
 from triptych.checkpoints.keymap import Rules, adopt_published, share_known, to_theirs
 from triptych.checkpoints.labels import read_labels, write_labels
+from triptych.checkpoints.names.family import Published
+from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.preprocessor import read_preprocessor, write_preprocessor
 from triptych.checkpoints.skeleton import skeleton
 from triptych.checkpoints.tensors import open_tensors
 from triptych.checkpoints.types import WeightType, numeric_type
 from triptych.checkpoints.wrappers import unwrapped
 from triptych.errors import TriptychError
-from triptych.networks.models.family import Published
-from triptych.networks.models.registry import FAMILIES, family
+from triptych.networks.models.registry import FAMILIES
 from triptych.readings.settings import ReadingSettings
 
 PREPROCESSOR = "preprocessor_config.json"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triptych.classes import Classes
-from triptych.networks.models.registry import family as find_family
+from triptych.networks.models.registry import builder
 from triptych.train.starting import weights_by
 
 Queries = dict[str, list[int | None]]
@@ -71,7 +71,7 @@ def query_count(family: str, arguments: Mapping[str, Any]) -> int | None:
         family: of the network.
         arguments: what it is built with.
     """
-    parameters = inspect.signature(find_family(family).build).parameters
+    parameters = inspect.signature(builder(family)).parameters
     if "queries" not in parameters:
         return None
     number = arguments.get("queries", parameters["queries"].default)

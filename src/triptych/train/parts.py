@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from triptych.checkpoints.folder import ModelConfig, write_folder
+from triptych.checkpoints.names.registry import family
 from triptych.classes import Classes
 from triptych.config import suggest
 from triptych.data.targets import Sample, Targets
@@ -24,7 +25,7 @@ from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import evaluate
 from triptych.evaluation.thresholds import choose_thresholds
 from triptych.metrics.truth import Example
-from triptych.networks.models.registry import build, family
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.train.carrying import query_count
 from triptych.train.criterion import Criterion as SetCriterion

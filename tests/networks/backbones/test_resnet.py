@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from triptych.checkpoints.keymap import to_ours
+from triptych.checkpoints.names.resnet import TORCHVISION_RESNET_RULES
 from triptych.networks.backbones import resnet
-from triptych.networks.backbones.resnet import TORCHVISION_RESNET_RULES, Bottleneck, ResNet
+from triptych.networks.backbones.resnet import Bottleneck, ResNet
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 64), (57, 90), (129, 33)])

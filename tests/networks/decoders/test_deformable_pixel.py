@@ -11,10 +11,8 @@ from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder
 
 from triptych.checkpoints.keymap import adopt_published
-from triptych.networks.decoders.deformable_pixel import (
-    DEFORMABLE_PIXEL_RULES,
-    DeformablePixelDecoder,
-)
+from triptych.checkpoints.names.decoders import DEFORMABLE_PIXEL_RULES
+from triptych.networks.decoders.deformable_pixel import DeformablePixelDecoder
 from triptych.networks.decoders.pixel import PixelFeatures
 
 CHANNELS = (5, 7, 9, 11)

@@ -14,8 +14,9 @@ from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerTransformerModule
 
 from triptych.checkpoints.keymap import to_ours
+from triptych.checkpoints.names.decoders import QUERY_DECODER_RULES
 from triptych.networks.decoders.pixel import PixelFeatures
-from triptych.networks.decoders.query import QUERY_DECODER_RULES, MaskHead, QueryDecoder
+from triptych.networks.decoders.query import MaskHead, QueryDecoder
 from triptych.networks.prediction import Prediction
 
 SIZES = [(3, 4), (5, 8), (9, 15)]

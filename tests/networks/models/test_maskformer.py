@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from triptych.checkpoints.names.maskformer import read_config, write_config
 from triptych.errors import TriptychError
-from triptych.networks.models.maskformer import maskformer, read_config, write_config
+from triptych.networks.models.maskformer import maskformer
 
 # Entries of facebook/maskformer-swin-tiny-ade as written in 2022: a whole DETR is described, with
 # a backbone that is never built, and what later versions renamed or left out.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from triptych.checkpoints.names.segformer import write_config
 from triptych.errors import TriptychError
 from triptych.networks.backbones.mit import Block
-from triptych.networks.models.segformer import SIZES, SegFormer, segformer, write_config
+from triptych.networks.models.segformer import SIZES, SegFormer, segformer
 from triptych.networks.prediction import Prediction
 
 

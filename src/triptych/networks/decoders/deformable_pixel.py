@@ -8,13 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.checkpoints.keymap import Rename, under
 from triptych.networks.decoders.pixel import ConvNorm, PixelFeatures
-from triptych.networks.layers.deformable import (
-    DEFORMABLE_ATTENTION_RULES,
-    DeformableAttention,
-    grid_reference,
-)
+from triptych.networks.layers.deformable import DeformableAttention, grid_reference
 from triptych.networks.layers.deformable_bags import Shapes
 from triptych.networks.layers.linear import Linear, PointConv
 from triptych.networks.layers.position import sine_position
@@ -122,44 +117,3 @@ def _projection(inputs: int, outputs: int) -> nn.Sequential:
     convolution = PointConv(inputs, outputs)
     nn.init.xavier_uniform_(convolution.weight)
     return nn.Sequential(convolution, nn.GroupNorm(math.gcd(32, outputs), outputs))
-
-
-DEFORMABLE_PIXEL_RULES = (
-    Rename("input_projections.{i}.{j}.{p}", "project.{i}.{j}.{p}"),
-    Rename("level_embed", "level.weight"),
-    *under(
-        (
-            *under(DEFORMABLE_ATTENTION_RULES, "self_attn.", "attention."),
-            Rename("self_attn_layer_norm.{p}", "norm1.{p}"),
-            Rename("fc1.{p}", "linear1.{p}"),
-            Rename("fc2.{p}", "linear2.{p}"),
-            Rename("final_layer_norm.{p}", "norm2.{p}"),
-        ),
-        "encoder.layers.{i}.",
-        "encoder.{i}.",
-    ),
-    Rename("adapter_1.{j}.{p}", "lateral.{j}.{p}"),
-    Rename("layer_1.{j}.{p}", "smooth.{j}.{p}"),
-    Rename("mask_projection.{p}", "mask_features.{p}"),
-)
-"""Names in files that transformers wrote, below ``model.pixel_level_module.decoder.``."""
-
-DEFORMABLE_PIXEL_ORIGINAL_RULES = (
-    # Coarse to fine there too: input_proj.0 takes the map at 1/32.
-    Rename("input_proj.{i}.{j}.{p}", "project.{i}.{j}.{p}"),
-    Rename("transformer.level_embed", "level.weight"),
-    *under(
-        (
-            *under(DEFORMABLE_ATTENTION_RULES, "self_attn.", "attention."),
-            *(Rename(f"{p}.{{p}}", f"{p}.{{p}}") for p in ("norm1", "linear1", "linear2", "norm2")),
-        ),
-        "transformer.encoder.layers.{i}.",
-        "encoder.{i}.",
-    ),
-    Rename("adapter_1.weight", "lateral.0.weight"),
-    Rename("adapter_1.norm.{p}", "lateral.1.{p}"),
-    Rename("layer_1.weight", "smooth.0.weight"),
-    Rename("layer_1.norm.{p}", "smooth.1.{p}"),
-    Rename("mask_features.{p}", "mask_features.{p}"),
-)
-"""Names in the authors' files (detectron2), below ``sem_seg_head.pixel_decoder.``."""

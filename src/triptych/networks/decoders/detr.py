@@ -7,10 +7,9 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.checkpoints.keymap import Rename, under
 from triptych.networks.decoders.pixel import PixelFeatures
 from triptych.networks.decoders.query import MaskHead
-from triptych.networks.layers.attention import PACKED_ATTENTION_RULES, Attention
+from triptych.networks.layers.attention import Attention
 from triptych.networks.layers.position import sine_position
 from triptych.networks.prediction import Prediction
 
@@ -120,51 +119,3 @@ class DetrDecoder(nn.Module):
             queries = layer(queries, position, keys, values)
         last = self.head.predict(self.norm(queries), features.mask_features)
         return replace(last, auxiliary=tuple(auxiliary))
-
-
-_ATTENTION_RULES = tuple(
-    Rename(f"{theirs}_proj.{{p}}", f"{ours}.{{p}}")
-    for theirs, ours in (("q", "query"), ("k", "key"), ("v", "value"), ("out", "out"))
-)
-
-DETR_DECODER_RULES = (
-    Rename("input_projection.{p}", "project.{p}"),
-    Rename("queries_embedder.weight", "query_position.weight"),
-    *under(
-        (
-            *under(_ATTENTION_RULES, "self_attn.", "self_attention."),
-            Rename("self_attn_layer_norm.{p}", "norm1.{p}"),
-            *under(_ATTENTION_RULES, "encoder_attn.", "cross_attention."),
-            Rename("encoder_attn_layer_norm.{p}", "norm2.{p}"),
-            Rename("fc1.{p}", "linear1.{p}"),
-            Rename("fc2.{p}", "linear2.{p}"),
-            Rename("final_layer_norm.{p}", "norm3.{p}"),
-        ),
-        "decoder.layers.{i}.",
-        "layers.{i}.",
-    ),
-    Rename("decoder.layernorm.{p}", "norm.{p}"),
-)
-"""Names in files that transformers wrote, below ``model.transformer_module.``; the two heads
-stand elsewhere in them."""
-
-DETR_DECODER_ORIGINAL_RULES = (
-    Rename("input_proj.{p}", "project.{p}"),
-    Rename("query_embed.weight", "query_position.weight"),
-    *under(
-        (
-            *under(PACKED_ATTENTION_RULES, "self_attn.", "self_attention."),
-            *under(PACKED_ATTENTION_RULES, "multihead_attn.", "cross_attention."),
-            *(
-                Rename(f"{part}.{{p}}", f"{part}.{{p}}")
-                for part in ("norm1", "norm2", "linear1", "linear2", "norm3")
-            ),
-        ),
-        "transformer.decoder.layers.{i}.",
-        "layers.{i}.",
-    ),
-    Rename("transformer.decoder.norm.{p}", "norm.{p}"),
-    Rename("class_embed.{p}", "head.classes.{p}"),
-    *(Rename(f"mask_embed.layers.{n}.{{p}}", f"head.embedding.{2 * n}.{{p}}") for n in range(3)),
-)
-"""Names in the authors' files (detectron2), below ``sem_seg_head.predictor.``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.checkpoints.keymap import Rename
 from triptych.networks.decoders.pixel import ConvNorm, PixelFeatures
 
 
@@ -54,26 +53,3 @@ class PlainFPNPixelDecoder(nn.Module):
         for step, finer in zip(self.steps, reversed(maps[:3]), strict=True):
             x = step(x, finer)
         return PixelFeatures(self.mask_features(x), (maps[3],))
-
-
-FPN_PIXEL_RULES = (
-    Rename("fpn.stem.{j}.{p}", "stem.{j}.{p}"),
-    Rename("fpn.layers.{i}.proj.{j}.{p}", "steps.{i}.lateral.{j}.{p}"),
-    Rename("fpn.layers.{i}.block.{j}.{p}", "steps.{i}.smooth.{j}.{p}"),
-    Rename("mask_projection.{p}", "mask_features.{p}"),
-)
-"""Names in files that transformers wrote, below ``model.pixel_level_module.decoder.``."""
-
-FPN_PIXEL_ORIGINAL_RULES = (
-    Rename("layer_4.weight", "stem.0.weight"),
-    Rename("layer_4.norm.{p}", "stem.1.{p}"),
-    # Numbered from the finest map; ours from the coarsest.
-    *(
-        Rename(f"{theirs}_{3 - i}.{p}", f"steps.{i}.{ours}.{q}")
-        for i in range(3)
-        for theirs, ours in (("adapter", "lateral"), ("layer", "smooth"))
-        for p, q in (("weight", "0.weight"), ("norm.{p}", "1.{p}"))
-    ),
-    Rename("mask_features.{p}", "mask_features.{p}"),
-)
-"""Names in the authors' files (detectron2), below ``sem_seg_head.pixel_decoder.``."""

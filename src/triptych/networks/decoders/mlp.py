@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.checkpoints.keymap import Drop, Rename
 from triptych.networks.layers.initialise import initialise
 from triptych.networks.layers.kept import Kept
 from triptych.networks.layers.linear import PointConv
@@ -83,22 +82,3 @@ class MLPDecoder(nn.Module):
         shift = norm.bias - scale * norm.running_mean
         merged = [(scale[:, None] * weight, scale * bias) for weight, bias in merged]
         return [(merged[0][0], merged[0][1] + shift), *merged[1:]]
-
-
-MLP_DECODER_RULES = (
-    Rename("linear_c.{s}.proj.{p}", "projections.{s}.{p}"),
-    Rename("linear_fuse.weight", "fuse.weight"),
-    Rename("batch_norm.{p}", "norm.{p}"),
-    Rename("classifier.{p}", "classifier.{p}"),
-)
-"""Names in files that transformers wrote, below its ``decode_head.`` prefix."""
-
-MLP_DECODER_ORIGINAL_RULES = (
-    *(Rename(f"linear_c{s + 1}.proj.{{p}}", f"projections.{s}.{{p}}") for s in range(4)),
-    Rename("linear_fuse.conv.weight", "fuse.weight"),
-    Rename("linear_fuse.bn.{p}", "norm.{p}"),
-    Rename("linear_pred.{p}", "classifier.{p}"),
-    # A classifier that the base class makes and this head never calls.
-    Drop("conv_seg.{p}"),
-)
-"""Names in the authors' files (NVlabs/SegFormer), below ``decode_head.``."""

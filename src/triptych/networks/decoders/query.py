@@ -10,14 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.checkpoints.keymap import Rename, Stack, under
 from triptych.errors import TriptychError
 from triptych.networks.decoders.anchors import Anchors
 from triptych.networks.decoders.factors import MaskFactors
 from triptych.networks.decoders.fading import Fading
 from triptych.networks.decoders.pixel import PixelFeatures
 from triptych.networks.decoders.suppression import suppress_doubles
-from triptych.networks.layers.attention import PACKED_ATTENTION_RULES, Attention
+from triptych.networks.layers.attention import Attention
 from triptych.networks.layers.linear import Linear
 from triptych.networks.layers.position import sine_position
 from triptych.networks.prediction import Prediction
@@ -221,75 +220,3 @@ class QueryDecoder(nn.Module):
         if self.fading is not None:
             inside = inside | self.fading.free(inside.shape[:2], inside.device)[..., None]
         return inside | ~inside.any(dim=-1, keepdim=True)
-
-
-QUERY_DECODER_RULES = (
-    Rename("queries_features.weight", "query_content.weight"),
-    Rename("queries_embedder.weight", "query_position.weight"),
-    Rename("level_embed.weight", "level.weight"),
-    *under(
-        (
-            Stack(
-                "cross_attn.in_proj_{p}",
-                tuple(f"cross_attention.{part}.{{p}}" for part in ("query", "key", "value")),
-            ),
-            Rename("cross_attn.out_proj.{p}", "cross_attention.out.{p}"),
-            Rename("cross_attn_layer_norm.{p}", "norm1.{p}"),
-            Rename("self_attn.q_proj.{p}", "self_attention.query.{p}"),
-            Rename("self_attn.k_proj.{p}", "self_attention.key.{p}"),
-            Rename("self_attn.v_proj.{p}", "self_attention.value.{p}"),
-            Rename("self_attn.out_proj.{p}", "self_attention.out.{p}"),
-            Rename("self_attn_layer_norm.{p}", "norm2.{p}"),
-            Rename("fc1.{p}", "linear1.{p}"),
-            Rename("fc2.{p}", "linear2.{p}"),
-            Rename("final_layer_norm.{p}", "norm3.{p}"),
-        ),
-        "decoder.layers.{i}.",
-        "layers.{i}.",
-    ),
-    Rename("decoder.layernorm.{p}", "norm.{p}"),
-    # Every second module of our MLP is a ReLU.
-    *(
-        Rename(f"decoder.mask_predictor.mask_embedder.{n}.0.{{p}}", f"head.embedding.{2 * n}.{{p}}")
-        for n in range(3)
-    ),
-)
-"""Names in files that transformers wrote, below ``model.transformer_module.``; the class head
-stands elsewhere in them."""
-
-QUERY_DECODER_ORIGINAL_RULES = (
-    Rename("query_feat.weight", "query_content.weight"),
-    # The name that query_feat had before the code was published.
-    Rename("static_query.weight", "query_content.weight"),
-    Rename("query_embed.weight", "query_position.weight"),
-    Rename("level_embed.weight", "level.weight"),
-    *under(
-        (
-            *under(PACKED_ATTENTION_RULES, "multihead_attn.", "cross_attention."),
-            Rename("norm.{p}", "norm1.{p}"),
-        ),
-        "transformer_cross_attention_layers.{i}.",
-        "layers.{i}.",
-    ),
-    *under(
-        (
-            *under(PACKED_ATTENTION_RULES, "self_attn.", "self_attention."),
-            Rename("norm.{p}", "norm2.{p}"),
-        ),
-        "transformer_self_attention_layers.{i}.",
-        "layers.{i}.",
-    ),
-    *under(
-        (
-            Rename("linear1.{p}", "linear1.{p}"),
-            Rename("linear2.{p}", "linear2.{p}"),
-            Rename("norm.{p}", "norm3.{p}"),
-        ),
-        "transformer_ffn_layers.{i}.",
-        "layers.{i}.",
-    ),
-    Rename("decoder_norm.{p}", "norm.{p}"),
-    Rename("class_embed.{p}", "head.classes.{p}"),
-    *(Rename(f"mask_embed.layers.{n}.{{p}}", f"head.embedding.{2 * n}.{{p}}") for n in range(3)),
-)
-"""Names in the authors' files (detectron2), below ``sem_seg_head.predictor.``."""

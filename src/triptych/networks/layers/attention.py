@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from triptych.checkpoints.keymap import Rename, Stack
 from triptych.networks.layers.linear import Linear
 
 
@@ -87,10 +86,3 @@ def merge_heads(mixed: Tensor) -> Tensor:
         # A node in the graph, which compilers drop where it changes nothing.
         tokens = tokens.clone(memory_format=torch.contiguous_format)
     return tokens.flatten(2)
-
-
-PACKED_ATTENTION_RULES = (
-    Stack("in_proj_{p}", tuple(f"{part}.{{p}}" for part in ("query", "key", "value"))),
-    Rename("out_proj.{p}", "out.{p}"),
-)
-"""Names of PyTorch's ``nn.MultiheadAttention``, which has one matrix for the three."""

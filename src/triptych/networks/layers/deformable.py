@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from triptych.checkpoints.keymap import Rename
 from triptych.networks.layers.constants import constant
 from triptych.networks.layers.deformable_bags import Shapes, read_table, sample_by_bags, table_of
 from triptych.networks.layers.linear import Linear
@@ -179,12 +178,3 @@ def sample_by_grid(value: Tensor, shapes: Shapes, points: Tensor, weights: Tenso
     assert isinstance(total, Tensor)
     out = total.unflatten(0, (batch, heads)).flatten(1, 2).transpose(1, 2)
     return out.to(value.dtype)
-
-
-DEFORMABLE_ATTENTION_RULES = (
-    Rename("sampling_offsets.{p}", "offsets.{p}"),
-    Rename("attention_weights.{p}", "scores.{p}"),
-    Rename("value_proj.{p}", "value.{p}"),
-    Rename("output_proj.{p}", "out.{p}"),
-)
-"""Names in files that transformers or Deformable DETR's authors wrote."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from triptych.errors import TriptychError
@@ -10,28 +11,29 @@ from triptych.errors import TriptychError
 if TYPE_CHECKING:
     from torch import nn
 
-    from triptych.networks.models.family import Family
-
 FAMILIES: dict[str, str] = {
-    "mask2former": "triptych.networks.models.mask2former:FAMILY",
-    "maskformer": "triptych.networks.models.maskformer:FAMILY",
-    "segformer": "triptych.networks.models.segformer:FAMILY",
+    "mask2former": "triptych.networks.models.mask2former:mask2former",
+    "maskformer": "triptych.networks.models.maskformer:maskformer",
+    "segformer": "triptych.networks.models.segformer:segformer",
 }
-"""Name to ``module:attribute``, a :class:`triptych.networks.models.family.Family`. The name is also
-the ``model_type`` of transformers where it has the family. Adding one is one file in ``models/``
-and one line here."""
+"""Name to ``module:function``. The function's keyword arguments, ``classes`` among them, are what
+``config.json`` and recipes hold; it returns a network with random weights. The name is also the
+``model_type`` of transformers where it has the family. Adding one is one file in ``models/`` and
+one line here; how files of others describe it is one file in ``checkpoints/names/``."""
 
 
-def family(name: str) -> Family:
-    """Look up a family.
+def builder(name: str) -> Callable[..., nn.Module]:
+    """The function that builds networks of a family.
 
     Raises:
-        TriptychError: there is none of this name.
+        TriptychError: there is no family of this name.
     """
     if name not in FAMILIES:
-        raise TriptychError(f"no model family is called {name!r}; choose from {_names()}")
-    module, attribute = FAMILIES[name].split(":")
-    found: Family = getattr(importlib.import_module(module), attribute)
+        raise TriptychError(
+            f"no model family is called {name!r}; choose from {', '.join(FAMILIES)}"
+        )
+    module, function = FAMILIES[name].split(":")
+    found: Callable[..., nn.Module] = getattr(importlib.import_module(module), function)
     return found
 
 
@@ -45,14 +47,10 @@ def build(name: str, /, **arguments: Any) -> nn.Module:
     """
     from triptych.networks.layers.defaults import PlainDefaults
 
-    builder = family(name).build
+    make = builder(name)
     try:
         with PlainDefaults():
-            return builder(**arguments)
+            return make(**arguments)
     except TypeError as error:
         # A builder's signature names its arguments, so Python's own words are the clearest.
         raise TriptychError(f"cannot build {name}: {error}; mend its arguments") from error
-
-
-def _names() -> str:
-    return ", ".join(FAMILIES)

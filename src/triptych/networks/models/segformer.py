@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from triptych.checkpoints.keymap import Drop, under
-from triptych.checkpoints.options import Options, with_defaults, without_defaults
 from triptych.errors import TriptychError
-from triptych.networks.backbones.mit import MIT_RULES, MiT
-from triptych.networks.decoders.mlp import MLP_DECODER_RULES, MLPDecoder
-from triptych.networks.models.family import Family, Published, label_count
-from triptych.networks.models.segformer_original import SEGFORMER_ORIGINAL
+from triptych.networks.backbones.mit import MiT
+from triptych.networks.decoders.mlp import MLPDecoder
 from triptych.networks.prediction import Prediction
 
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
@@ -96,95 +91,3 @@ def segformer(
     )
     decoder = MLPDecoder(backbone.channels, decoder_dim or sized[2], classes, dropout=dropout)
     return SegFormer(backbone, decoder)
-
-
-SEGFORMER_RULES = (
-    *under(MIT_RULES, "segformer.", "backbone."),
-    *under(MLP_DECODER_RULES, "decode_head.", "decoder."),
-)
-"""Names in files that transformers wrote (``SegformerForSemanticSegmentation``)."""
-
-
-def read_config(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """The builder's arguments for a ``config.json`` of transformers.
-
-    Rates of dropout inside the encoder are not taken over: they are 0 in what is published.
-
-    Raises:
-        TriptychError: an option that is not supported here.
-    """
-    config = Options(entries)
-    config.only("num_channels", 3)
-    config.only("num_encoder_blocks", 4)
-    config.only("hidden_act", "gelu")
-    config.only("reshape_last_stage", True)
-    shape: dict[str, Any] = {
-        "channels": config.counts("hidden_sizes", SIZES["b0"][0]),
-        "depths": config.counts("depths", SIZES["b0"][1]),
-        "decoder_dim": config.count("decoder_hidden_size", SIZES["b0"][2]),
-    }
-    for size, (channels, depths, dim) in SIZES.items():
-        if list(shape.values()) == [list(channels), list(depths), dim]:
-            shape = {"size": size}
-    rest = {
-        "heads": config.counts("num_attention_heads", (1, 2, 5, 8)),
-        "reductions": config.counts("sr_ratios", (8, 4, 2, 1)),
-        "kernels": config.counts("patch_sizes", (7, 3, 3, 3)),
-        "strides": config.counts("strides", (4, 2, 2, 2)),
-        "expansions": config.rates("mlp_ratios", (4, 4, 4, 4)),
-        "drop_path": config.rate("drop_path_rate", 0.1),
-        "dropout": config.rate("classifier_dropout_prob", 0.1),
-        "eps": 1e-5,  # what its code has; it does not look at the file's layer_norm_eps
-    }
-    return {"classes": label_count(config)} | shape | without_defaults(segformer, rest)
-
-
-def write_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries of a ``config.json`` of transformers for the builder's arguments.
-
-    Raises:
-        TriptychError: transformers has no such network.
-    """
-    numbers = with_defaults(segformer, arguments)
-    if numbers["positions"] or not numbers["mixing"]:
-        raise TriptychError(
-            "transformers has no SegFormer with learnt positions or a feed-forward without "
-            "convolution; use the format triptych"
-        )
-    channels, depths, dim = SIZES[numbers["size"]]
-    return {
-        "model_type": "segformer",
-        "hidden_sizes": list(numbers["channels"] or channels),
-        "depths": list(numbers["depths"] or depths),
-        "decoder_hidden_size": numbers["decoder_dim"] or dim,
-        "num_attention_heads": list(numbers["heads"]),
-        "sr_ratios": list(numbers["reductions"]),
-        "patch_sizes": list(numbers["kernels"]),
-        "strides": list(numbers["strides"]),
-        "mlp_ratios": list(numbers["expansions"]),
-        "drop_path_rate": numbers["drop_path"],
-        "classifier_dropout_prob": numbers["dropout"],
-    }
-
-
-FAMILY = Family(
-    build=segformer,
-    published=Published(
-        architecture="SegformerForSemanticSegmentation",
-        rules=SEGFORMER_RULES,
-        read=read_config,
-        write=write_config,
-        encoders={
-            "SegformerForImageClassification": (
-                *under(MIT_RULES, "segformer.", "backbone."),
-                Drop("classifier.{p}"),
-            ),
-            "SegformerModel": under(MIT_RULES, "", "backbone."),
-        },
-        processor={
-            "image_processor_type": "SegformerImageProcessor",
-            "size": {"height": 512, "width": 512},
-        },
-    ),
-    original=SEGFORMER_ORIGINAL,
-)

@@ -1,4 +1,4 @@
-"""What the registry knows about a family: how it is built, and how others' files describe it."""
+"""How files of others describe a family of networks: the form that each module here fills."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from triptych.checkpoints.keymap import Rules
 from triptych.checkpoints.options import Options
@@ -67,10 +67,8 @@ class Original:
 
 @dataclass(frozen=True)
 class Family:
-    """A family of networks; each module in ``models/`` has one as ``FAMILY``."""
+    """How files of others describe a family of networks, and how its masks are read."""
 
-    build: Callable[..., nn.Module]
-    """Keyword arguments, ``classes`` among them, to a network with random weights."""
     published: Published | None = None
     """None where transformers has no such network."""
     original: Original | None = None

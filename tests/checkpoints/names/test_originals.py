@@ -11,10 +11,11 @@ from tests.checkpoints import authors_arithmetic, authors_names
 from tests.checkpoints.authors_names import Shapes
 
 from triptych.checkpoints.keymap import adopt_published, to_ours
+from triptych.checkpoints.names.family import Original
+from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.skeleton import skeleton
 from triptych.errors import TriptychError
-from triptych.networks.models.family import Original
-from triptych.networks.models.registry import build, family
+from triptych.networks.models.registry import build
 
 # Channels, depths and the decoder's width: NVlabs' mix_transformer.py and local_configs/.
 SEGFORMERS = {

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from triptych.checkpoints.keymap import under
+from triptych.checkpoints.names.backbones import read_backbone
+from triptych.checkpoints.names.family import Shapes, count
+from triptych.checkpoints.names.resnet import DETECTRON2_RESNET_RULES
+from triptych.checkpoints.names.swin import SWIN_ORIGINAL_RULES
 from triptych.checkpoints.options import Options
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.networks.backbones.published import read_backbone
-from triptych.networks.backbones.resnet import DETECTRON2_RESNET_RULES
-from triptych.networks.backbones.swin import SWIN_ORIGINAL_RULES
-from triptych.networks.models.family import Shapes, count
 
 # The two backbones' names have nothing in common, so one set of rules reads both.
 BACKBONE_RULES = under((*SWIN_ORIGINAL_RULES, *DETECTRON2_RESNET_RULES), "backbone.", "backbone.")

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from triptych.checkpoints.keymap import Drop, under
+from triptych.checkpoints.names.resnet import RESNET_RULES, TORCHVISION_RESNET_RULES
+from triptych.checkpoints.names.swin import SWIN_RULES
 from triptych.checkpoints.options import Options, with_defaults, without_defaults
 from triptych.errors import TriptychError
 from triptych.networks.backbones import resnet, swin
@@ -23,9 +25,9 @@ STAGES = ["stage1", "stage2", "stage3", "stage4"]
 BACKBONE_RULES = (
     # Their names have nothing in common, so one set of rules reads all. What is written has the
     # names of the first rule that fits: those of transformers' own ResNet, not timm's.
-    *swin.SWIN_RULES,
-    *resnet.RESNET_RULES,
-    *under(resnet.TORCHVISION_RESNET_RULES, "_backbone.", ""),
+    *SWIN_RULES,
+    *RESNET_RULES,
+    *under(TORCHVISION_RESNET_RULES, "_backbone.", ""),
     # The classifier that a backbone was trained with.
     Drop("_backbone.fc.{p}"),
 )

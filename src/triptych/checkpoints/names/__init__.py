@@ -1,0 +1,1 @@
+"""How files of others name tensors and describe networks: the networks know none of it."""
