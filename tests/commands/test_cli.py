@@ -253,7 +253,7 @@ def test_an_interrupt_anywhere_else_is_one_line_too(capsys, monkeypatch):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("triptych.commands.parse", interrupted)
+    monkeypatch.setattr("triptych.commands.registry.parse", interrupted)
     assert main(["models"]) == 130
     assert capsys.readouterr().err == "triptych: interrupted\n"
 
