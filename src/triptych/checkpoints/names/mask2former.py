@@ -1,4 +1,4 @@
-"""Mask2Former's files: transformers', and its authors' (github.com/facebookresearch/Mask2Former)."""
+"""Mask2Former's files: of transformers, and of its authors (facebookresearch/Mask2Former)."""
 
 from __future__ import annotations
 

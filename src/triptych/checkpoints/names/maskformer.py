@@ -1,4 +1,4 @@
-"""MaskFormer's files: transformers', and the authors' (github.com/facebookresearch/MaskFormer)."""
+"""MaskFormer's files: of transformers, and of its authors (facebookresearch/MaskFormer)."""
 
 from __future__ import annotations
 

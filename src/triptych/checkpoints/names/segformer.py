@@ -1,4 +1,4 @@
-"""SegFormer's files: transformers', and the authors' (github.com/NVlabs/SegFormer)."""
+"""SegFormer's files: of transformers, and of its authors (NVlabs/SegFormer)."""
 
 from __future__ import annotations
 
