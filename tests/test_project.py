@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import tomllib
 from importlib.metadata import version
@@ -14,19 +13,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 PACKAGE = ROOT / "src" / "triptych"
-
-ORDER = """
-errors threads files options strict colours signatures tiff depth decode
-reading_settings masks class_table prediction keymap images
-nn backbones decoders models weights
-readouts render windows engines segmenter metrics
-inputs results predict samples convert export bench
-stream films dashboard demo
-data evaluation train
-listing terminal cli commands __main__ __init__
-"""
-"""Parts of the package; each imports only from those before it."""
-LAYERS = ORDER.split()
 
 
 def canonical(name: str) -> str:
@@ -67,24 +53,3 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
                 titles = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
                 slugs = [re.sub(r"[^\w -]", "", t).lower().replace(" ", "-") for t in titles]
                 assert heading in slugs, f"{page.name} links to {target}"
-
-
-def parts_imported_by(file: Path) -> set[str]:
-    """Parts of the package that a module imports when it is loaded."""
-    names = set()
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("triptych."):
-            names.add(str(node.module).split(".")[1])
-    return names
-
-
-def test_imports_run_in_one_direction() -> None:
-    checked = 0
-    for file in sorted(PACKAGE.rglob("*.py")):
-        part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        assert part in LAYERS, f"{part} has no place in LAYERS"
-        allowed = LAYERS[: LAYERS.index(part) + 1]
-        for name in parts_imported_by(file):
-            assert name in allowed, f"{file.relative_to(ROOT)} imports from {name}, a later layer"
-            checked += 1
-    assert checked > 100

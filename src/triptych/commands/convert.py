@@ -40,7 +40,7 @@ class Convert:
         """Convert and say what came out."""
         import torch
 
-        from triptych.checkpoints.convert import convert
+        from triptych.interop.convert import convert
 
         segmenter = convert(
             self.source, self.out, self.to, getattr(torch, self.dtype), self.overwrite

@@ -48,7 +48,7 @@ class Export:
         pictures = [parse_size("--size", text) for text in self.size]
         entry = None if self.input is None else parse_size("--input", self.input)
 
-        from triptych.engines.export import export
+        from triptych.interop.export import export
 
         for one in export(
             self.model,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from triptych.checkpoints.convert import folder_beside, refuse_existing
 from triptych.engines.base import GraphEngine, differences
 from triptych.engines.eager import Eager
 from triptych.engines.folder import Exported, Size
 from triptych.errors import TriptychError
+from triptych.interop.convert import folder_beside, refuse_existing
 from triptych.segmenter import find_precision, load
 
 LIMITS = {"fp32": 1e-3, "bf16": 0.2, "fp16": 0.2}

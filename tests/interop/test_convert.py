@@ -13,10 +13,10 @@ from tests.checkpoints import authors_arithmetic, authors_names
 from tests.tiny_model import tiny_segformer
 from transformers import Mask2FormerForUniversalSegmentation
 
-import triptych.checkpoints.convert
-from triptych.checkpoints.convert import convert
+import triptych.interop.convert
 from triptych.commands.cli import main
 from triptych.errors import TriptychError
+from triptych.interop.convert import convert
 from triptych.segmenter import Segmenter, load
 
 
@@ -167,7 +167,7 @@ class TestNothingIsLeft:
         def interrupted(*_) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(triptych.checkpoints.convert, "_compare", interrupted)
+        monkeypatch.setattr(triptych.interop.convert, "_compare", interrupted)
         with pytest.raises(KeyboardInterrupt):
             convert(str(source), tmp_path / "out")
         assert beside(source) == ["source"]

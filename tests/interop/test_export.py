@@ -14,9 +14,9 @@ from tests.tiny_model import tiny_segformer
 
 from triptych.commands.cli import main
 from triptych.engines import openvino
-from triptych.engines.export import LIMITS
 from triptych.engines.folder import ENGINE, Exported, read_exported
 from triptych.errors import TriptychError
+from triptych.interop.export import LIMITS
 from triptych.segmenter import load
 
 
