@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from triptych.mask_set import MaskSet
-from triptych.readings.fate import Fate
+from triptych.readings.outcome import Outcome
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Answer:
     ids: np.ndarray
     found: list[tuple] = field(default_factory=list)
     lead: np.ndarray | None = None
-    fates: Counter[Fate] = field(default_factory=Counter)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
     slack: float = math.inf
 
     def decide(self, first: float, second: float) -> bool:
@@ -107,14 +107,14 @@ def semantic(masks: MaskSet) -> Answer:
         inside = logits[query] > 0
         best = int(scores[query][:-1].argmax())
         if scores[query].argmax() == len(masks.classes):
-            fate = Fate.NO_OBJECT
+            outcome = Outcome.NO_OBJECT
         elif not inside.any():
-            fate = Fate.NO_PIXEL
+            outcome = Outcome.NO_PIXEL
         elif (answer.ids[inside] == best).any():
-            fate = Fate.KEPT
+            outcome = Outcome.KEPT
         else:
-            fate = Fate.OUTVOTED
-        answer.fates[fate] += 1
+            outcome = Outcome.OUTVOTED
+        answer.outcomes[outcome] += 1
     answer.slack = min(lead.min(), np.abs(logits).min())
     return answer
 
@@ -143,9 +143,9 @@ def panoptic(masks: MaskSet, threshold: float, overlap: float) -> Answer:
         best = int(scores[query][:-1].argmax())
         score = scores[query][best]
         if not answer.decide(score, scores[query][-1]):
-            answer.fates[Fate.NO_OBJECT] += 1
+            answer.outcomes[Outcome.NO_OBJECT] += 1
         elif not answer.decide(score, threshold):
-            answer.fates[Fate.LOW_SCORE] += 1
+            answer.outcomes[Outcome.LOW_SCORE] += 1
         else:
             taking_part.append((query, best, score))
     won: dict[int, list[tuple[int, int]]] = {query: [] for query, _, _ in taking_part}
@@ -167,12 +167,12 @@ def panoptic(masks: MaskSet, threshold: float, overlap: float) -> Answer:
         if masks.readings.segment_pixels == "kept":
             pixels = [place for place in pixels if place in own[query]]
         if not pixels or not own[query]:
-            answer.fates[Fate.NO_PIXEL] += 1
+            answer.outcomes[Outcome.NO_PIXEL] += 1
             continue
         if len(won[query]) / len(own[query]) < overlap:
-            answer.fates[Fate.OVERLAP] += 1
+            answer.outcomes[Outcome.OVERLAP] += 1
             continue
-        answer.fates[Fate.KEPT] += 1
+        answer.outcomes[Outcome.KEPT] += 1
         if label in merged and not classes.is_thing[label]:
             number = merged[label]
             _, old_score, old_area = answer.found[number - 1]
@@ -193,7 +193,7 @@ def instances(masks: MaskSet, threshold: float, top: int) -> Answer:
     pairs.sort(key=lambda pair: -scores[pair[0]][pair[1]])
     for one, other in itertools.pairwise(pairs):
         answer.slack = min(answer.slack, scores[one[0]][one[1]] - scores[other[0]][other[1]])
-    fate_of: dict[int, Fate] = {}
+    outcome_of: dict[int, Outcome] = {}
     for query, label in pairs[:top]:
         score, inside = scores[query][label], []
         for y in range(logits.shape[1]):
@@ -201,28 +201,30 @@ def instances(masks: MaskSet, threshold: float, top: int) -> Answer:
                 if answer.decide(logits[query, y, x], 0.0):
                     inside.append((y, x))
         if masks.readings.things_only and not classes.is_thing[label]:
-            fate = Fate.STUFF
+            outcome = Outcome.STUFF
         elif answer.decide(threshold, score):
-            fate = Fate.LOW_SCORE
+            outcome = Outcome.LOW_SCORE
         elif not inside:
-            fate = Fate.NO_PIXEL
+            outcome = Outcome.NO_PIXEL
         else:
             if masks.class_logits is not None:
                 score *= sum(sigmoid(logits[query, y, x]) for y, x in inside) / len(inside)
-            fate = Fate.LOW_SCORE if answer.decide(threshold, score) else Fate.KEPT
-            if fate is Fate.KEPT:
+            outcome = Outcome.LOW_SCORE if answer.decide(threshold, score) else Outcome.KEPT
+            if outcome is Outcome.KEPT:
                 ys, xs = [y for y, _ in inside], [x for _, x in inside]
                 box = (min(xs), min(ys), max(xs) + 1, max(ys) + 1)
                 answer.found.append((query, label, score, logits[query] > 0, box))
-        if fate is Fate.KEPT:
-            fate_of[query] = fate
+        if outcome is Outcome.KEPT:
+            outcome_of[query] = outcome
         elif label == scores[query][:-1].argmax():
-            fate_of.setdefault(query, fate)
+            outcome_of.setdefault(query, outcome)
     for query in range(len(masks)):
-        fate = fate_of.get(query, Fate.BEYOND_TOP)
-        if fate is not Fate.KEPT and not answer.decide(scores[query][:-1].max(), scores[query][-1]):
-            fate = Fate.NO_OBJECT
-        answer.fates[fate] += 1
+        outcome = outcome_of.get(query, Outcome.BEYOND_TOP)
+        if outcome is not Outcome.KEPT and not answer.decide(
+            scores[query][:-1].max(), scores[query][-1]
+        ):
+            outcome = Outcome.NO_OBJECT
+        answer.outcomes[outcome] += 1
     answer.found.sort(key=lambda item: -item[2])
     return answer
 

@@ -14,7 +14,7 @@ from tests.readings.cases import mask_sets
 
 from triptych.mask_set import MaskSet
 from triptych.readings import grid
-from triptych.readings.fate import Fate
+from triptych.readings.outcome import Outcome
 
 SLACK = 1e-4
 """Decisions closer than this are left out: float32 and float64 may take them differently."""
@@ -32,8 +32,8 @@ def _strips(request):
         yield
 
 
-def counts(fates) -> dict[Fate, int]:
-    return {fate: number for fate, number in fates.items() if number}
+def counts(outcomes) -> dict[Outcome, int]:
+    return {outcome: number for outcome, number in outcomes.items() if number}
 
 
 @moderate
@@ -47,7 +47,7 @@ def test_semantic(masks: MaskSet):
     np.testing.assert_array_equal(ids.numpy()[clear], expected.ids[clear])
     if expected.slack > SLACK:
         explained = masks.explain().semantic
-        assert explained == counts(expected.fates)
+        assert explained == counts(expected.outcomes)
 
 
 @moderate
@@ -69,7 +69,7 @@ def test_panoptic(masks: MaskSet, threshold: float, overlap: float):
         assert segment.name == masks.classes.names[label]
         assert segment.is_thing == masks.classes.is_thing[label]
     explained = masks.explain(panoptic_threshold=threshold, overlap=overlap).panoptic
-    assert explained == counts(expected.fates)
+    assert explained == counts(expected.outcomes)
 
 
 @moderate
@@ -91,7 +91,7 @@ def test_instances(masks: MaskSet, threshold: float, top: int):
         np.testing.assert_array_equal(instance.mask.numpy(), mask)
         assert instance.box == box
     explained = masks.explain(instance_threshold=threshold, top=top).instances
-    assert explained == counts(expected.fates)
+    assert explained == counts(expected.outcomes)
 
 
 @moderate
@@ -128,10 +128,10 @@ def test_labeller(masks: MaskSet, threshold: float):
     assert scores == sorted(scores, reverse=True)
     assert scores == pytest.approx(sorted((s for _, s, _ in objects), reverse=True), abs=1e-5)
     explained = masks.explain(instance_threshold=threshold, panoptic_threshold=threshold)
-    assert explained.instances.get(Fate.KEPT, 0) == len({label for label, *_ in objects})
-    assert explained.panoptic.get(Fate.KEPT, 0) == len({label for label, *_ in segments})
+    assert explained.instances.get(Outcome.KEPT, 0) == len({label for label, *_ in objects})
+    assert explained.panoptic.get(Outcome.KEPT, 0) == len({label for label, *_ in segments})
     assert sum(explained.semantic.values()) == len(masks)
-    assert explained.semantic.get(Fate.KEPT, 0) == len(np.unique(expected.ids))
+    assert explained.semantic.get(Outcome.KEPT, 0) == len(np.unique(expected.ids))
 
 
 def test_the_oracle_resizes_as_torch_does():

@@ -12,7 +12,7 @@ from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.geometry import Geometry
 from triptych.mask_set import MaskSet
-from triptych.readings.fate import Fate
+from triptych.readings.outcome import Outcome
 from triptych.readings.settings import ReadingSettings
 
 IN, OUT = 9.0, -9.0
@@ -67,7 +67,7 @@ def test_equal_totals_go_to_the_first_class_and_equal_values_to_the_first_query(
     masks = flat([stripe(0, 10)] * 2, [sure(SKY), sure(ROAD)])
     assert masks.semantic().ids.unique().tolist() == [ROAD]
     twins = flat([stripe(0, 10)] * 2, [sure(CAR), sure(CAR)])
-    assert twins.explain().panoptic == {Fate.KEPT: 1, Fate.NO_PIXEL: 1}
+    assert twins.explain().panoptic == {Outcome.KEPT: 1, Outcome.NO_PIXEL: 1}
     first, second = flat([stripe(0, 4), stripe(4, 9)], [sure(CAR), sure(CAR)]).instances()
     assert first.box[0] < second.box[0]
 
@@ -104,9 +104,9 @@ def test_overlap_is_the_mask_sets_own_unless_it_is_told():
     assert len(masks.panoptic().segments) == 1
     lenient = dataclasses.replace(masks, readings=ReadingSettings(overlap=0.55))
     assert len(lenient.panoptic().segments) == 2
-    assert lenient.explain().panoptic == {Fate.KEPT: 2}
+    assert lenient.explain().panoptic == {Outcome.KEPT: 2}
     assert len(lenient.panoptic(overlap=0.56).segments) == 1
-    assert lenient.explain(overlap=0.56).panoptic == {Fate.KEPT: 1, Fate.OVERLAP: 1}
+    assert lenient.explain(overlap=0.56).panoptic == {Outcome.KEPT: 1, Outcome.OVERLAP: 1}
 
 
 def test_overlap_counts_all_pixels_that_a_query_wins():
@@ -117,7 +117,7 @@ def test_overlap_counts_all_pixels_that_a_query_wins():
     result = masks.panoptic(overlap=1.0)  # it wins 7 pixels, which are more than 4
     assert result.ids.tolist() == [[1] * 3 + [2] + [0] * 6]
     assert [s.area for s in result.segments] == [3, 1]
-    assert masks.explain().panoptic == {Fate.KEPT: 2}
+    assert masks.explain().panoptic == {Outcome.KEPT: 2}
 
 
 def test_segments_get_the_pixels_that_they_win_if_the_checkpoint_says_so():
@@ -141,7 +141,7 @@ def test_a_query_without_own_pixels_has_no_segment(pixels):
         readings=ReadingSettings(segment_pixels=pixels),
     )
     assert masks.panoptic(overlap=0.0).ids.tolist() == [[1] * 3 + [0] * 7]
-    assert masks.explain(overlap=0.0).panoptic == {Fate.KEPT: 1, Fate.NO_PIXEL: 1}
+    assert masks.explain(overlap=0.0).panoptic == {Outcome.KEPT: 1, Outcome.NO_PIXEL: 1}
 
 
 def test_class_scores_may_be_resized_in_place_of_masks():
@@ -205,8 +205,8 @@ def test_no_query_kept_leaves_void_and_says_why():
     assert not result.ids.any()
     assert len(masks.instances()) == 0
     explained = masks.explain()
-    assert explained.panoptic == {Fate.NO_OBJECT: 2, Fate.LOW_SCORE: 1}
-    assert explained.instances == {Fate.NO_OBJECT: 2, Fate.LOW_SCORE: 1}
+    assert explained.panoptic == {Outcome.NO_OBJECT: 2, Outcome.LOW_SCORE: 1}
+    assert explained.instances == {Outcome.NO_OBJECT: 2, Outcome.LOW_SCORE: 1}
 
 
 def test_instances_multiply_the_class_score_by_how_sure_the_mask_is():
@@ -226,7 +226,7 @@ def test_instances_take_the_top_pairs_before_they_drop_stuff():
     masks = flat([stripe(0, 5), stripe(5, 10)], [sure(ROAD), sure(CAR, 0.9)])
     assert len(masks.instances(top=2)) == 1
     assert len(masks.instances(top=1)) == 0
-    assert masks.explain(top=1).instances == {Fate.BEYOND_TOP: 1, Fate.STUFF: 1}
+    assert masks.explain(top=1).instances == {Outcome.BEYOND_TOP: 1, Outcome.STUFF: 1}
 
 
 def test_an_instance_only_checkpoint_reads_all_classes():
@@ -256,7 +256,7 @@ def test_instances_may_overlap_and_come_best_first():
 def test_empty_masks_are_no_instances():
     masks = flat([stripe(0, 0)], [sure(CAR)])
     assert len(masks.instances(threshold=0.0)) == 0
-    assert masks.explain().instances == {Fate.NO_PIXEL: 1}
+    assert masks.explain().instances == {Outcome.NO_PIXEL: 1}
 
 
 def test_instances_are_a_sequence():
@@ -268,7 +268,7 @@ def test_instances_are_a_sequence():
 
 def test_other_queries_may_decide_all_pixels_of_a_mask():
     masks = flat([stripe(0, 5), stripe(0, 10)], [sure(CAR, 0.5), sure(ROAD, 0.95)])
-    assert masks.explain().semantic == {Fate.KEPT: 1, Fate.OUTVOTED: 1}
+    assert masks.explain().semantic == {Outcome.KEPT: 1, Outcome.OUTVOTED: 1}
 
 
 def promptable(masks, quality: list[float]) -> MaskSet:
@@ -290,8 +290,8 @@ def test_promptable_masks_are_objects_scored_by_quality():
     with pytest.raises(TriptychError, match="no semantic and no panoptic map of them"):
         masks.require("semantic", "instances", "panoptic")
     explained = masks.explain()
-    assert explained.semantic == explained.panoptic == {Fate.NO_CLASS: 2}
-    assert explained.instances == {Fate.KEPT: 2}
+    assert explained.semantic == explained.panoptic == {Outcome.NO_CLASS: 2}
+    assert explained.instances == {Outcome.KEPT: 2}
 
 
 def labeller(ids: list[list[int]], margin: float = 9.0, count: int = 4) -> MaskSet:
@@ -307,8 +307,12 @@ def test_labeller_components_touch_at_corners():
     assert sorted(int(i.mask.sum()) for i in found) == [2, 2]
     panoptic = masks.panoptic()
     assert [(s.name, s.area) for s in panoptic.segments] == [("road", 8), ("car", 2), ("car", 2)]
-    assert masks.explain().panoptic == {Fate.KEPT: 2, Fate.NO_PIXEL: 2}
-    assert masks.explain().instances == {Fate.KEPT: 1, Fate.STUFF: 2, Fate.NO_PIXEL: 1}
+    assert masks.explain().panoptic == {Outcome.KEPT: 2, Outcome.NO_PIXEL: 2}
+    assert masks.explain().instances == {
+        Outcome.KEPT: 1,
+        Outcome.STUFF: 2,
+        Outcome.NO_PIXEL: 1,
+    }
 
 
 def test_labeller_threshold_and_top_apply_to_components():
@@ -318,7 +322,7 @@ def test_labeller_threshold_and_top_apply_to_components():
     assert len(masks.instances(threshold=0.48)) == 0
     assert len(masks.panoptic(threshold=0.47).segments) == 3
     assert masks.panoptic(threshold=0.48).segments == ()
-    assert masks.explain(instance_threshold=0.48).instances[Fate.LOW_SCORE] == 1
+    assert masks.explain(instance_threshold=0.48).instances[Outcome.LOW_SCORE] == 1
 
 
 def test_labeller_scores_may_equal_the_threshold_of_instances_only():

@@ -13,7 +13,7 @@ import torch
 from tests.train import tiny
 
 from triptych.errors import TriptychError
-from triptych.networks.decoders.fading import Fading
+from triptych.networks.decoders.annealing import MaskAnnealing
 from triptych.train import loop
 from triptych.train.parts import Parts
 from triptych.train.stopping import TIME_IS_UP
@@ -218,7 +218,7 @@ def test_error_in_a_sample_arrives_as_its_one_line(tmp_path, workers):
 
 def test_annealing_counts_steps_and_not_the_parts_of_a_batch(tmp_path):
     made = tiny.tiny_parts()
-    made.model.fading = Fading(0, 12)
+    made.model.fading = MaskAnnealing(0, 12)
     recipe = tiny.tiny_recipe(optimisation={"accumulate": 2})
     assert loop.run(recipe, made, tmp_path) == 0
     assert int(made.model.fading.seen) == recipe.optimisation.steps == 12

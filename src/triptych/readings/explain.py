@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 
-from triptych.readings.fate import Fate
 from triptych.readings.grid import reading
 from triptych.readings.instance import trace_instances
 from triptych.readings.masks import Masks
+from triptych.readings.outcome import Outcome
 from triptych.readings.panoptic import trace_panoptic
 from triptych.readings.scores import best_pairs
 from triptych.readings.semantic import read_semantic
@@ -25,19 +25,19 @@ class Explanation:
     absent. ``print(explanation)`` shows them as a table.
     """
 
-    semantic: Mapping[Fate, int]
+    semantic: Mapping[Outcome, int]
     """A query is kept here if its best class wins a pixel inside its own mask (``m > 0``)."""
-    instances: Mapping[Fate, int]
+    instances: Mapping[Outcome, int]
     """A query is kept if it gave an instance; otherwise its best pair fell to this rule."""
-    panoptic: Mapping[Fate, int]
+    panoptic: Mapping[Outcome, int]
     """A query is kept if its pixels are (part of) a segment."""
 
     def __str__(self) -> str:
         lines = [f"{sum(self.panoptic.values())} queries"]
         for reading_ in fields(self):
-            counts: Mapping[Fate, int] = getattr(self, reading_.name)
+            counts: Mapping[Outcome, int] = getattr(self, reading_.name)
             lines.append(f"  {reading_.name}")
-            lines += [f"    {count:4d}  {fate.value}" for fate, count in counts.items()]
+            lines += [f"    {count:4d}  {outcome.value}" for outcome, count in counts.items()]
         return "\n".join(lines)
 
 
@@ -49,42 +49,42 @@ def explain(
     panoptic_threshold: float | None = None,
     overlap: float | None = None,
 ) -> Explanation:
-    """Count the fates of the queries in the three readings with these settings.
+    """Count the outcomes of the queries in the three readings with these settings.
 
     Raises:
         TriptychError: logits are not finite, or a setting is out of range.
     """
     objects = trace_instances(mask_set, instance_threshold, top)[1]
     if "panoptic" not in mask_set.offers:
-        none = _count([Fate.NO_CLASS] * len(mask_set))
+        none = _count([Outcome.NO_CLASS] * len(mask_set))
         return Explanation(semantic=none, instances=_count(objects), panoptic=none)
     return Explanation(
-        semantic=_count(_semantic_fates(mask_set)),
+        semantic=_count(_semantic_outcomes(mask_set)),
         instances=_count(objects),
         panoptic=_count(trace_panoptic(mask_set, panoptic_threshold, overlap)[1]),
     )
 
 
-def _count(fates: Iterable[Fate]) -> Mapping[Fate, int]:
-    counted = Counter(fates)
-    return MappingProxyType({fate: counted[fate] for fate in Fate if counted[fate]})
+def _count(outcomes: Iterable[Outcome]) -> Mapping[Outcome, int]:
+    counted = Counter(outcomes)
+    return MappingProxyType({outcome: counted[outcome] for outcome in Outcome if counted[outcome]})
 
 
-def _semantic_fates(mask_set: Masks) -> list[Fate]:
+def _semantic_outcomes(mask_set: Masks) -> list[Outcome]:
     ids = read_semantic(mask_set).ids
     if mask_set.competition == "softmax":
         present = set(ids.unique().tolist())
-        return [Fate.KEPT if i in present else Fate.NO_PIXEL for i in range(len(mask_set))]
+        return [Outcome.KEPT if i in present else Outcome.NO_PIXEL for i in range(len(mask_set))]
     labels, _, is_object = best_pairs(mask_set)
-    fates = []
+    outcomes = []
     with reading(mask_set) as grid:
         shapes = cut_out(grid, range(len(mask_set)))
     for query, (label, real) in enumerate(zip(labels.tolist(), is_object.tolist(), strict=True)):
         if not real:
-            fates.append(Fate.NO_OBJECT)
+            outcomes.append(Outcome.NO_OBJECT)
         elif (shape := shapes.get(query)) is None:
-            fates.append(Fate.NO_PIXEL)
+            outcomes.append(Outcome.NO_PIXEL)
         else:
             wins = (ids[shape.mask] == label).any()
-            fates.append(Fate.KEPT if wins else Fate.OUTVOTED)
-    return fates
+            outcomes.append(Outcome.KEPT if wins else Outcome.OUTVOTED)
+    return outcomes

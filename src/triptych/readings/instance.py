@@ -11,9 +11,9 @@ from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.readings.components import Component, class_components
-from triptych.readings.fate import Fate
 from triptych.readings.grid import Grid, blank, reading
 from triptych.readings.masks import Masks
+from triptych.readings.outcome import Outcome
 from triptych.readings.scores import best_pairs, check_share, pair_scores
 from triptych.readings.shape import Box as Box
 from triptych.readings.shape import cut_out
@@ -129,10 +129,10 @@ def read_instances(
 
 def trace_instances(
     mask_set: Masks, threshold: float | None, top: int | None
-) -> tuple[Instances, list[Fate]]:
+) -> tuple[Instances, list[Outcome]]:
     """The instances, and what became of each of the ``N`` queries.
 
-    A query that gave no instance has the fate of its best pair; where its best class is "no
+    A query that gave no instance has the outcome of its best pair; where its best class is "no
     object", that is the reason given.
     """
     settings = mask_set.readings
@@ -149,11 +149,11 @@ def trace_instances(
 
 def _from_queries(
     mask_set: Masks, grid: Grid, threshold: float, top: int
-) -> tuple[Instances, list[Fate]]:
+) -> tuple[Instances, list[Outcome]]:
     scores, classes = pair_scores(mask_set), mask_set.classes
     labels, _, is_object = best_pairs(mask_set)
     best = labels.tolist()
-    fates = [Fate.BEYOND_TOP if real else Fate.NO_OBJECT for real in is_object.tolist()]
+    outcomes = [Outcome.BEYOND_TOP if real else Outcome.NO_OBJECT for real in is_object.tolist()]
     ranked, order = scores.flatten().sort(descending=True, stable=True)
     pairs = [
         (score, *divmod(pair, len(classes)))
@@ -166,45 +166,47 @@ def _from_queries(
     found: list[Instance] = []
     for score, query, label in pairs:
         if not wanted[label]:
-            fate = Fate.STUFF
+            outcome = Outcome.STUFF
         elif score < threshold:
-            fate = Fate.LOW_SCORE
+            outcome = Outcome.LOW_SCORE
         elif (shape := shapes.get(query)) is None:
-            fate = Fate.NO_PIXEL
+            outcome = Outcome.NO_PIXEL
         else:
             final = score if mask_set.class_logits is None else score * shape.mean
-            fate = Fate.KEPT if final >= threshold else Fate.LOW_SCORE
-            if fate is Fate.KEPT:
+            outcome = Outcome.KEPT if final >= threshold else Outcome.LOW_SCORE
+            if outcome is Outcome.KEPT:
                 found.append(Instance(shape.mask, label, classes.names[label], final, shape.box))
-        if fate is Fate.KEPT or (fates[query] is Fate.BEYOND_TOP and label == best[query]):
-            fates[query] = fate
+        if outcome is Outcome.KEPT or (
+            outcomes[query] is Outcome.BEYOND_TOP and label == best[query]
+        ):
+            outcomes[query] = outcome
     found.sort(key=lambda instance: -instance.score)
-    return Instances(tuple(found), "queries"), fates
+    return Instances(tuple(found), "queries"), outcomes
 
 
 def _from_components(
     mask_set: Masks, grid: Grid, threshold: float, top: int
-) -> tuple[Instances, list[Fate]]:
+) -> tuple[Instances, list[Outcome]]:
     classes = mask_set.classes
     eligible = [thing or not mask_set.readings.things_only for thing in classes.is_thing]
-    fates = [Fate.NO_PIXEL if thing else Fate.STUFF for thing in eligible]
+    outcomes = [Outcome.NO_PIXEL if thing else Outcome.STUFF for thing in eligible]
     parts: list[Component] = []
     for part in class_components(grid, split=eligible):
         if eligible[part.class_id]:
             parts.append(part)
-            fates[part.class_id] = Fate.LOW_SCORE
+            outcomes[part.class_id] = Outcome.LOW_SCORE
     passed = sorted((p for p in parts if p.score >= threshold), key=lambda p: -p.score)
     for part in passed:
-        fates[part.class_id] = Fate.BEYOND_TOP
+        outcomes[part.class_id] = Outcome.BEYOND_TOP
     found = []
     for part in passed[:top]:
-        fates[part.class_id] = Fate.KEPT
+        outcomes[part.class_id] = Outcome.KEPT
         mask = blank(grid.size, torch.bool, grid.device)
         mask[part.window] = part.mask
         (rows, columns), name = part.window, classes.names[part.class_id]
         box = _box(rows.start, rows.stop, columns.start, columns.stop)
         found.append(Instance(mask, part.class_id, name, part.score, box))
-    return Instances(tuple(found), "connected components"), fates
+    return Instances(tuple(found), "connected components"), outcomes
 
 
 def _box(top: int, bottom: int, left: int, right: int) -> Box:

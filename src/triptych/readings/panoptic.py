@@ -10,9 +10,9 @@ from torch import Tensor
 from triptych.classes import Classes
 from triptych.readings.components import class_components
 from triptych.readings.contest import compete
-from triptych.readings.fate import Fate
 from triptych.readings.grid import Grid, blank, reading
 from triptych.readings.masks import Masks
+from triptych.readings.outcome import Outcome
 from triptych.readings.scores import best_pairs, check_share
 
 
@@ -71,7 +71,7 @@ def read_panoptic(
 
 def trace_panoptic(
     mask_set: Masks, threshold: float | None, overlap: float | None
-) -> tuple[PanopticMap, list[Fate]]:
+) -> tuple[PanopticMap, list[Outcome]]:
     """The panoptic map, and what became of each of the ``N`` queries."""
     mask_set.require("panoptic")
     settings = mask_set.readings
@@ -84,7 +84,7 @@ def trace_panoptic(
             return _from_components(mask_set, grid, threshold)
         labels, scores, is_object = best_pairs(mask_set)
         taking_part = (is_object & (scores > threshold)).nonzero()[:, 0]
-        fates = [Fate.LOW_SCORE if real else Fate.NO_OBJECT for real in is_object.tolist()]
+        outcomes = [Outcome.LOW_SCORE if real else Outcome.NO_OBJECT for real in is_object.tolist()]
         contest = compete(
             grid.only(taking_part), scores[taking_part], overlap, settings.segment_pixels
         )
@@ -96,9 +96,9 @@ def trace_panoptic(
         )
         for place, (query, area, stays) in enumerate(table, start=1):
             if not stays:
-                fates[query] = Fate.OVERLAP if area else Fate.NO_PIXEL
+                outcomes[query] = Outcome.OVERLAP if area else Outcome.NO_PIXEL
                 continue
-            fates[query] = Fate.KEPT
+            outcomes[query] = Outcome.KEPT
             label, score = int(labels[query]), float(scores[query])
             thing = mask_set.classes.is_thing[label]
             if not thing and label in merged:
@@ -112,7 +112,7 @@ def trace_panoptic(
                 segments.append(_segment(mask_set.classes, at + 1, label, score, area))
             segment_of[place] = at + 1
         ids = contest.paint(segment_of.to(grid.device))
-        return PanopticMap(ids, tuple(segments), mask_set.classes), fates
+        return PanopticMap(ids, tuple(segments), mask_set.classes), outcomes
 
 
 def _segment(classes: Classes, number: int, label: int, score: float, area: int) -> Segment:
@@ -121,9 +121,9 @@ def _segment(classes: Classes, number: int, label: int, score: float, area: int)
 
 def _from_components(
     mask_set: Masks, grid: Grid, threshold: float
-) -> tuple[PanopticMap, list[Fate]]:
+) -> tuple[PanopticMap, list[Outcome]]:
     ids = blank(grid.size, torch.int32, grid.device)
-    fates = [Fate.NO_PIXEL] * len(mask_set)
+    outcomes = [Outcome.NO_PIXEL] * len(mask_set)
     segments: list[Segment] = []
     for part in class_components(grid, split=mask_set.classes.is_thing):
         if part.score > threshold:
@@ -131,7 +131,7 @@ def _from_components(
             ids[part.window][part.mask] = number
             area = int(part.mask.sum())
             segments.append(_segment(mask_set.classes, number, part.class_id, part.score, area))
-            fates[part.class_id] = Fate.KEPT
-        elif fates[part.class_id] is Fate.NO_PIXEL:
-            fates[part.class_id] = Fate.LOW_SCORE
-    return PanopticMap(ids, tuple(segments), mask_set.classes), fates
+            outcomes[part.class_id] = Outcome.KEPT
+        elif outcomes[part.class_id] is Outcome.NO_PIXEL:
+            outcomes[part.class_id] = Outcome.LOW_SCORE
+    return PanopticMap(ids, tuple(segments), mask_set.classes), outcomes

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
-from triptych.networks.decoders.fading import Fading
+from triptych.networks.decoders.annealing import MaskAnnealing
 from triptych.networks.prediction import Prediction
 from triptych.train.recompute import recompute_activations
 
@@ -134,7 +134,7 @@ def reach_step(model: nn.Module, step: int) -> None:
         step: optimiser step, from 1 on.
     """
     for module in model.modules():
-        if isinstance(module, Fading):
+        if isinstance(module, MaskAnnealing):
             module.reach(step)
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
-from triptych.networks.layers.kept import Kept
+from triptych.networks.layers.cache import Cached
 
 # (repeats, kernel, stride, expansion, output width) of the seven stages, before scaling.
 STAGES = (
@@ -98,7 +98,7 @@ class ConvNorm(nn.Sequential):
         if relu:
             layers.append(nn.ReLU6(inplace=True))
         super().__init__(*layers)
-        self._folded: Kept[tuple[Tensor, Tensor]] = Kept()
+        self._folded: Cached[tuple[Tensor, Tensor]] = Cached()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C', ceil(H / stride), ceil(W / stride))``."""

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.networks.decoders.pixel import ConvNorm, PixelFeatures
+from triptych.networks.layers.chunks import CHUNK, chunks, in_chunks
 from triptych.networks.layers.deformable import DeformableAttention, grid_reference
 from triptych.networks.layers.deformable_bags import Shapes
 from triptych.networks.layers.linear import Linear, PointConv
 from triptych.networks.layers.position import sine_position
-from triptych.networks.layers.rows import ROWS, pieces, piecewise
 
 
 class DeformableEncoderLayer(nn.Module):
@@ -35,13 +35,13 @@ class DeformableEncoderLayer(nn.Module):
         self, tokens: Tensor, position: Tensor, reference: Tensor, shapes: Shapes
     ) -> Tensor:
         """Mix ``(B, S, C)`` tokens; ``position (S, C)`` is added to what chooses the points."""
-        if not piecewise(tokens):
+        if not in_chunks(tokens):
             mixed = self.attention(tokens + position, reference, tokens, shapes)
             return self._feed_forward(tokens, mixed)
         # All that follows the values goes token by token.
         out = torch.empty_like(tokens)
         for image, table in enumerate(self.attention.tables(tokens, shapes)):
-            for some in pieces(tokens.shape[1], ROWS):
+            for some in chunks(tokens.shape[1], CHUNK):
                 own = tokens[image, some]
                 mixed = self.attention.read(own + position[some], reference[some], table, shapes)
                 out[image, some] = self._feed_forward(own, mixed)

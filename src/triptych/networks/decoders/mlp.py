@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from triptych.networks.layers.cache import Cached
+from triptych.networks.layers.chunks import in_chunks
 from triptych.networks.layers.initialise import initialise
-from triptych.networks.layers.kept import Kept
 from triptych.networks.layers.linear import PointConv
-from triptych.networks.layers.rows import piecewise
 
 
 class MLPDecoder(nn.Module):
@@ -38,7 +38,7 @@ class MLPDecoder(nn.Module):
         self.norm = nn.BatchNorm2d(dim)
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = PointConv(dim, classes)
-        self._kept: Kept[list[tuple[Tensor, Tensor]]] = Kept()
+        self._cached: Cached[list[tuple[Tensor, Tensor]]] = Cached()
         self.apply(initialise)
         nn.init.normal_(self.classifier.weight, std=0.01)
 
@@ -62,9 +62,9 @@ class MLPDecoder(nn.Module):
 
         In evaluation the norm is a scale and a shift of what they give, and is put in, too.
         """
-        if self.training or not piecewise(self.fuse.weight):
+        if self.training or not in_chunks(self.fuse.weight):
             return self._merge()
-        return self._kept.get([*self.parameters(), *self.norm.buffers()], self._merge)
+        return self._cached.get([*self.parameters(), *self.norm.buffers()], self._merge)
 
     def _merge(self) -> list[tuple[Tensor, Tensor]]:
         # The published order of concatenation is coarse to fine.

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from triptych.errors import TriptychError
 from triptych.networks.decoders.anchors import Anchors
+from triptych.networks.decoders.annealing import MaskAnnealing
 from triptych.networks.decoders.factors import MaskFactors
-from triptych.networks.decoders.fading import Fading
 from triptych.networks.decoders.pixel import PixelFeatures
 from triptych.networks.decoders.suppression import suppress_doubles
 from triptych.networks.layers.attention import Attention
@@ -132,7 +132,7 @@ class QueryDecoder(nn.Module):
         scales: number of memory maps.
         masked: False for plain cross-attention (an ablation: the paper's table 4).
         anchors: how many of the queries, the last ones, have an anchor; see :class:`Anchors`.
-        annealing: first and last training step between which masks fade away; see :class:`Fading`.
+        annealing: first and last training step between which masks are annealed.
         suppression: intersection over union from which on two masks of a class are one object's,
             and the less likely query becomes "no object", outside of training; None: as they are.
 
@@ -160,7 +160,10 @@ class QueryDecoder(nn.Module):
             raise TriptychError(f"suppression is {suppression}; give a share above 0, at most 1")
         self.suppression = suppression
         self.masked = masked
-        self.fading: Fading | None = Fading(*annealing) if annealing and masked else None
+        # "fading" is what checkpoints call it.
+        self.fading: MaskAnnealing | None = (
+            MaskAnnealing(*annealing) if annealing and masked else None
+        )
         self.query_content = nn.Embedding(queries, dim)
         self.query_position = nn.Embedding(queries, dim)
         self.level = nn.Embedding(scales, dim)

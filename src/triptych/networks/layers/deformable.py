@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from triptych.networks.layers.chunks import eager_cpu
 from triptych.networks.layers.constants import constant
 from triptych.networks.layers.deformable_bags import Shapes, read_table, sample_by_bags, table_of
 from triptych.networks.layers.linear import Linear
-from triptych.networks.layers.rows import eager_cpu
 
 
 class DeformableAttention(nn.Module):

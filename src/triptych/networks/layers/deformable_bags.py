@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from triptych.networks.layers.chunks import chunks
 from triptych.networks.layers.constants import constant
-from triptych.networks.layers.rows import pieces
 
 Shapes = tuple[tuple[int, int], ...]
 
@@ -55,7 +55,7 @@ def read_table(table: Tensor, shapes: Shapes, points: Tensor, weights: Tensor) -
         weights: ``(Q, heads, L, P)``.
     """
     out = table.new_empty(len(points), table.shape[0] * table.shape[2])
-    for chunk in pieces(len(points), CHUNK):
+    for chunk in chunks(len(points), CHUNK):
         taps = _Taps(shapes, points[chunk], weights[chunk])
         out[chunk] = _sum(taps.rows(), table, taps.weights()).view(-1, out.shape[1])
     return out
@@ -89,7 +89,7 @@ class _Bags(torch.autograd.Function):
         corners = value.new_empty(4, queries, taps_a_query)
         tables = table_of(value.detach(), ctx.shapes)
         for image, table in enumerate(tables):
-            for chunk in pieces(queries, CHUNK):
+            for chunk in chunks(queries, CHUNK):
                 taps = _Taps(ctx.shapes, points[image, chunk], weights[image, chunk])
                 bags = slice(chunk.start * heads, chunk.stop * heads)
                 by_tap = _along(taps.rows(), table, given[image, bags])
@@ -125,7 +125,7 @@ def _along(rows: Tensor, table: Tensor, given: Tensor) -> Tensor:
     heads, _, dim = table.shape
     taps, flat = rows.shape[2] // heads, table.flatten(0, 1)
     out = table.new_empty(4, len(given), taps)
-    for bags in pieces(len(given), CHUNK):
+    for bags in chunks(len(given), CHUNK):
         for corner, read in zip(out, rows.view(4, -1, taps)[:, bags], strict=True):
             laid = flat.index_select(0, read.flatten()).view(-1, taps, dim)
             torch.bmm(laid, given[bags, :, None], out=corner[bags, :, None])

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from triptych.networks.layers.kept import Kept
-from triptych.networks.layers.rows import eager_cpu
+from triptych.networks.layers.cache import Cached
+from triptych.networks.layers.chunks import eager_cpu
 
 Activation = Literal["none", "relu", "gelu"]
 
@@ -41,7 +41,7 @@ class _Fused:
     (autocast keeps its copies for no longer than one pass, and none of frozen weights.)
     """
 
-    _kept: Kept[list[Tensor]]
+    _cached: Cached[list[Tensor]]
 
     def fused(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, then: Activation
@@ -61,7 +61,7 @@ class _Fused:
             return F.gelu(y) if then == "gelu" else y
         if weight.dtype != dtype:
             parts = [weight] if bias is None else [weight, bias]
-            weight, *rest = self._kept.get(parts, lambda: [part.to(dtype) for part in parts])
+            weight, *rest = self._cached.get(parts, lambda: [part.to(dtype) for part in parts])
             bias = rest[0] if rest else None
         result: Tensor = FUSED(x, weight, bias, then, [], "none")
         return result
@@ -105,7 +105,7 @@ class Linear(nn.Linear, _Fused):
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__(inputs, outputs, bias=bias)
-        self._kept = Kept()
+        self._cached = Cached()
 
     def forward(self, x: Tensor, activation: Activation = "none") -> Tensor:
         """Map ``(..., inputs)`` to ``(..., outputs)``."""
@@ -128,7 +128,7 @@ class PointConv(nn.Conv2d, _Fused):
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__(inputs, outputs, 1, bias=bias)
-        self._kept = Kept()
+        self._cached = Cached()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, inputs, h, w)`` to ``(B, outputs, h, w)``."""

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from triptych.networks.layers.kept import Kept
-from triptych.networks.layers.rows import eager_cpu, pieces
+from triptych.networks.layers.cache import Cached
+from triptych.networks.layers.chunks import chunks, eager_cpu
 
 TILES = 160
 """Tiles at once, about; measured from 40 to 1600."""
@@ -58,7 +58,7 @@ class Conv3x3(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3, padding=1, bias=False)
-        self._kept: Kept[Tensor] = Kept()
+        self._cached: Cached[Tensor] = Cached()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, inputs, h, w)`` to ``(B, outputs, h, w)``."""
@@ -69,7 +69,7 @@ class Conv3x3(nn.Conv2d):
         if torch.is_grad_enabled():
             y: Tensor = _Differentiable.apply(x, self.weight)
             return y
-        kernel = self._kept.get((self.weight,), lambda: transformed_kernel(self.weight))
+        kernel = self._cached.get((self.weight,), lambda: transformed_kernel(self.weight))
         return _images(x, kernel)
 
 
@@ -123,7 +123,7 @@ def winograd(image: Tensor, kernel: Tensor) -> Tensor:
     there = torch.kron(_TILE, _TILE).to(image.dtype)
     back = torch.kron(_BACK, _BACK).to(image.dtype)
     out = image.new_empty(down, 4, across, 4, kernel.shape[2])
-    for rows in pieces(down, max(1, TILES // across)):
+    for rows in chunks(down, max(1, TILES // across)):
         some = tiles[:, :, rows]
         count = some.shape[2]
         values = (there @ some.reshape(36, -1)).view(36, count * across, -1)

@@ -7,12 +7,12 @@ import torch
 from tests.networks.decoders.test_query import decoder_of, features_of
 
 from triptych.errors import TriptychError
-from triptych.networks.decoders.fading import Fading
+from triptych.networks.decoders.annealing import MaskAnnealing
 from triptych.train.step import reach_step
 
 
-def after(steps: int) -> Fading:
-    fading = Fading(10, 20)
+def after(steps: int) -> MaskAnnealing:
+    fading = MaskAnnealing(10, 20)
     fading.reach(steps)
     return fading
 
@@ -32,7 +32,7 @@ def test_in_use_all_are_masked_or_none(steps, free):
 @pytest.mark.parametrize("steps", [(5, 5), (-1, 5), (9, 3)])
 def test_steps_must_rise(steps):
     with pytest.raises(TriptychError, match="give two steps, the later one second"):
-        Fading(*steps)
+        MaskAnnealing(*steps)
 
 
 def test_the_decoder_goes_from_masked_to_plain_and_a_copy_knows_how_far():

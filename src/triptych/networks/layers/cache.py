@@ -1,4 +1,4 @@
-"""What is computed from weights, kept until they change."""
+"""A cache of what is computed from weights: valid until they change."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
-    """One value, made of some tensors."""
+class Cached(Generic[T]):
+    """One cached value, made of some tensors."""
 
     def __init__(self) -> None:
         self._value: T | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Fate(StrEnum):
+class Outcome(StrEnum):
     """What became of a query in one reading; the value is the sentence a person reads."""
 
     KEPT = "kept"

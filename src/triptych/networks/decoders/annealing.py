@@ -1,4 +1,4 @@
-"""Masks of cross-attention that fade away while a decoder is trained."""
+"""Mask annealing: masks of cross-attention that apply ever more rarely during training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from triptych.errors import TriptychError
 
 
-class Fading(nn.Module):
+class MaskAnnealing(nn.Module):
     """Masks of attention that apply ever more rarely (Kerssies et al., EoMT, CVPR 2025).
 
     In each layer a query is free to look everywhere with a chance that rises from 0 to 1. In use
