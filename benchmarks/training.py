@@ -32,7 +32,7 @@ from triptych.image.preprocess import Preprocess
 from triptych.metrics.truth import IGNORE
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
-from triptych.train.criterion import Criterion
+from triptych.train.criterion import SetCriterion
 from triptych.train.matcher import Matcher
 from triptych.train.step import LossModule
 
@@ -152,7 +152,7 @@ def our_step(
 ) -> Callable[[], float]:
     losses = LossModule(
         network,
-        Criterion(Matcher(points=12544), points=12544),
+        SetCriterion(Matcher(points=12544), points=12544),
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
         autocast=autocast,

@@ -21,7 +21,7 @@ from triptych.data.targets import Targets
 from triptych.image.preprocess import Preprocess
 from triptych.networks.models.registry import FAMILIES, build
 from triptych.segmenter import Segmenter
-from triptych.train.criterion import Criterion
+from triptych.train.criterion import SetCriterion
 from triptych.train.labelling import LabellingCriterion
 from triptych.train.matcher import Matcher
 
@@ -165,7 +165,7 @@ def test_a_family_is_built_trained_saved_and_loaded(
         pixels = Preprocess()([torch.from_numpy(picture)]).pixels
         criterion: Any = LabellingCriterion(class_weights=(1.0, 0.3, 0.7))
         if model.competition == "independent":
-            criterion = Criterion(Matcher(points=50), semantic=1.0, ambiguous=0.3, points=50)
+            criterion = SetCriterion(Matcher(points=50), semantic=1.0, ambiguous=0.3, points=50)
         loss = sum(criterion(model(pixels), targets()).values())
         loss.backward()
         gradients = {name: p.grad for name, p in model.named_parameters()}

@@ -17,7 +17,7 @@ from triptych.mask_set import MaskSet
 from triptych.networks.backbones.registry import BACKBONES
 from triptych.networks.models.registry import FAMILIES, build
 from triptych.segmenter import Segmenter
-from triptych.train.criterion import Criterion
+from triptych.train.criterion import SetCriterion
 from triptych.train.matcher import Matcher
 from triptych.train.step import LossModule
 
@@ -127,7 +127,7 @@ def test_a_training_step(name, autocast):
     _, model = on_both(name)
     losses = LossModule(
         model.train(),
-        Criterion(Matcher(points=64), points=64, semantic=1.0),
+        SetCriterion(Matcher(points=64), points=64, semantic=1.0),
         mean=(0.5, 0.5, 0.5),
         std=(0.2, 0.2, 0.2),
         autocast=autocast,

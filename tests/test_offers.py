@@ -19,7 +19,7 @@ from triptych.metrics.truth import Example
 from triptych.predict.files import Results
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Frame
-from triptych.stream.scene import Scene
+from triptych.stream.scene import SourceScene
 from triptych.windows.layout import Window
 from triptych.windows.mask_sets import WindowedMasks
 
@@ -55,7 +55,7 @@ def written_in_windows(masks: MaskSet, folder: Path) -> None:
 
 def observed(masks: MaskSet, folder: Path) -> None:
     frame = Frame(np.zeros((SIDE, SIDE, 3), np.uint8), 0, 0.0)
-    Scene("street", ["object"]).observe(frame, masks, ReadingSettings(), {})
+    SourceScene("street", ["object"]).observe(frame, masks, ReadingSettings(), {})
 
 
 def measured(masks: MaskSet, folder: Path) -> None:

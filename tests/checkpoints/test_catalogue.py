@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from triptych.checkpoints.bundled import bundled
-from triptych.checkpoints.catalogue import SOURCES, Entry, catalogue, hub_settings, zoo_settings
+from triptych.checkpoints.catalogue import (
+    SOURCES,
+    CatalogueEntry,
+    catalogue,
+    hub_settings,
+    zoo_settings,
+)
 from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.skeleton import skeleton
 from triptych.networks.models.registry import FAMILIES
@@ -79,7 +85,7 @@ def test_every_family_size_data_set_and_task_that_was_published_is_there():
 
 
 @pytest.mark.parametrize("entry", HUB, ids=lambda entry: entry.name)
-def test_an_entry_agrees_with_itself(entry: Entry):
+def test_an_entry_agrees_with_itself(entry: CatalogueEntry):
     owner, _, model = entry.name.partition("/")
     assert re.fullmatch(r"\w+", owner)
     assert re.fullmatch(r"[\w-]+", model)
@@ -150,7 +156,7 @@ USUAL = ReadingSettings()
 
 
 @pytest.mark.parametrize("entry", HUB, ids=lambda entry: entry.name)
-def test_checkpoints_for_semantic_segmentation_alone_resize_scores(entry: Entry):
+def test_checkpoints_for_semantic_segmentation_alone_resize_scores(entry: CatalogueEntry):
     usual = family(entry.family).readings
     settings = hub_settings(entry.name, usual)
     queries = entry.queries is not None

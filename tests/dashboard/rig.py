@@ -15,7 +15,7 @@ from tests.stream.rendered import ExactNetwork, Thing, World
 
 from triptych.dashboard.access import Access
 from triptych.dashboard.app import make_app
-from triptych.dashboard.desk import Desk, Options
+from triptych.dashboard.desk import Desk, DeskOptions
 from triptych.dashboard.server import listen, make_server
 from triptych.stream.pipeline import Pipeline
 from triptych.stream.source import Picture, Source
@@ -75,7 +75,7 @@ class Rig:
         self.network = network or ExactNetwork()
         self.pipeline = Pipeline(self.network)
         options = {"recordings": folder / "recordings", "state": folder / "state.json"} | options
-        self.desk = Desk(self.pipeline, Options(**options))
+        self.desk = Desk(self.pipeline, DeskOptions(**options))
         self.feeds = {name: Feed() for name in sources}
         for name, feed in self.feeds.items():
             source = Source(feed.open, name=name)

@@ -26,7 +26,7 @@ from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Frame
 from triptych.stream.result import Result
-from triptych.stream.scene import Scene
+from triptych.stream.scene import SourceScene
 
 
 def unpack(message: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -50,7 +50,7 @@ def expand(runs: bytes) -> np.ndarray:
 @pytest.fixture(scope="module")
 def result() -> Result:
     """The twentieth frame: two cars and, less sure, a person."""
-    scene, network = Scene("street", ("car", "person")), ExactNetwork()
+    scene, network = SourceScene("street", ("car", "person")), ExactNetwork()
 
     for frame in STREET.frames(2.0):
         (masks,) = network.segment([torch.from_numpy(frame.pixels)])
@@ -114,7 +114,7 @@ def test_overlapping_objects_show_the_better_one() -> None:
     logits = torch.tensor([[0, 0, 2.0, 0, 0], [0, 0, 0, 8.0, 0]])
     masks = MaskSet(grid, logits, CLASSES, Geometry((4, 4), (4, 4), (4, 4)))
     frame = Frame(np.zeros((4, 4, 3), np.uint8), 0, 0.0)
-    found = Scene("s", ("car", "person")).observe(frame, masks, ReadingSettings(0.1), {})
+    found = SourceScene("s", ("car", "person")).observe(frame, masks, ReadingSettings(0.1), {})
     layers = lay_out(found)
     assert [CLASSES.names[thing.class_id] for thing in layers.things][:2] == ["person", "car"]
     assert layers.instances[:, 0].tolist() == [2, 1, 1, 1]
@@ -123,7 +123,7 @@ def test_overlapping_objects_show_the_better_one() -> None:
 
 def test_a_new_track_has_no_number_yet() -> None:
 
-    scene, network = Scene("street", ("car", "person")), ExactNetwork()
+    scene, network = SourceScene("street", ("car", "person")), ExactNetwork()
     numbers = []
     for frame in list(STREET.frames(2.0))[-4:]:
         (masks,) = network.segment([torch.from_numpy(frame.pixels)])

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.data.sets import disk
 
 from triptych.classes import Classes
-from triptych.data.augment import Window
+from triptych.data.augment import ViewWindow
 from triptych.data.views import Views, part, view_targets
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
@@ -114,7 +114,7 @@ def test_hundreds_of_objects_stay_apart_and_with_their_pixels(mirror):
     example = Example(
         torch.from_numpy(image), np.zeros(ids.shape, np.uint8), PanopticTruth(ids, segments)
     )
-    window = Window((150, 200), (30.0, 12.0, 130.0, 72.0), (120, 200), (10, 0), mirror)
+    window = ViewWindow((150, 200), (30.0, 12.0, 130.0, 72.0), (120, 200), (10, 0), mirror)
     targets = view_targets(example, window, classes, dense=True)
     seen = window.look(image, Image.Resampling.NEAREST, (0, 0, 0)).astype(int)
     colours = torch.from_numpy(seen[..., 0] + 256 * seen[..., 1])

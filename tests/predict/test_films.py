@@ -22,9 +22,9 @@ from tests.tiny_model import ColourModel, colour_segmenter, tiny_segformer
 import triptych.predict.films
 from triptych.commands.cli import main
 from triptych.errors import TriptychError
-from triptych.image.find import Source, find_images, is_video
+from triptych.image.find import ImageFile, find_images, is_video
 from triptych.predict.films import FilmRun
-from triptych.predict.run import Outcome
+from triptych.predict.run import ImageResult
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.media import video_pictures
 from triptych.windows.layout import Windows
@@ -48,8 +48,10 @@ def coloured(path: Path, colours: str, size: tuple[int, int] = (48, 64)) -> Path
     return path
 
 
-def run(path: Path, out: Path, segmenter: Any = None, **options: Any) -> tuple[Outcome, list[int]]:
-    source = Source(path, PurePath("v"))
+def run(
+    path: Path, out: Path, segmenter: Any = None, **options: Any
+) -> tuple[ImageResult, list[int]]:
+    source = ImageFile(path, PurePath("v"))
     film = FilmRun(segmenter or colour_segmenter(), source, out, ReadingSettings(), **options)
     done = list(film.frames())
     assert film.outcome is not None
@@ -116,7 +118,7 @@ def test_a_rerun_skips_what_is_finished(tmp_path: Path) -> None:
     run(path, out)
     before = {file: (out / file).stat().st_mtime_ns for file in FILES}
     segmenter = colour_segmenter()
-    assert run(path, out, segmenter) == (Outcome(Source(path, PurePath("v")), "skipped"), [])
+    assert run(path, out, segmenter) == (ImageResult(ImageFile(path, PurePath("v")), "skipped"), [])
     assert isinstance(segmenter.model, ColourModel)
     assert segmenter.model.batches == []
     assert {file: (out / file).stat().st_mtime_ns for file in FILES} == before
@@ -187,7 +189,7 @@ def test_what_breaks_off_keeps_what_was_done(
 
 def test_a_run_that_is_left_leaves_nothing(tmp_path: Path) -> None:
     path, out = coloured(tmp_path / "a.mp4", "rgb"), tmp_path / "out"
-    film = FilmRun(colour_segmenter(), Source(path, PurePath("v")), out, ReadingSettings())
+    film = FilmRun(colour_segmenter(), ImageFile(path, PurePath("v")), out, ReadingSettings())
     with contextlib.closing(film.frames()) as frames:
         next(frames)
         assert len(files(out)) == 2  # under temporary names

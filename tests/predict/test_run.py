@@ -19,8 +19,8 @@ from tests.tiny_model import ColourModel, colour_segmenter, tiny_segformer
 import triptych.image.preprocess
 import triptych.predict.run
 from triptych.errors import TriptychError
-from triptych.image.find import Source, find_images
-from triptych.predict.run import Outcome, predict
+from triptych.image.find import ImageFile, find_images
+from triptych.predict.run import ImageResult, predict
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter import Segmenter, load
 from triptych.windows.layout import Windows
@@ -38,7 +38,9 @@ def photos(tmp_path) -> Path:
     return folder
 
 
-def run(folder: Path, out: Path, segmenter: Segmenter | None = None, **settings) -> list[Outcome]:
+def run(
+    folder: Path, out: Path, segmenter: Segmenter | None = None, **settings
+) -> list[ImageResult]:
     sources, problems = find_images([str(folder)])
     assert problems == []
     return list(
@@ -46,7 +48,7 @@ def run(folder: Path, out: Path, segmenter: Segmenter | None = None, **settings)
     )
 
 
-def states(outcomes: list[Outcome]) -> dict[str, str]:
+def states(outcomes: list[ImageResult]) -> dict[str, str]:
     return {str(outcome.source.name): outcome.state for outcome in outcomes}
 
 
@@ -269,7 +271,7 @@ def test_large_images_are_read_in_windows(tmp_path, monkeypatch):
     Image.fromarray(pixels).save(path)
     model = ColourModel()
     segmenter = colour_segmenter(model)
-    source = Source(path, PurePath("large"))
+    source = ImageFile(path, PurePath("large"))
     monkeypatch.setattr(triptych.predict.run, "MAX_PIXELS", 5000)
     (whole,) = predict(segmenter, [source], tmp_path / "out", ReadingSettings())
     assert whole.state == "failed"

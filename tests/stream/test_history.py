@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.stream import history
-from triptych.stream.history import Bucket, History, Sample, write_csv, write_json_lines
+from triptych.stream.history import Bucket, FrameFigures, History, write_csv, write_json_lines
 
 NOON = 1_767_268_800.0  # 2026-01-01 12:00 UTC
 
 
-def sample(time: float, cars: float = 1.0, **events: int) -> Sample:
-    return Sample(NOON + time, {"count.car": cars}, events)
+def sample(time: float, cars: float = 1.0, **events: int) -> FrameFigures:
+    return FrameFigures(NOON + time, {"count.car": cars}, events)
 
 
 def test_seconds_are_means_peaks_and_sums() -> None:
@@ -95,8 +95,8 @@ def test_nothing_is_lost_or_counted_twice(frames: list[tuple[float, int, bool]],
 
 def buckets() -> list[Bucket]:
     kept = History()
-    kept.add(0, Sample(NOON, {"count.car": 1, "share.road": 0.5}, {"entered.car": 1}))
-    kept.add(1, Sample(NOON + 1, {"count.car": 2}, {"line.a,b.forward.car": 3}))
+    kept.add(0, FrameFigures(NOON, {"count.car": 1, "share.road": 0.5}, {"entered.car": 1}))
+    kept.add(1, FrameFigures(NOON + 1, {"count.car": 2}, {"line.a,b.forward.car": 3}))
     return kept.rolling()
 
 

@@ -19,7 +19,7 @@ from tests.stream.videos import damage, write_video
 from tests.stream.waiting import eventually
 
 from triptych.errors import TriptychError
-from triptych.stream.frames import Drop, Phase
+from triptych.stream.frames import DropReason, Phase
 from triptych.stream.media import still_pictures, video_pictures
 from triptych.stream.source import Mode, Patience, Picture, Source
 from triptych.stream.sources import open_source
@@ -212,8 +212,8 @@ def test_damage_on_the_way_does_not_end_a_stream(tmp_path: Path) -> None:
 
     with Server(serve) as url, camera(url, 20.0) as source:
         eventually(lambda: source.status.connections >= 1, 60)
-        eventually(lambda: source.status.dropped.get(Drop.BROKEN, 0) > 0, 60)
-        assert source.status.frames > source.status.dropped[Drop.BROKEN]
+        eventually(lambda: source.status.dropped.get(DropReason.BROKEN, 0) > 0, 60)
+        assert source.status.frames > source.status.dropped[DropReason.BROKEN]
 
 
 def test_a_camera_that_is_away_is_waited_for() -> None:

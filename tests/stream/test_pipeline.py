@@ -15,7 +15,7 @@ from triptych.errors import TriptychError
 from triptych.image.geometry import Geometry
 from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
-from triptych.stream.frames import Drop, Frame, Phase
+from triptych.stream.frames import DropReason, Frame, Phase
 from triptych.stream.layout import Layout, Line
 from triptych.stream.pipeline import Pipeline
 from triptych.stream.result import Result, Settings
@@ -211,7 +211,7 @@ def test_a_frame_the_network_fails_on_costs_only_itself(
         eventually(lambda: results(pipeline, "well") == 2)
         eventually(lambda: pipeline.health("poor").problem == "not enough memory")
         assert network.batches == [1, 2, 1, 1]  # together, then each alone
-        assert pipeline.health("poor").status.dropped == {Drop.UNREAD: 1}
+        assert pipeline.health("poor").status.dropped == {DropReason.UNREAD: 1}
         poor.show(14)
         eventually(lambda: pipeline.health("poor").problem == "device-side assert")
         assert "and more of it" in caplog.text  # a defect is logged with its traceback

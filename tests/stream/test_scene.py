@@ -15,7 +15,7 @@ from triptych.stream.cuts import glance, is_cut
 from triptych.stream.frames import Frame
 from triptych.stream.layout import Layout, Line, Zone
 from triptych.stream.result import Result
-from triptych.stream.scene import Scene
+from triptych.stream.scene import SourceScene
 from triptych.stream.track import Tracking
 from triptych.stream.tracker import Tracker
 
@@ -40,8 +40,8 @@ def masks(frame: Frame) -> MaskSet:
 MASKS = [masks(frame) for frame in FRAMES]
 
 
-def scene() -> Scene:
-    made = Scene("street", ["car", "person"], layout=LAYOUT)
+def scene() -> SourceScene:
+    made = SourceScene("street", ["car", "person"], layout=LAYOUT)
     made._began = 1e9  # the recording begins with a bucket, whatever the time of day
     return made
 
@@ -52,7 +52,7 @@ def figures(result: Result) -> object:
     return tracks, result.counts, [i.score for i in result.instances], result.readings
 
 
-def run(scene: Scene, readings: Sequence[ReadingSettings]) -> list[Result]:
+def run(scene: SourceScene, readings: Sequence[ReadingSettings]) -> list[Result]:
     return [
         scene.observe(frame, found, how, {})
         for frame, found, how in zip(FRAMES, MASKS, readings, strict=False)
@@ -141,7 +141,7 @@ def test_masks_that_cannot_be_read_change_nothing() -> None:
 
 
 def test_lines_drawn_later_count_from_then_on() -> None:
-    late = Scene("street", ["car", "person"])
+    late = SourceScene("street", ["car", "person"])
     for index, (frame, found) in enumerate(zip(FRAMES, MASKS, strict=True)):
         if index == len(FRAMES) - 3:
             late.draw(LAYOUT)

@@ -9,7 +9,7 @@ import pytest
 from tests.stream.waiting import eventually
 
 from triptych.errors import TriptychError
-from triptych.stream.frames import Drop, Phase
+from triptych.stream.frames import DropReason, Phase
 from triptych.stream.source import Mode, Patience, Picture, Source
 
 QUICK = Patience(stall=0.1, damage=0.05, wait=0.01, longest_wait=0.04)
@@ -94,7 +94,7 @@ def test_a_live_source_keeps_the_newest_frame_and_counts_the_others() -> None:
         assert value(frame) == 9
         assert frame.media_time is None
         assert source.take() is None
-        assert source.status.dropped == {Drop.BUSY: 9}
+        assert source.status.dropped == {DropReason.BUSY: 9}
         camera.end()
 
 
@@ -141,7 +141,7 @@ def test_damaged_pictures_are_counted_and_the_others_come() -> None:
     source = Source(lambda: live(*pictures), name="file")
     frames = list(source)
     assert [(value(frame), frame.index) for frame in frames] == [(1, 0), (4, 3)]
-    assert source.status.dropped == {Drop.BROKEN: 2}
+    assert source.status.dropped == {DropReason.BROKEN: 2}
     assert source.status.phase is Phase.ENDED
 
 
@@ -240,7 +240,7 @@ def test_nothing_but_damaged_pictures_is_a_reason_to_connect_again() -> None:
 
     with Source(opener, name="camera", mode=Mode.LIVE, patience=QUICK) as source:
         eventually(lambda: len(attempts) == 3)
-        assert source.status.dropped[Drop.BROKEN] > 2
+        assert source.status.dropped[DropReason.BROKEN] > 2
 
 
 def test_a_defect_in_a_reader_is_told_and_the_thread_lives(
@@ -346,7 +346,7 @@ def test_a_paused_camera_goes_on_unseen() -> None:
         frame = source.take()
         assert frame is not None
         assert value(frame) == 3
-        assert source.status.dropped == {Drop.PAUSED: 3}
+        assert source.status.dropped == {DropReason.PAUSED: 3}
         camera.end()
 
 

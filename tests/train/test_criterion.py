@@ -14,14 +14,14 @@ from torch import Tensor
 from triptych.data.targets import Targets
 from triptych.metrics.truth import IGNORE
 from triptych.networks.prediction import Prediction
-from triptych.train.criterion import CROWD, Criterion
+from triptych.train.criterion import CROWD, SetCriterion
 from triptych.train.matcher import Matcher
 
 
-def criterion(**arguments: object) -> Criterion:
+def criterion(**arguments: object) -> SetCriterion:
     """A criterion with unit weights unless given."""
     settings = {"classification": 1.0, "mask": 1.0, "dice": 1.0, "points": 2000} | arguments
-    return Criterion(Matcher(points=500), **settings)  # type: ignore[arg-type]
+    return SetCriterion(Matcher(points=500), **settings)  # type: ignore[arg-type]
 
 
 def right(truth: Tensor, class_ids: list[int], classes: int, queries: int) -> Prediction:
@@ -269,12 +269,12 @@ def test_a_query_without_pixels_is_no_object_wherever_what_little_there_is_lies(
     assert classes[1, 2] < 0
 
 
-def crowded(semantic: float, for_all: bool = False) -> tuple[Criterion, Targets]:
+def crowded(semantic: float, for_all: bool = False) -> tuple[SetCriterion, Targets]:
     """Query 0 for the crowds of class 2, query 1 for class 0 alone, the others free."""
     truth, ids = stripes(3), [0, 2, 1]
     matcher = Matcher(points=500, crowd_query=(2,), own_query=(0,))
     labels = targets(ids, truth, torch.tensor(ids)[truth.float().argmax(0)])
-    loss = Criterion(
+    loss = SetCriterion(
         matcher,
         points=500,
         classification=1 - semantic,

@@ -9,7 +9,7 @@ import torch
 from tests.train.test_loop import environment, go, log_lines, program, weights
 
 from triptych.errors import TriptychError
-from triptych.train.processes import Group, choose_device
+from triptych.train.processes import ProcessGroup, choose_device
 
 
 def free_port() -> str:
@@ -53,7 +53,7 @@ def test_two_processes_give_the_weights_of_one_with_the_same_batch(tmp_path):
 
 
 def test_group_of_one_needs_no_communication():
-    group = Group(torch.device("cpu"))
+    group = ProcessGroup(torch.device("cpu"))
     assert group.is_main
     assert group.highest(15) == 15
     assert group.mean_number(3) == 3.0

@@ -31,7 +31,7 @@ Rounds = Callable[[int], Iterable[int]]
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageTimes:
     """One stage of the way from a file to a drawing."""
 
     name: str
@@ -56,7 +56,7 @@ class Throughput:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Comparison:
     """The same piece of work here and elsewhere: in transformers, or by the engine eager."""
 
     name: str
@@ -69,7 +69,7 @@ class Beside:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """What was measured, and on what."""
 
     model: str
@@ -92,7 +92,7 @@ class Report:
     load: float | None
     """Programs that wanted a processor during the last minute, this one included."""
     peaks: Peaks
-    stages: tuple[Stage, ...]
+    stages: tuple[StageTimes, ...]
     whole: Spread
     """Seconds of all stages together."""
     memory: int | None
@@ -100,7 +100,7 @@ class Report:
     throughput: tuple[Throughput, ...]
     against: str | None
     """What it was compared with, if with anything: "transformers" or "eager"."""
-    beside: tuple[Beside, ...]
+    beside: tuple[Comparison, ...]
     agreements: tuple[Agreement, ...]
 
     @property
@@ -137,7 +137,7 @@ def measure(
     memory: int | None = None,
     counted: Rounds = range,
     peaks: Peaks | None = None,
-) -> Report:
+) -> BenchReport:
     """Measure a network on its picture: memory first, then time in rounds.
 
     Args:
@@ -189,9 +189,9 @@ def measure(
     seconds = in_turns(works, counted(rounds), device)
     del walks[0]  # the one that warmed up
 
-    def stage(name: str) -> Stage:
+    def stage(name: str) -> StageTimes:
         operations, size = work.operations[name], work.bytes[name]
-        return Stage(
+        return StageTimes(
             name,
             Spread.of([spent[name] for spent in walks]),
             operations,
@@ -200,9 +200,9 @@ def measure(
             needs.needed[name],
         )
 
-    def beside(name: str) -> Beside:
+    def beside(name: str) -> Comparison:
         ours, other = seconds[f"{name}, ours"], seconds[f"{name}, theirs"]
-        return Beside(
+        return Comparison(
             name,
             Spread.of(ours),
             Spread.of(other),
@@ -215,7 +215,7 @@ def measure(
         return Throughput(n, spread, n / spread.median, batch_memory[n])
 
     names = sorted(walks[0], key=lambda name: name == REST)  # the rest comes last
-    return Report(
+    return BenchReport(
         model=segmenter.name,
         family=segmenter.family,
         parameters=sum(parameter.numel() for parameter in segmenter.model.parameters()),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from triptych.bench.measure import Report
+from triptych.bench.measure import BenchReport
 from triptych.bench.rounds import Spread
 
 WIDTH, NAMES, NUMBERS, LINE, MARGIN, CURVE = 760, 150, 110, 26, 20, 220
@@ -25,7 +25,7 @@ class Bar:
     """Behind the number."""
 
 
-def draw(report: Report) -> str:
+def draw(report: BenchReport) -> str:
     """An SVG with the stages, the comparison and the throughput, one below the other."""
     sections = [
         (

@@ -8,19 +8,19 @@ from collections.abc import Iterable
 
 from rich.table import Column, Table
 
-from triptych.bench.measure import Report
+from triptych.bench.measure import BenchReport
 from triptych.bench.rounds import Spread
 
 BUSY = 0.5
 """Programs waiting for a processor, beyond our threads, that make times doubtful."""
 
 
-def as_json(report: Report) -> str:
+def as_json(report: BenchReport) -> str:
     """Everything, in seconds and bytes."""
     return json.dumps(dataclasses.asdict(report), indent=1) + "\n"
 
 
-def tables(report: Report) -> list[Table]:
+def tables(report: BenchReport) -> list[Table]:
     """Stages, throughput and comparison, as far as they were measured."""
     found = [_stages(report)]
     if report.throughput:
@@ -30,7 +30,7 @@ def tables(report: Report) -> list[Table]:
     return found
 
 
-def notes(report: Report) -> list[str]:
+def notes(report: BenchReport) -> list[str]:
     """What one has to know to read the tables."""
     width, height = report.picture
     lines = [
@@ -58,7 +58,7 @@ def notes(report: Report) -> list[str]:
     return lines
 
 
-def _stages(report: Report) -> Table:
+def _stages(report: BenchReport) -> Table:
     grid = _grid("stage", "ms", "middle half", "share", "floor ms", "times floor", "memory MiB")
     for stage in report.stages:
         times = stage.seconds.median / stage.floor if stage.floor else None
@@ -77,14 +77,14 @@ def _stages(report: Report) -> Table:
     return grid
 
 
-def _throughput(report: Report) -> Table:
+def _throughput(report: BenchReport) -> Table:
     grid = _grid("pictures together", "ms", "middle half", "pictures/s", "memory MiB")
     for one in report.throughput:
         grid.add_row(str(one.batch), *_time(one.seconds), f"{one.rate:.2f}", _mega(one.memory))
     return grid
 
 
-def _beside(report: Report) -> Table:
+def _beside(report: BenchReport) -> Table:
     grid = _grid(
         "same work",
         "ms",
@@ -108,7 +108,7 @@ def _beside(report: Report) -> Table:
     return grid
 
 
-def _agreements(report: Report) -> Table:
+def _agreements(report: BenchReport) -> Table:
     grid = _grid("agreement", "", "needed", "")
     for one in report.agreements:
         share = one.kind == "share"

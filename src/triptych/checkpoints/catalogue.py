@@ -16,7 +16,7 @@ from triptych.readings.settings import ReadingSettings
 
 
 @dataclass(frozen=True)
-class Source:
+class Publication:
     """Where scores were published, and under which terms the weights are."""
 
     title: str
@@ -25,22 +25,22 @@ class Source:
 
 
 SOURCES = {
-    "street card": Source(
+    "street card": Publication(
         "docs/models/street.md, CamVid test sequence 0001TP",
         "",
         "trained on data for research use, see NOTICE",
     ),
-    "segformer paper": Source(
+    "segformer paper": Publication(
         "SegFormer (NeurIPS 2021), table 1, single scale",
         "https://arxiv.org/abs/2105.15203",
         "NVIDIA Source Code License, non-commercial",
     ),
-    "maskformer zoo": Source(
+    "maskformer zoo": Publication(
         "MaskFormer's model zoo, single scale",
         "https://github.com/facebookresearch/MaskFormer/blob/main/MODEL_ZOO.md",
         "CC BY-NC 4.0",
     ),
-    "mask2former zoo": Source(
+    "mask2former zoo": Publication(
         "Mask2Former's model zoo, single scale",
         "https://github.com/facebookresearch/Mask2Former/blob/main/MODEL_ZOO.md",
         "CC BY-NC 4.0",
@@ -50,7 +50,7 @@ SOURCES = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """One checkpoint."""
 
     name: str
@@ -72,11 +72,11 @@ class Entry:
     """"mIoU", "AP" (of masks) or "PQ"."""
     score: float | None
     """On the validation set of ``data``, in percent."""
-    source: Source | None
+    source: Publication | None
     """Of the score and the licence."""
 
 
-def catalogue() -> tuple[Entry, ...]:
+def catalogue() -> tuple[CatalogueEntry, ...]:
     """All known checkpoints: bundled ones, then by family, data set and size."""
     return tuple(_entry(row) for row in _table("catalogue.csv"))
 
@@ -116,8 +116,8 @@ def _settings(family: str, task: str, data: str, usual: ReadingSettings) -> Read
     return usual.replace(panoptic_threshold=threshold.get((family, data)))
 
 
-def _entry(row: dict[str, str]) -> Entry:
-    return Entry(
+def _entry(row: dict[str, str]) -> CatalogueEntry:
+    return CatalogueEntry(
         name=row["name"],
         family=row["family"],
         size=row["size"],

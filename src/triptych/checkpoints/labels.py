@@ -35,7 +35,7 @@ NO_OBJECTS = ("background", "unlabeled", "unlabelled", "void", "other", "ignore"
 
 
 @dataclass(frozen=True)
-class Kind:
+class ClassKind:
     """What a data set says about a class."""
 
     thing: bool
@@ -136,13 +136,13 @@ def _ends(ids: Sequence[int]) -> str:
     return f"{ids[0]}, {ids[1]} ... {ids[-2]}, {ids[-1]}"
 
 
-def _kind_anywhere(name: str) -> Kind | None:
+def _kind_anywhere(name: str) -> ClassKind | None:
     if _key(name) in NO_OBJECTS:
-        return Kind(False, (0, 0, 0))
+        return ClassKind(False, (0, 0, 0))
     return next((kind for one in DATA_SETS if (kind := _look_up(_table(one), name))), None)
 
 
-def _look_up(table: Mapping[str, Kind], name: str) -> Kind | None:
+def _look_up(table: Mapping[str, ClassKind], name: str) -> ClassKind | None:
     # Long spellings list synonyms behind commas: "road, route".
     return table.get(_key(name)) or table.get(_key(name.partition(",")[0]))
 
@@ -152,7 +152,7 @@ def _key(name: str) -> str:
 
 
 @functools.cache
-def _table(data_set: str) -> dict[str, Kind]:
+def _table(data_set: str) -> dict[str, ClassKind]:
     """All spellings of a data set's classes."""
     return {_key(spelling): kind for spellings, kind in _listed(data_set) for spelling in spellings}
 
@@ -167,7 +167,7 @@ def data_set_classes(data_set: str) -> Classes:
     )
 
 
-def _listed(data_set: str) -> list[tuple[list[str], Kind]]:
+def _listed(data_set: str) -> list[tuple[list[str], ClassKind]]:
     """Spellings of each class, and what it is."""
     file = importlib.resources.files("triptych.checkpoints") / "label_tables" / DATA_SETS[data_set]
     classes = []
@@ -175,5 +175,7 @@ def _listed(data_set: str) -> list[tuple[list[str], Kind]]:
         if not line.startswith("#"):
             kind, red, green, blue, names = line.split(maxsplit=4)
             spellings = [name.strip() for name in names.split("|")]
-            classes.append((spellings, Kind(kind == "thing", (int(red), int(green), int(blue)))))
+            classes.append(
+                (spellings, ClassKind(kind == "thing", (int(red), int(green), int(blue))))
+            )
     return classes

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorEntry:
     """A tensor that lies in a file."""
 
     shape: tuple[int, ...]
@@ -19,7 +19,7 @@ class Entry:
 class Tensors(Mapping[str, Tensor]):
     """Tensors by name, which are read at each look-up, so that no more are held than are used."""
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, entries: Mapping[str, TensorEntry]) -> None:
         self._entries = entries
 
     def __getitem__(self, name: str) -> Tensor:

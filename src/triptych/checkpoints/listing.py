@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from triptych.checkpoints.bundled import bundled
-from triptych.checkpoints.catalogue import Entry, Source, catalogue
+from triptych.checkpoints.catalogue import CatalogueEntry, Publication, catalogue
 from triptych.errors import TriptychError
 from triptych.networks.backbones.registry import BACKBONES
 from triptych.networks.models.registry import FAMILIES
@@ -17,7 +17,7 @@ _UNKNOWN = "-"
 
 def select(
     family: str | None = None, task: str | None = None, data: str | None = None
-) -> tuple[Entry, ...]:
+) -> tuple[CatalogueEntry, ...]:
     """Known checkpoints, all or some.
 
     Args:
@@ -43,7 +43,7 @@ def select(
     )
 
 
-def table(entries: Sequence[Entry]) -> str:
+def table(entries: Sequence[CatalogueEntry]) -> str:
     """Checkpoints as lines of text, where their figures are from, and what else there is."""
     sources = list(dict.fromkeys(entry.source for entry in entries if entry.source))
     head = ("name", "family", "size", "task", "data", "classes", "params", "score", "source")
@@ -61,14 +61,14 @@ def table(entries: Sequence[Entry]) -> str:
     return "\n".join([*(lines if entries else ["none"]), "", *notes, *_rest()])
 
 
-def as_json(entries: Sequence[Entry]) -> str:
+def as_json(entries: Sequence[CatalogueEntry]) -> str:
     """Checkpoints as a JSON list of objects."""
     here = bundled()
     facts = [{**dataclasses.asdict(entry), "bundled": entry.name in here} for entry in entries]
     return json.dumps(facts, indent=1)
 
 
-def _row(entry: Entry, sources: Sequence[Source]) -> tuple[str, ...]:
+def _row(entry: CatalogueEntry, sources: Sequence[Publication]) -> tuple[str, ...]:
     return (
         entry.name,
         entry.family,

@@ -19,7 +19,7 @@ from triptych.checkpoints.folder import ModelConfig
 from triptych.checkpoints.foreign import foreign_names
 from triptych.checkpoints.keymap import adopt_published
 from triptych.checkpoints.labels import DATA_SETS, data_set_classes
-from triptych.checkpoints.lazy import Entry, Tensors
+from triptych.checkpoints.lazy import TensorEntry, Tensors
 from triptych.checkpoints.names.family import Original
 from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.skeleton import skeleton
@@ -139,12 +139,12 @@ def _with_batches(tensors: Tensors) -> Tensors:
     A norm that was frozen while the network was trained counts no batches; ours always has the
     number, which is used in training only.
     """
-    entries = {n: Entry(tensors.shape(n), partial(tensors.__getitem__, n)) for n in tensors}
+    entries = {n: TensorEntry(tensors.shape(n), partial(tensors.__getitem__, n)) for n in tensors}
     for name in tensors:
         if name.endswith(_VARIANCE):
             counted = name.removesuffix(_VARIANCE) + _BATCHES
             entries.setdefault(
-                counted, Entry((), partial(torch.tensor, 0, dtype=torch.long, device="cpu"))
+                counted, TensorEntry((), partial(torch.tensor, 0, dtype=torch.long, device="cpu"))
             )
     return Tensors(entries)
 

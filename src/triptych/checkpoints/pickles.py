@@ -22,7 +22,7 @@ from torch.serialization import safe_globals
 
 from triptych.checkpoints.arrays import NUMPY, Array, Bytes, check, tensor_of
 from triptych.checkpoints.foreign import foreign_zip
-from triptych.checkpoints.lazy import Entry
+from triptych.checkpoints.lazy import TensorEntry
 from triptych.errors import TriptychError
 
 ZIP = b"PK\x03\x04"
@@ -46,7 +46,7 @@ _PLAIN: dict[str, Any] = {
 }
 
 
-def pickled(path: Path, head: bytes) -> dict[str, Entry]:
+def pickled(path: Path, head: bytes) -> dict[str, TensorEntry]:
     """The tensors of a pickled file by name; of a training checkpoint, those of the network.
 
     A file of ``torch.save`` is mapped into memory unless it is compressed or of the time before
@@ -123,7 +123,7 @@ def _is_stored(path: Path) -> bool:
     return all(member.compress_type == zipfile.ZIP_STORED for member in members)
 
 
-def _entries(path: Path, contents: Any) -> dict[str, Entry]:
+def _entries(path: Path, contents: Any) -> dict[str, TensorEntry]:
     state = _state(contents, _DEPTH)
     if not state:
         raise TriptychError(f"{path}: holds no tensors by name")
@@ -131,13 +131,13 @@ def _entries(path: Path, contents: Any) -> dict[str, Entry]:
     for name, value in state.items():
         if isinstance(value, Array):
             try:
-                entries[name] = Entry(check(value), partial(tensor_of, value))
+                entries[name] = TensorEntry(check(value), partial(tensor_of, value))
             except ValueError as error:
                 raise TriptychError(
                     f"{path}: {name!r} {error}; only arrays of numbers are read"
                 ) from error
         else:
-            entries[name] = Entry(tuple(value.shape), value.detach)
+            entries[name] = TensorEntry(tuple(value.shape), value.detach)
     return entries
 
 

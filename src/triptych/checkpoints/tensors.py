@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from triptych.checkpoints.foreign import foreign_file, foreign_folder
-from triptych.checkpoints.lazy import Entry, Tensors
+from triptych.checkpoints.lazy import TensorEntry, Tensors
 from triptych.checkpoints.pickles import PICKLE, ZIP, pickled
 from triptych.errors import TriptychError
 from triptych.image.signatures import HEAD
@@ -66,7 +66,7 @@ def _weights_of(folder: Path) -> Path:
     )
 
 
-def _file(path: Path, files: ExitStack) -> dict[str, Entry]:
+def _file(path: Path, files: ExitStack) -> dict[str, TensorEntry]:
     head = _head(path)
     if head[4:9] == b"\0\0\0\0{":  # the length of the header, and the header
         return _safetensors(path, files)
@@ -85,7 +85,7 @@ def _head(path: Path) -> bytes:
         raise TriptychError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _safetensors(path: Path, files: ExitStack) -> dict[str, Entry]:
+def _safetensors(path: Path, files: ExitStack) -> dict[str, TensorEntry]:
     def tensor(name: str) -> Tensor:
         try:
             return file.get_tensor(name)
@@ -99,15 +99,15 @@ def _safetensors(path: Path, files: ExitStack) -> dict[str, Entry]:
     except OSError as error:
         raise TriptychError(f"{path}: cannot be read ({error.strerror or error})") from error
     return {
-        name: Entry(tuple(file.get_slice(name).get_shape()), partial(tensor, name))
+        name: TensorEntry(tuple(file.get_slice(name).get_shape()), partial(tensor, name))
         for name in file.keys()  # noqa: SIM118 - it is no dict
     }
 
 
-def _shards(index: Path, files: ExitStack) -> dict[str, Entry]:
+def _shards(index: Path, files: ExitStack) -> dict[str, TensorEntry]:
     """The tensors of all shards, which must be those that the index names."""
     places = _weight_map(index)
-    entries: dict[str, Entry] = {}
+    entries: dict[str, TensorEntry] = {}
     found: dict[str, str] = {}
     for shard in dict.fromkeys(places.values()):
         path = index.parent / shard

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
-from triptych.checkpoints.lazy import Entry, Tensors
+from triptych.checkpoints.lazy import TensorEntry, Tensors
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def unwrapped(path: Path, tensors: Tensors, fits: Callable[[Names], bool]) -> Te
     )
     return Tensors(
         {
-            name: Entry(tensors.shape(theirs), partial(tensors.__getitem__, theirs))
+            name: TensorEntry(tensors.shape(theirs), partial(tensors.__getitem__, theirs))
             for name, theirs in names.items()
         }
     )

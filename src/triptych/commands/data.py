@@ -31,7 +31,7 @@ class Check:
 
     def run(self) -> int:
         """Check, print the faults and count them."""
-        from triptych.data.sets.base import EmptySetError, Fault, Kind
+        from triptych.data.sets.base import EmptySetError, Fault, FaultKind
         from triptych.data.sets.check import Seen, check
         from triptych.data.sets.open import open_set, open_splits
 
@@ -56,7 +56,7 @@ class Check:
             finally:
                 for fault in found:
                     print(one_line(f"{fault.kind.label}: {fault.text}"))
-                told = Counter(f.kind.label for f in found if f.kind is not Kind.REMARK)
+                told = Counter(f.kind.label for f in found if f.kind is not FaultKind.REMARK)
                 counts.update(told)
             seconds = time.monotonic() - began
             print(

@@ -18,8 +18,8 @@ from triptych.engines.registry import EngineChoice, PrecisionChoice
 from triptych.errors import TriptychError
 
 if TYPE_CHECKING:
-    from triptych.image.find import Source
-    from triptych.predict.run import Outcome
+    from triptych.image.find import ImageFile
+    from triptych.predict.run import ImageResult
     from triptych.readings.settings import ReadingSettings
     from triptych.segmenter import Segmenter
 
@@ -142,11 +142,11 @@ class Predict:
 
 def _film(
     segmenter: Segmenter,
-    source: Source,
+    source: ImageFile,
     out: Path,
     readings: ReadingSettings,
     options: Mapping[str, Any],
-) -> Outcome:
+) -> ImageResult:
     from triptych.predict.films import FilmRun
 
     run = FilmRun(segmenter, source, out, readings, **options)
@@ -166,7 +166,7 @@ class _Tally:
         self._objects = Counter[str]()
         self._in_films: list[tuple[Path, Mapping[str, int]]] = []
 
-    def add(self, outcome: Outcome, film: bool = False) -> None:
+    def add(self, outcome: ImageResult, film: bool = False) -> None:
         self._done["video" if film else "image"] += outcome.state == "done"
         self._skipped += outcome.state == "skipped"
         self._changed += outcome.state == "skipped" and bool(outcome.note)
@@ -206,7 +206,7 @@ def _listed(objects: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in ranked)
 
 
-def named(outcomes: Iterable[Outcome]) -> Iterable[Outcome]:
+def named(outcomes: Iterable[ImageResult]) -> Iterable[ImageResult]:
     """Pass outcomes on and name the failures."""
     for outcome in outcomes:
         if outcome.state == "failed":

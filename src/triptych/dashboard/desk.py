@@ -23,7 +23,7 @@ from triptych.stream.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
-class Options:
+class DeskOptions:
     """What the operator chose."""
 
     device: str = "cpu"
@@ -51,7 +51,7 @@ class Desk:
         TriptychError: the file of lines and zones is damaged.
     """
 
-    def __init__(self, pipeline: Pipeline, options: Options) -> None:
+    def __init__(self, pipeline: Pipeline, options: DeskOptions) -> None:
         self.pipeline = pipeline
         self.options = options
         self.store = Store(options.state, options.usual)

@@ -18,7 +18,7 @@ from typing import NoReturn
 from triptych.dashboard.access import Access, is_loopback
 from triptych.dashboard.addresses import Policy
 from triptych.dashboard.app import make_app
-from triptych.dashboard.desk import Desk, Options
+from triptych.dashboard.desk import Desk, DeskOptions
 from triptych.dashboard.naming import name_of, split_name
 from triptych.dashboard.server import Server, listen, make_server
 from triptych.dashboard.store import default_path
@@ -88,7 +88,7 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
     try:
         segmenter = load(plan.model, plan.device, engine=plan.engine, precision=plan.precision)
         pipeline = Pipeline(segmenter)
-        options = Options(
+        options = DeskOptions(
             device=str(segmenter.device),
             allow_sources=plan.allow_sources,
             recordings=plan.recordings,

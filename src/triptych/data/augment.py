@@ -102,7 +102,7 @@ class Light:
 
 
 @dataclass(frozen=True)
-class Window:
+class ViewWindow:
     """Where a view looks: a box of the source, resized to a place in the crop, perhaps mirrored.
 
     Perhaps it is seen by a turned camera as well.
@@ -225,7 +225,7 @@ def random_window(
     view: View,
     random: np.random.Generator,
     enlarge: tuple[float, float] = (1.0, 1.0),
-) -> Window:
+) -> ViewWindow:
     """Draw scale, place and mirroring.
 
     Args:
@@ -254,7 +254,7 @@ def random_window(
     if view.tilt:
         pitch, yaw, roll = np.radians(random.normal(0, view.tilt, 3)) * (1, 1 / 2, 1 / 3)
         turned = turned_camera(view.crop, pitch, yaw, roll)
-    return Window(view.crop, (x0, y0, x1, y1), (rows, columns), (to_y, to_x), mirror, turned)
+    return ViewWindow(view.crop, (x0, y0, x1, y1), (rows, columns), (to_y, to_x), mirror, turned)
 
 
 def turned_camera(

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from triptych.classes import Classes
-from triptych.data.components import Shape, single_components
+from triptych.data.components import OutlineLimits, single_components
 from triptych.data.scene import Pixels, Regions, Scene
 from triptych.errors import TriptychError
 from triptych.metrics.truth import IGNORE
@@ -43,19 +43,19 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 SINGLE_OBJECT = {
     CAR: (
-        Shape(aspect=(0.7, 1.42), height=12, solidity=0.84, fill=0.72, lopsided=0.06),
-        Shape(aspect=(1.42, 2.2), height=20, solidity=0.87, fill=0.68, lopsided=0.04),
-        Shape(aspect=(0.42, 0.7), height=15, solidity=0.90, fill=0.80),  # buses and vans
-        Shape(aspect=(0.12, 1.7), height=20, solidity=0.89, fill=0.745, cut=True),
+        OutlineLimits(aspect=(0.7, 1.42), height=12, solidity=0.84, fill=0.72, lopsided=0.06),
+        OutlineLimits(aspect=(1.42, 2.2), height=20, solidity=0.87, fill=0.68, lopsided=0.04),
+        OutlineLimits(aspect=(0.42, 0.7), height=15, solidity=0.90, fill=0.80),  # buses and vans
+        OutlineLimits(aspect=(0.12, 1.7), height=20, solidity=0.89, fill=0.745, cut=True),
     ),
     PEDESTRIAN: (
-        Shape(aspect=(0.12, 0.4), height=18, solidity=0.60, fill=0.38),
-        Shape(aspect=(0.12, 0.3), height=30, solidity=0.66, fill=0.45, cut=True),
+        OutlineLimits(aspect=(0.12, 0.4), height=18, solidity=0.60, fill=0.38),
+        OutlineLimits(aspect=(0.12, 0.3), height=30, solidity=0.66, fill=0.45, cut=True),
     ),
     BICYCLIST: (
-        Shape(aspect=(0.2, 0.45), height=16, solidity=0.64, fill=0.38),
-        Shape(aspect=(0.45, 1.2), height=22, solidity=0.76, fill=0.45),  # from the side
-        Shape(aspect=(0.2, 0.8), height=40, solidity=0.70, fill=0.45, cut=True),
+        OutlineLimits(aspect=(0.2, 0.45), height=16, solidity=0.64, fill=0.38),
+        OutlineLimits(aspect=(0.45, 1.2), height=22, solidity=0.76, fill=0.45),  # from the side
+        OutlineLimits(aspect=(0.2, 0.8), height=40, solidity=0.70, fill=0.45, cut=True),
     ),
 }
 """Which components are taken for single objects. The limits were set by sorting all components of
@@ -114,7 +114,7 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class Labels:
+class FrameLabels:
     """What is known about one frame, without its pixels."""
 
     regions: Regions
@@ -125,7 +125,7 @@ class Labels:
     """Rows and columns of each single object."""
 
 
-def split_things(semantic: NDArray[np.uint8]) -> Labels:
+def split_things(semantic: NDArray[np.uint8]) -> FrameLabels:
     """Give every plausible single object among the things its own region code.
 
     Args:
@@ -142,7 +142,7 @@ def split_things(semantic: NDArray[np.uint8]) -> Labels:
                 owners.append(thing)
                 boxes.append(box)
     regions.setflags(write=False)
-    return Labels(regions, tuple(owners), tuple(boxes))
+    return FrameLabels(regions, tuple(owners), tuple(boxes))
 
 
 class CamVidScenes:
@@ -163,7 +163,7 @@ class CamVidScenes:
     def __init__(self, root: str | Path, split: str, *, split_objects: bool = True) -> None:
         self.root, self.split, self.split_objects = Path(root), split, split_objects
         self.files = image_files(self.root / split / "images")
-        self._known: dict[int, Labels] = {}
+        self._known: dict[int, FrameLabels] = {}
 
     def __len__(self) -> int:
         return len(self.files)
@@ -179,7 +179,7 @@ class CamVidScenes:
         _same_size(pixels, labels.regions, self.files[index])
         return Scene(pixels, labels.regions, labels.owners, len(CLASSES))
 
-    def labels(self, index: int) -> Labels:
+    def labels(self, index: int) -> FrameLabels:
         """What is known about frame ``index``; raises as access by index does."""
         if index not in self._known:
             semantic = read_labels(_label_file(self.root, self.split, self.files[index]))
@@ -213,9 +213,9 @@ def _label_file(root: Path, split: str, image: Path) -> Path:
     return root / split / "labels" / f"{image.stem}.png"
 
 
-def _as_is(semantic: NDArray[np.uint8]) -> Labels:
+def _as_is(semantic: NDArray[np.uint8]) -> FrameLabels:
     semantic.setflags(write=False)
-    return Labels(semantic, (), ())
+    return FrameLabels(semantic, (), ())
 
 
 def _same_size(pixels: Pixels, labels: NDArray[np.uint8], path: Path) -> None:

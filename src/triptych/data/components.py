@@ -23,7 +23,7 @@ MINIMUM_AREA = 40
 
 
 @dataclass(frozen=True)
-class Shape:
+class OutlineLimits:
     """One view of an object, as limits on its outline. Lengths are pixels at 480x360."""
 
     aspect: tuple[float, float]
@@ -56,7 +56,7 @@ def hull_area(mask: NDArray[np.bool_]) -> float:
     return float(ConvexHull(points).volume)
 
 
-def is_single(mask: NDArray[np.bool_], borders: int, shapes: tuple[Shape, ...]) -> bool:
+def is_single(mask: NDArray[np.bool_], borders: int, shapes: tuple[OutlineLimits, ...]) -> bool:
     """Tell whether ``mask`` (h, w), cut to its box, looks like one object.
 
     Args:
@@ -91,7 +91,7 @@ def lopsidedness(mask: NDArray[np.bool_]) -> float:
 
 
 def single_components(
-    mask: NDArray[np.bool_], shapes: tuple[Shape, ...]
+    mask: NDArray[np.bool_], shapes: tuple[OutlineLimits, ...]
 ) -> list[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
     """Components of ``mask`` (H, W) that look like one object, each as box and mask in the box."""
     found: list[tuple[tuple[slice, slice], NDArray[np.bool_]]] = []

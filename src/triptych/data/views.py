@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from triptych.classes import Classes
-from triptych.data.augment import PADDING, Light, View, Window, random_light, random_window
+from triptych.data.augment import PADDING, Light, View, ViewWindow, random_light, random_window
 from triptych.data.scene import MINIMUM_STUFF, MINIMUM_VISIBLE, touching
 from triptych.data.sets.open import open_set, open_splits
 from triptych.data.targets import Sample, Targets
@@ -104,7 +104,9 @@ class Views(Dataset[Sample]):
             torch.from_numpy(seen).permute(2, 0, 1).contiguous(), targets, self.data.name(number)
         )
 
-    def _view(self, number: int, random: np.random.Generator) -> tuple[Example, Window, Targets]:
+    def _view(
+        self, number: int, random: np.random.Generator
+    ) -> tuple[Example, ViewWindow, Targets]:
         """An image, a random window of it, and what is to be seen there."""
         example = self.data[number]
         height, width = example.image.shape[:2]
@@ -149,7 +151,7 @@ def part(length: int, held_out: int, *, evaluation: bool) -> list[int]:
     return [index for index in range(length) if (index % held_out == last) == evaluation]
 
 
-def view_targets(example: Example, window: Window, classes: Classes, *, dense: bool) -> Targets:
+def view_targets(example: Example, window: ViewWindow, classes: Classes, *, dense: bool) -> Targets:
     """What an image teaches in a view of it.
 
     Stuff is one segment a class. Things are the segments of the partition; the outlines, which
@@ -194,7 +196,7 @@ def view_targets(example: Example, window: Window, classes: Classes, *, dense: b
 
 
 def _things(
-    example: Example, window: Window, semantic: NDArray[np.integer], classes: Classes
+    example: Example, window: ViewWindow, semantic: NDArray[np.integer], classes: Classes
 ) -> list[tuple[int, Mask, bool]]:
     """Class, mask ``(h, w)`` in the view, and whether it is a crowd, of each object."""
     if example.panoptic is not None:

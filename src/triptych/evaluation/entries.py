@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from triptych.data.sets.base import Kind
+from triptych.data.sets.base import FaultKind
 from triptych.data.sets.outlines import encode
 from triptych.data.sets.values import number, shown
 from triptych.errors import TriptychError
@@ -58,7 +58,7 @@ def instance(
         TriptychError: they cannot be drawn on an image of ``size`` (H, W).
     """
 
-    def tell(kind: Kind, what: str) -> None:
+    def tell(kind: FaultKind, what: str) -> None:
         if kind.grave:
             raise TriptychError(f"{where}: {what}")
 

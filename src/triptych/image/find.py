@@ -31,7 +31,7 @@ VIDEO_SUFFIXES = frozenset(
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageFile:
     """An image to work on."""
 
     path: Path
@@ -40,7 +40,7 @@ class Source:
     """Its results are called ``OUT / name`` plus one of :data:`RESULTS`."""
 
 
-def find_images(inputs: Sequence[str]) -> tuple[list[Source], list[str]]:
+def find_images(inputs: Sequence[str]) -> tuple[list[ImageFile], list[str]]:
     """Find the images that ``inputs`` mean, each once, in order.
 
     - A file is taken whatever it is called; its results are called like it, without the suffix.
@@ -59,7 +59,7 @@ def find_images(inputs: Sequence[str]) -> tuple[list[Source], list[str]]:
     Raises:
         TriptychError: two images of different folders would get the same name.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, ImageFile] = {}
     problems: list[str] = []
     for text in inputs:
         unreadable: list[str] = []
@@ -72,7 +72,7 @@ def find_images(inputs: Sequence[str]) -> tuple[list[Source], list[str]]:
         problems += unreadable
         for path, name in matches:
             # The same file by two ways is one image.
-            found.setdefault(os.path.abspath(path), Source(path, name))
+            found.setdefault(os.path.abspath(path), ImageFile(path, name))
     return _named(list(found.values())), problems
 
 
@@ -137,10 +137,10 @@ def _is_wanted(path: Path) -> bool:
     )
 
 
-def _named(found: list[Source]) -> list[Source]:
+def _named(found: list[ImageFile]) -> list[ImageFile]:
     """Drop the suffixes where that leaves names that differ."""
     uses = Counter(source.name.with_suffix("") for source in found)
-    named: dict[PurePath, Source] = {}
+    named: dict[PurePath, ImageFile] = {}
     for source in found:
         short = source.name.with_suffix("")
         name = short if uses[short] == 1 else source.name
@@ -149,5 +149,5 @@ def _named(found: list[Source]) -> list[Source]:
                 f"{named[name].path} and {source.path} would both be written as {name}.*; "
                 "give the folder that holds both, or run them into different --out folders"
             )
-        named[name] = Source(source.path, name)
+        named[name] = ImageFile(source.path, name)
     return list(named.values())

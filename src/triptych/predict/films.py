@@ -18,7 +18,7 @@ from torch import Tensor
 
 from triptych.atomic import atomic_write
 from triptych.errors import TriptychError
-from triptych.image.find import Source
+from triptych.image.find import ImageFile
 from triptych.predict.files import (
     Results,
     as_data,
@@ -27,7 +27,7 @@ from triptych.predict.files import (
     remove_leftovers,
     segments_with_masks,
 )
-from triptych.predict.run import Masks, Outcome, about, check_writable, earlier, segmented
+from triptych.predict.run import ImageResult, Masks, about, check_writable, earlier, segmented
 from triptych.readings.settings import ReadingSettings
 from triptych.render.panels import panels
 from triptych.render.video import VideoFile
@@ -79,7 +79,7 @@ class FilmRun:
     def __init__(
         self,
         segmenter: Segmenter,
-        source: Source,
+        source: ImageFile,
         out: Path,
         readings: ReadingSettings,
         *,
@@ -138,17 +138,17 @@ class FilmRun:
                 if self._film is None:
                     raise _NothingReadError(self._problem or "holds no picture")
         except _NothingReadError as error:
-            self.outcome = Outcome(self.source, "failed", about(self.source, error))
+            self.outcome = ImageResult(self.source, "failed", about(self.source, error))
             return
         if self._problem:
             kept = f"the {self._done} frames before it are in {path('.jsonl')}"
             note = about(self.source, TriptychError(f"{self._problem}; {kept}"))
-            self.outcome = Outcome(self.source, "failed", note, self._most)
+            self.outcome = ImageResult(self.source, "failed", note, self._most)
             return
         with atomic_write(path(".json")) as temporary:
             whole = json.dumps(self._whole(), allow_nan=False)
             temporary.write_text(whole + "\n", encoding="utf-8")
-        self.outcome = Outcome(self.source, "done", objects=self._most)
+        self.outcome = ImageResult(self.source, "done", objects=self._most)
 
     def _written(self, film: Path, lines: TextIO) -> Iterator[int]:
         pictures = enumerate(self._pictures())

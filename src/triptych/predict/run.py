@@ -12,7 +12,7 @@ from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.image.decode import MAX_PIXELS, MAX_PIXELS_IN_WINDOWS
-from triptych.image.find import Source
+from triptych.image.find import ImageFile
 from triptych.image.preprocess import load_image
 from triptych.mask_set import MaskSet
 from triptych.predict.files import Results, Standing, remove_leftovers
@@ -23,10 +23,10 @@ from triptych.windows.mask_sets import WindowedMasks
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImageResult:
     """What became of one image."""
 
-    source: Source
+    source: ImageFile
     state: str
     """done, skipped or failed."""
     note: str = ""
@@ -37,14 +37,14 @@ class Outcome:
 
 def predict(
     segmenter: Segmenter,
-    sources: Sequence[Source],
+    sources: Sequence[ImageFile],
     out: Path,
     readings: ReadingSettings,
     *,
     batch_size: int = 1,
     windows: Windows | None = None,
     overwrite: bool = False,
-) -> Iterator[Outcome]:
+) -> Iterator[ImageResult]:
     """Segment images and write their results below ``out``, telling of each when it is through.
 
     With ``windows`` each image is cut into these, and they make the batches.
@@ -62,7 +62,7 @@ def predict(
     segment = functools.partial(segmented, segmenter, windows, batch_size)
     check_writable(out)
     remove_leftovers(out / source.name for source in sources)
-    waiting: list[tuple[Source, Results, Tensor]] = []
+    waiting: list[tuple[ImageFile, Results, Tensor]] = []
     for source in sources:
         results = Results(out / source.name, source.path, segmenter.name, readings, windows)
         if not overwrite and (before := earlier(source, results)):
@@ -73,7 +73,7 @@ def predict(
             if windows is None:
                 segmenter.preprocess.resized((image.shape[0], image.shape[1]))
         except TriptychError as error:
-            yield Outcome(source, "failed", about(source, error))
+            yield ImageResult(source, "failed", about(source, error))
             continue
         waiting.append((source, results, image))
         if len(waiting) == (1 if windows else batch_size):
@@ -94,11 +94,11 @@ def segmented(
     return [segmenter.segment_windows(image, windows, batch_size) for image in images]
 
 
-def earlier(source: Source, results: Results) -> Outcome | None:
+def earlier(source: ImageFile, results: Results) -> ImageResult | None:
     """What becomes of a source because of results that are there already; None if nothing."""
     standing = results.standing()
     if standing is Standing.FOREIGN:
-        return Outcome(
+        return ImageResult(
             source,
             "failed",
             f"{source.path}: {results.path('.json')} belongs to another image of that name; "
@@ -106,14 +106,14 @@ def earlier(source: Source, results: Results) -> Outcome | None:
         )
     if standing is Standing.ABSENT:
         return None
-    return Outcome(source, "skipped", standing.value if standing is Standing.CHANGED else "")
+    return ImageResult(source, "skipped", standing.value if standing is Standing.CHANGED else "")
 
 
 def _finish(
     segment: Callable[[Sequence[Tensor]], Sequence[Masks]],
-    batch: Sequence[tuple[Source, Results, Tensor]],
+    batch: Sequence[tuple[ImageFile, Results, Tensor]],
     out: Path,
-) -> Iterator[Outcome]:
+) -> Iterator[ImageResult]:
     found = _segment(segment, [image for _, _, image in batch])
     for (source, results, image), masks in zip(batch, found, strict=True):
         try:
@@ -121,10 +121,10 @@ def _finish(
                 raise masks
             objects = results.write(image, masks)
         except TriptychError as error:
-            yield Outcome(source, "failed", about(source, error))
+            yield ImageResult(source, "failed", about(source, error))
             check_writable(out)  # a full disk ends the run, a name that is too long does not
         else:
-            yield Outcome(source, "done", objects=objects)
+            yield ImageResult(source, "done", objects=objects)
 
 
 def _segment(
@@ -139,7 +139,7 @@ def _segment(
         return [_segment(segment, [image])[0] for image in images]
 
 
-def about(source: Source, error: TriptychError) -> str:
+def about(source: ImageFile, error: TriptychError) -> str:
     """One line that names the image."""
     text = str(error)
     return text if str(source.path) in text else f"{source.path}: {text}"

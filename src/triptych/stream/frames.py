@@ -70,7 +70,7 @@ class SourceStatus:
     frames: int
     """Pictures that came, those that were dropped included."""
     dropped: Mapping[str, int]
-    """Pictures nobody got to see, by reason: see :class:`Drop`."""
+    """Pictures nobody got to see, by reason: see :class:`DropReason`."""
     connections: int
     """How often it was connected; more than one means that it was lost in between."""
     waiting: int
@@ -82,7 +82,7 @@ class SourceStatus:
         return self.phase in (Phase.ENDED, Phase.FAILED, Phase.CLOSED) and not self.waiting
 
 
-class Drop:
+class DropReason:
     """Reasons for which a frame is skipped, as they are shown."""
 
     BUSY = "busy"

@@ -19,7 +19,7 @@ MOST_BUCKETS = 1024
 
 
 @dataclass(frozen=True)
-class Sample:
+class FrameFigures:
     """The figures of one frame."""
 
     time: float
@@ -54,7 +54,7 @@ class Bucket:
         """Of each level, the mean."""
         return {key: total / self.seen[key] for key, total in self.sums.items()}
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: FrameFigures) -> None:
         """Take in one frame."""
         self.frames += 1
         for key, value in sample.levels.items():
@@ -101,9 +101,9 @@ class History:
         self._rolling: deque[Bucket] = deque(maxlen=round(window / BUCKET_SECONDS))
         self._whole: list[Bucket] = []
         self._length = BUCKET_SECONDS
-        self._newest: tuple[int, Sample] | None = None
+        self._newest: tuple[int, FrameFigures] | None = None
 
-    def add(self, index: int, sample: Sample) -> None:
+    def add(self, index: int, sample: FrameFigures) -> None:
         """Note the figures of a frame.
 
         Args:
@@ -116,7 +116,7 @@ class History:
                 self._settle(self._newest[1])
             self._newest = index, sample
 
-    def _settle(self, sample: Sample) -> None:
+    def _settle(self, sample: FrameFigures) -> None:
         """Put a sample where it stays."""
         for buckets, seconds in ((self._rolling, BUCKET_SECONDS), (self._whole, self._length)):
             start = sample.time // seconds * seconds

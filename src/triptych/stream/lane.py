@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from triptych.errors import TriptychError
 from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
-from triptych.stream.frames import Drop, Frame, Phase, SourceStatus
+from triptych.stream.frames import DropReason, Frame, Phase, SourceStatus
 from triptych.stream.result import Result
-from triptych.stream.scene import Scene
+from triptych.stream.scene import SourceScene
 from triptych.stream.source import Source
 from triptych.stream.timing import Stopwatch
 
@@ -44,7 +44,7 @@ class Lane:
     Only the pipeline's worker calls the methods; anybody :meth:`health`.
     """
 
-    def __init__(self, source: Source, scene: Scene) -> None:
+    def __init__(self, source: Source, scene: SourceScene) -> None:
         self.source = source
         self.scene = scene
         self.layout = scene.layout
@@ -59,7 +59,7 @@ class Lane:
         status = self.source.status
         if self._unread:
             status = dataclasses.replace(
-                status, dropped={**status.dropped, Drop.UNREAD: self._unread}
+                status, dropped={**status.dropped, DropReason.UNREAD: self._unread}
             )
         return Health(
             status, self._watch.rate(), self._watch.medians(), self._results, self._problem

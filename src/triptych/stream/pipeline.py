@@ -20,7 +20,7 @@ from triptych.stream.history import History
 from triptych.stream.lane import Health, Lane
 from triptych.stream.layout import Layout
 from triptych.stream.result import Result, Settings
-from triptych.stream.scene import Scene
+from triptych.stream.scene import SourceScene
 from triptych.stream.source import Mode, Source
 from triptych.stream.subscription import Subscription
 
@@ -153,8 +153,8 @@ class Pipeline:
                 source.start(self._bell)
             self._lanes[name] = Lane(source, scene)
 
-    def _scene(self, name: str, layout: Layout | None) -> Scene:
-        return Scene(
+    def _scene(self, name: str, layout: Layout | None) -> SourceScene:
+        return SourceScene(
             name,
             self.countable,
             tracking=self.settings.tracking,

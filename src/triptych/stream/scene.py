@@ -18,14 +18,14 @@ from triptych.readings.settings import ReadingSettings
 from triptych.stream.counting import Counts, Tally
 from triptych.stream.cuts import glance, is_cut
 from triptych.stream.frames import Frame
-from triptych.stream.history import History, Sample
+from triptych.stream.history import FrameFigures, History
 from triptych.stream.layout import Layout
 from triptych.stream.result import Result
 from triptych.stream.track import Tracking
 from triptych.stream.tracker import Tracker
 
 
-class Scene:
+class SourceScene:
     """Turns the mask sets of one source into results.
 
     Tracker and tally are kept as they were before the newest frame, so that it can be read again
@@ -139,7 +139,7 @@ class Scene:
                 "track": time.perf_counter() - started,
             },
         )
-        self.history.add(frame.index, Sample(self.latest.time, _levels(counts), events))
+        self.history.add(frame.index, FrameFigures(self.latest.time, _levels(counts), events))
         return self.latest
 
     def _time_of(self, frame: Frame) -> float:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from triptych.errors import TriptychError
-from triptych.stream.frames import Drop, Frame, Phase, SourceStatus
+from triptych.stream.frames import DropReason, Frame, Phase, SourceStatus
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +226,7 @@ class Source:
             self._since = time.monotonic()
             if self.mode is Mode.LIVE and self._waiting is not None:
                 self._waiting = None
-                self._dropped[Drop.PAUSED] += 1
+                self._dropped[DropReason.PAUSED] += 1
 
     def resume(self) -> None:
         """Go on: a recording from where it stood, a live source with the present."""
@@ -332,7 +332,7 @@ class Source:
                 if picture.pixels is None:
                     with self._changed:
                         self._frames += 1
-                        self._dropped[Drop.BROKEN] += 1
+                        self._dropped[DropReason.BROKEN] += 1
                     if self.mode is Mode.LIVE and now - last_good > self._patience.damage:
                         end.problem = "nothing but damaged pictures"
                         return end
@@ -387,10 +387,10 @@ class Source:
             self._frames += 1
             self._size = frame.size
             if self._paused and picture.media_time is None:
-                self._dropped[Drop.PAUSED] += 1
+                self._dropped[DropReason.PAUSED] += 1
                 return
             if self._waiting is not None:
-                self._dropped[Drop.BUSY] += 1
+                self._dropped[DropReason.BUSY] += 1
             self._waiting = frame
             self._changed.notify_all()
         self._ring()

@@ -30,7 +30,7 @@ FITTING = 0.5
 """Intersection over union above which a mask is one of a segment."""
 
 
-class Criterion(nn.Module):
+class SetCriterion(nn.Module):
     """Class, mask, dice and (optionally) semantic loss, summed over decoder layers.
 
     Mask2Former, section 3.3: each layer's prediction is matched anew; matched queries learn

@@ -26,7 +26,7 @@ from triptych.train.ema import Average
 from triptych.train.feed import StepIndices, batches, make_loader, seed_step
 from triptych.train.log import RunLog, memory_megabytes
 from triptych.train.parts import Parts, assemble
-from triptych.train.processes import Group, choose_device, joined
+from triptych.train.processes import ProcessGroup, choose_device, joined
 from triptych.train.recipe import RECIPE, SURROUNDINGS, Recipe, differences, is_among, is_recipe
 from triptych.train.remarks import raise_queries
 from triptych.train.stages import is_finished, stage_recipes, train_stages
@@ -88,7 +88,7 @@ def train_recipe(
         )
     stages = stage_recipes(document, overrides or [])
     stages[0] = _train_first(stages[0], beside, runs, overrides or [])
-    last: Outcome | None = None
+    last: TrainingResult | None = None
 
     def train(stage: Recipe, folder: Path) -> bool:
         nonlocal last
@@ -141,7 +141,7 @@ def train_by_defaults(
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """How a training ended, with a model."""
 
     finished: bool
@@ -152,7 +152,7 @@ class Outcome:
     """An image to try the model on."""
 
 
-def _train(recipe: Recipe, told: list[str], out: Path, resume: bool) -> Outcome:
+def _train(recipe: Recipe, told: list[str], out: Path, resume: bool) -> TrainingResult:
     """Train a recipe; ``told`` is what ``triptych train`` wants to hear to resume it."""
     with joined(choose_device(recipe.optimisation.device)) as group:
         torch.manual_seed(recipe.optimisation.seed)
@@ -165,10 +165,10 @@ def _train(recipe: Recipe, told: list[str], out: Path, resume: bool) -> Outcome:
         print(f"stopped early; go on with: {words}", file=sys.stderr)
     if reason and reason != TIME_IS_UP:
         raise SystemExit(128 + reason)
-    return Outcome(not reason, group.is_main, example)
+    return TrainingResult(not reason, group.is_main, example)
 
 
-def _tell_model(out: Path, outcome: Outcome | None) -> None:
+def _tell_model(out: Path, outcome: TrainingResult | None) -> None:
     """The last line: where the model is, and how to try it (main process)."""
     if outcome is None or not outcome.is_main:
         return
@@ -198,7 +198,12 @@ def _train_first(recipe: Recipe, beside: Path, runs: Path, overrides: list[str])
 
 
 def run(
-    recipe: Recipe, parts: Parts, out: Path, *, resume: bool = False, group: Group | None = None
+    recipe: Recipe,
+    parts: Parts,
+    out: Path,
+    *,
+    resume: bool = False,
+    group: ProcessGroup | None = None,
 ) -> int:
     """Train ``parts`` as ``recipe`` says, in the folder ``out``.
 
@@ -209,7 +214,7 @@ def run(
     Raises:
         TriptychError: see :func:`train_recipe`.
     """
-    group = group or Group(choose_device(recipe.optimisation.device))
+    group = group or ProcessGroup(choose_device(recipe.optimisation.device))
     with ExitStack() as stack:
         if group.is_main:
             stack.enter_context(_sole_owner(out))
@@ -227,7 +232,7 @@ def run(
 class Training:
     """A run in progress, on one process."""
 
-    def __init__(self, recipe: Recipe, parts: Parts, out: Path, group: Group) -> None:
+    def __init__(self, recipe: Recipe, parts: Parts, out: Path, group: ProcessGroup) -> None:
         self.recipe, self.parts, self.out, self.group = recipe, parts, out, group
         self.model = parts.model.to(group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = optim.adamw(self.model, recipe.optimisation)

@@ -42,7 +42,7 @@ class Matcher(nn.Module):
             in the place of a class leaves that query free.
         crowd_query: class ids that have a query for all of their pixels, which is matched with
             nothing: the ``j``-th of them query ``j``. Own queries come behind these. See
-            :class:`~triptych.train.criterion.Criterion`.
+            :class:`~triptych.train.criterion.SetCriterion`.
         aligned: the class counts as far as the mask fits: the class cost is multiplied by one less
             the dice cost. Otherwise a query that is always sure of itself and has no pixels wins
             small objects, whose masks cost little, and they are lost to the query that would find

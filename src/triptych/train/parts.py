@@ -28,7 +28,7 @@ from triptych.metrics.truth import Example
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.train.carrying import query_count
-from triptych.train.criterion import Criterion as SetCriterion
+from triptych.train.criterion import SetCriterion
 from triptych.train.examples import Examples
 from triptych.train.first_batch import draw_batch
 from triptych.train.labelling import LabellingCriterion

@@ -17,7 +17,7 @@ from triptych.errors import TriptychError
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """The processes that train together, seen from one of them."""
 
     device: torch.device
@@ -73,21 +73,21 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Group]:
+def joined(device: torch.device) -> Iterator[ProcessGroup]:
     """Join the processes that ``torchrun`` started (its environment tells); alone otherwise.
 
     The caller must drop the model, above all its DDP wrapper, before the block ends.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        yield Group(device)
+        yield ProcessGroup(device)
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     # Others wait in a collective while the main process evaluates, which may take long.
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timedelta(hours=2))
-    yield Group(device, dist.get_rank(), world)
+    yield ProcessGroup(device, dist.get_rank(), world)
     # Gloo aborts at exit unless the model is gone first and no process is still talking. After an
     # error there is no farewell: the others may never come to it.
     gc.collect()

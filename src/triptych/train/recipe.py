@@ -260,7 +260,7 @@ class Recipe:
     """Training samples."""
 
     criterion: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of :class:`triptych.train.criterion.Criterion`; those of the matcher under
+    """Arguments of :class:`triptych.train.criterion.SetCriterion`; those of the matcher under
     ``matcher``."""
 
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)

@@ -14,7 +14,7 @@ from tests.data.sets import disk
 from tests.data.sets.test_open import cityscapes, mapillary, voc
 
 from triptych.commands.cli import main
-from triptych.data.sets.base import DataError, EmptySetError, Fault, Kind
+from triptych.data.sets.base import DataError, EmptySetError, Fault, FaultKind
 from triptych.data.sets.check import check
 from triptych.data.sets.open import open_set
 from triptych.data.sets.report import before_use
@@ -63,9 +63,9 @@ def test_memory_does_not_grow_with_the_set(tmp_path):
 
 
 def test_faults_pass_between_processes():
-    error = DataError("a.png: no such file", Kind.MISSING)
+    error = DataError("a.png: no such file", FaultKind.MISSING)
     again = pickle.loads(pickle.dumps(error))
-    assert again.fault == error.fault == Fault(Kind.MISSING, "a.png: no such file")
+    assert again.fault == error.fault == Fault(FaultKind.MISSING, "a.png: no such file")
     assert str(type(error)("told anew")) == "told anew"  # as torch's workers do it
 
 
@@ -312,34 +312,46 @@ class TestOutlines:
     @pytest.mark.parametrize(
         ("outline", "kind", "words"),
         [
-            ([], Kind.EMPTY_OUTLINE, "it has no outline"),
-            ([[1, 1, 5, 5]], Kind.EMPTY_OUTLINE, "a polygon has 2 points, fewer than three"),
-            (disk.box(3, 3, 0, 0), Kind.EMPTY_OUTLINE, "its outline covers no pixel"),
-            ({"size": [12, 16], "counts": [192]}, Kind.EMPTY_OUTLINE, "covers no pixel"),
-            (disk.box(0, 0, 21, 12), Kind.OUTSIDE, "reaches 5 pixels out of the 16x12 image"),
-            (disk.box(-4, 0, 6, 6), Kind.OUTSIDE, "reaches 4 pixels out of the 16x12 image"),
-            ([[1, 1, 5, 1, 5]], Kind.BROKEN, "a polygon has 5 numbers, x without y"),
-            ([[1, 1, 5, 1, 5, "5"]], Kind.BROKEN, "a polygon is no list of numbers"),
-            ([[1, 1, 5, 1, 5, float("nan")]], Kind.BROKEN, "a polygon is no list of numbers"),
-            (None, Kind.EMPTY_OUTLINE, "it has no outline"),
-            ("", Kind.BROKEN, "its outline is neither polygons nor run lengths"),
-            ([{}], Kind.BROKEN, "a polygon is no list of numbers but {}"),
+            ([], FaultKind.EMPTY_OUTLINE, "it has no outline"),
+            ([[1, 1, 5, 5]], FaultKind.EMPTY_OUTLINE, "a polygon has 2 points, fewer than three"),
+            (disk.box(3, 3, 0, 0), FaultKind.EMPTY_OUTLINE, "its outline covers no pixel"),
+            ({"size": [12, 16], "counts": [192]}, FaultKind.EMPTY_OUTLINE, "covers no pixel"),
+            (disk.box(0, 0, 21, 12), FaultKind.OUTSIDE, "reaches 5 pixels out of the 16x12 image"),
+            (disk.box(-4, 0, 6, 6), FaultKind.OUTSIDE, "reaches 4 pixels out of the 16x12 image"),
+            ([[1, 1, 5, 1, 5]], FaultKind.BROKEN, "a polygon has 5 numbers, x without y"),
+            ([[1, 1, 5, 1, 5, "5"]], FaultKind.BROKEN, "a polygon is no list of numbers"),
+            ([[1, 1, 5, 1, 5, float("nan")]], FaultKind.BROKEN, "a polygon is no list of numbers"),
+            (None, FaultKind.EMPTY_OUTLINE, "it has no outline"),
+            ("", FaultKind.BROKEN, "its outline is neither polygons nor run lengths"),
+            ([{}], FaultKind.BROKEN, "a polygon is no list of numbers but {}"),
             (
                 [[1, 1, 5, 1, 5, True]],
-                Kind.BROKEN,
+                FaultKind.BROKEN,
                 "a polygon is no list of numbers: it holds True",
             ),
-            ([[10**400, 1, 5, 1, 5, 5]], Kind.BROKEN, "it holds 1000"),
-            ([[-1e8, 1, 5, 1, 5, 5]], Kind.BROKEN, "reaches 100000000 pixels out of the 16x12"),
-            ({"size": [16, 12], "counts": [192]}, Kind.BROKEN, r"are for size \[16, 12\], the im"),
-            ({"size": [12, 16], "counts": [4, 4]}, Kind.BROKEN, "add up to 8 pixels, not 192"),
-            ({"size": [12, 16], "counts": [-4, 196]}, Kind.BROKEN, "one of them is negative"),
-            ({"size": [12, 16], "counts": "Q5"}, Kind.BROKEN, "add up to 161 pixels, not 192"),
-            ({"size": [12, 16], "counts": "1P"}, Kind.BROKEN, "they end within a number"),
-            ({"size": [12, 16], "counts": "oooooooo0"}, Kind.BROKEN, "a number that is too large"),
-            ({"size": [12, 16], "counts": ["a"]}, Kind.BROKEN, "run lengths cannot be read"),
-            ({"size": [12, 16], "counts": "zz!"}, Kind.BROKEN, "run lengths cannot be read"),
-            ({"size": [12, 16]}, Kind.BROKEN, "run lengths cannot be read"),
+            ([[10**400, 1, 5, 1, 5, 5]], FaultKind.BROKEN, "it holds 1000"),
+            (
+                [[-1e8, 1, 5, 1, 5, 5]],
+                FaultKind.BROKEN,
+                "reaches 100000000 pixels out of the 16x12",
+            ),
+            (
+                {"size": [16, 12], "counts": [192]},
+                FaultKind.BROKEN,
+                r"are for size \[16, 12\], the im",
+            ),
+            ({"size": [12, 16], "counts": [4, 4]}, FaultKind.BROKEN, "add up to 8 pixels, not 192"),
+            ({"size": [12, 16], "counts": [-4, 196]}, FaultKind.BROKEN, "one of them is negative"),
+            ({"size": [12, 16], "counts": "Q5"}, FaultKind.BROKEN, "add up to 161 pixels, not 192"),
+            ({"size": [12, 16], "counts": "1P"}, FaultKind.BROKEN, "they end within a number"),
+            (
+                {"size": [12, 16], "counts": "oooooooo0"},
+                FaultKind.BROKEN,
+                "a number that is too large",
+            ),
+            ({"size": [12, 16], "counts": ["a"]}, FaultKind.BROKEN, "run lengths cannot be read"),
+            ({"size": [12, 16], "counts": "zz!"}, FaultKind.BROKEN, "run lengths cannot be read"),
+            ({"size": [12, 16]}, FaultKind.BROKEN, "run lengths cannot be read"),
         ],
     )
     def test_faults(self, tmp_path, outline, kind, words):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.data.sets import disk
 
-from triptych.data.sets.base import EmptySetError, Kind
+from triptych.data.sets.base import EmptySetError, FaultKind
 from triptych.data.sets.check import check
 from triptych.data.sets.open import open_set
 from triptych.errors import TriptychError
@@ -68,7 +68,7 @@ def test_colours_that_mean_nothing(tmp_path):
     cvat(tmp_path, objects=None)
     painted(tmp_path / "SegmentationClass" / "a.png", BLACK, (250, 50, 84))
     (fault,) = faults(tmp_path)
-    assert fault.kind is Kind.UNKNOWN_ID
+    assert fault.kind is FaultKind.UNKNOWN_ID
     assert "hold colour [250, 50, 84] (96 pixels): neither a class nor void" in fault.text
 
 
@@ -167,7 +167,7 @@ class TestVocsShape:
         assert data.classes.names == ("_background_", "scratch", "dent")
         assert data.classes.is_thing == (False, True, True)
         (remark,) = faults(tmp_path)
-        assert remark.kind is Kind.REMARK
+        assert remark.kind is FaultKind.REMARK
         assert "names the classes: 0 _background_, 1 scratch, 2 dent" in remark.text
 
     def test_without_one_the_guess_is_told(self, tmp_path):
@@ -175,5 +175,5 @@ class TestVocsShape:
         (tmp_path / "labelmap.txt").unlink()
         disk.numbers(tmp_path / "SegmentationClass" / "a.png", disk.halves(0, 2))
         (fault,) = faults(tmp_path)
-        assert fault.kind is Kind.GUESSED
+        assert fault.kind is FaultKind.GUESSED
         assert "numbers are read as those of PASCAL VOC (1 aeroplane, 2 bicycle" in fault.text

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from tests.data.sets import disk
 
-from triptych.data.sets.base import EmptySetError, Kind
+from triptych.data.sets.base import EmptySetError, FaultKind
 from triptych.data.sets.check import check
 from triptych.data.sets.open import open_set
 from triptych.errors import TriptychError
@@ -52,7 +52,7 @@ class TestIds:
 
         disk.coco_instances(tmp_path, change)
         (fault,) = faults(tmp_path)
-        assert fault.kind is Kind.SAME_ID
+        assert fault.kind is FaultKind.SAME_ID
         assert "2 annotations with an id of an earlier one, such as annotations[1]" in fault.text
         assert len(disk.objects(open_set(tmp_path)[0])) == 3, "all are kept"
 
@@ -64,7 +64,7 @@ class TestIds:
 
         disk.coco_instances(tmp_path, change)
         (fault,) = faults(tmp_path)
-        assert fault.kind is Kind.DOUBLED
+        assert fault.kind is FaultKind.DOUBLED
         assert "annotation 4 of 1.png: it has class and outline of annotation 1" in fault.text
         assert len(disk.objects(open_set(tmp_path)[0])) == 4, "of another class it is another"
 
@@ -86,7 +86,7 @@ class TestFlags:
 
         disk.coco_instances(tmp_path, change)
         (fault,) = faults(tmp_path)
-        assert fault.kind is Kind.BROKEN
+        assert fault.kind is FaultKind.BROKEN
         assert "annotation 2 of 1.png: iscrowd is" in fault.text
 
     @pytest.mark.parametrize("written", ["no", 2, [1]])
@@ -145,7 +145,7 @@ class TestCategories:
         disk.coco_instances(tmp_path, change)
         assert open_set(tmp_path).classes.names == ("person", "tie", "car")
         (fault,) = faults(tmp_path)
-        assert fault.kind is Kind.REMARK
+        assert fault.kind is FaultKind.REMARK
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -200,7 +200,7 @@ class TestFiles:
             content["images"][1]["file_name"] = "b/1.png"
 
         disk.coco_instances(tmp_path, change)
-        assert [fault.kind for fault in faults(tmp_path)] == [Kind.MISSING, Kind.MISSING]
+        assert [fault.kind for fault in faults(tmp_path)] == [FaultKind.MISSING, FaultKind.MISSING]
 
     @pytest.mark.parametrize("name", [None, "", 7, "gone.png"])
     def test_lvis_names_its_files_by_url(self, tmp_path, name):
@@ -213,9 +213,9 @@ class TestFiles:
 
         disk.coco_instances(tmp_path, change)
         (remark, *others) = faults(tmp_path)
-        assert remark.kind is Kind.REMARK
+        assert remark.kind is FaultKind.REMARK
         assert "labels of some classes only" in remark.text
-        assert [fault.kind for fault in others] == ([Kind.MISSING] if name else [])
+        assert [fault.kind for fault in others] == ([FaultKind.MISSING] if name else [])
 
     @pytest.mark.parametrize("size", ["12", 12.0, 12])
     def test_sizes_however_written(self, tmp_path, size):
@@ -231,7 +231,7 @@ class TestFiles:
 
         disk.coco_instances(tmp_path, change)
         (fault,) = faults(tmp_path)
-        assert fault.kind is Kind.BROKEN_ENTRY
+        assert fault.kind is FaultKind.BROKEN_ENTRY
         assert "images[1]" in fault.text
 
     def test_a_set_that_ends_empty_keeps_its_reasons(self, tmp_path):
@@ -257,12 +257,12 @@ class TestForms:
     def test_polygons_in_other_lists(self, tmp_path, outline):
         disk.coco_instances(tmp_path, lambda c: c["annotations"][0].update(segmentation=outline))
         (fault,) = faults(tmp_path)
-        assert fault.kind is Kind.FORM
+        assert fault.kind is FaultKind.FORM
         assert disk.objects(open_set(tmp_path)[0])[0].mask.sum() == 6
 
     def test_one_annotation_makes_one_line(self, tmp_path):
         outline = [[1, 1, 30, 1, 5, 5], [1, 1, 5], ["a"], [0, 0, 1, 1]]
         disk.coco_instances(tmp_path, lambda c: c["annotations"][0].update(segmentation=outline))
         (fault,) = faults(tmp_path)
-        assert fault.kind is Kind.BROKEN
+        assert fault.kind is FaultKind.BROKEN
         assert "x without y; a polygon is no list of numbers: it holds 'a'" in fault.text

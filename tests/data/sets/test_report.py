@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tests.data.sets import disk
 
-from triptych.data.sets.base import DataError, Kind
+from triptych.data.sets.base import DataError, FaultKind
 from triptych.data.sets.check import check
 from triptych.data.sets.open import open_set
 from triptych.data.sets.report import Collector, before_use, crowded
@@ -86,7 +86,7 @@ def test_only_crowds(tmp_path, use):
 )
 def test_nothing_to_find(tmp_path, use, change, words):
     disk.coco_instances(tmp_path, change)
-    assert Kind.NO_OBJECTS in {f.kind for each in check(open_set(tmp_path), {}) for f in each}
+    assert FaultKind.NO_OBJECTS in {f.kind for each in check(open_set(tmp_path), {}) for f in each}
     with pytest.raises(TriptychError, match=words):
         before_use(open_set(tmp_path), use)
 
@@ -122,7 +122,7 @@ def test_a_collector_keeps_what_is_not_grave(tmp_path):
     disk.coco_instances(tmp_path, lambda c: c["annotations"][0].update(segmentation=[]))
     note = Collector()
     open_set(tmp_path).read(0, note)
-    assert [fault.kind for fault in note.faults] == [Kind.EMPTY_OUTLINE]
+    assert [fault.kind for fault in note.faults] == [FaultKind.EMPTY_OUTLINE]
 
 
 def test_segments_are_counted_too(tmp_path):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from triptych.errors import TriptychError
 from triptych.networks.backbones.efficientnet_lite import (
-    ConvNorm,
+    ConvBatchNorm,
     EfficientNetLite,
     SameConv,
     load_imagenet,
@@ -109,7 +109,7 @@ def test_the_first_maps_are_not_rounded_under_autocast(training: bool) -> None:
 
 
 def test_folded_norms_change_nothing_and_follow_the_weights() -> None:
-    block = ConvNorm(8, 8, 3, stride=2, groups=8).eval()
+    block = ConvBatchNorm(8, 8, 3, stride=2, groups=8).eval()
     pixels = torch.randn(1, 8, 9, 12)
 
     def both() -> tuple[torch.Tensor, torch.Tensor]:
@@ -134,4 +134,4 @@ def test_folded_norms_change_nothing_and_follow_the_weights() -> None:
         assert torch.allclose(plain, folded, atol=1e-5)
         assert plain.shape != before.shape or not torch.equal(plain, before)
         before = plain
-    assert set(block.state_dict()) == set(ConvNorm(8, 8, 3).state_dict())
+    assert set(block.state_dict()) == set(ConvBatchNorm(8, 8, 3).state_dict())

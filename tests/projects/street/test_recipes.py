@@ -12,7 +12,7 @@ from projects.street.mix import StreetMix
 
 from triptych.data.street import StreetDataset
 from triptych.networks.models.registry import build
-from triptych.train.criterion import Criterion
+from triptych.train.criterion import SetCriterion
 from triptych.train.defaults import completed, read_completed
 from triptych.train.matcher import Matcher
 from triptych.train.parts import call
@@ -26,7 +26,7 @@ def understood(recipe: Recipe) -> None:
     """Every free section has only what its function takes."""
     losses = dict(recipe.criterion)
     matcher = call(Matcher, losses.pop("matcher"), "criterion.matcher")
-    call(Criterion, losses, "criterion", matcher)
+    call(SetCriterion, losses, "criterion", matcher)
     build(recipe.model.family, classes=11, **recipe.model.arguments)
     data = dict(recipe.data.arguments)
     composites = data.pop("composites")

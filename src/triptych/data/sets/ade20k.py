@@ -11,7 +11,7 @@ from pathlib import Path
 from triptych.checkpoints.labels import data_set_classes
 from triptych.class_table import ClassTable
 from triptych.data.sets import coco_panoptic
-from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
+from triptych.data.sets.layout import AsPacked, DataLayout, Splits, titled
 from triptych.data.sets.maps import MapSet, paired
 from triptych.data.sets.schema import Schema
 
@@ -47,7 +47,7 @@ def find(root: Path, own: ClassTable | None) -> Splits:
     }
 
 
-LAYOUT = Layout(
+LAYOUT = DataLayout(
     "ade20k",
     "ADE20K",
     "images/{training,validation} with annotations/{training,validation}/ADE_*.png, or with "

@@ -58,7 +58,7 @@ class LabelledSet(Protocol):
         ...
 
 
-class Kind(Enum):
+class FaultKind(Enum):
     """Kinds of faults. The value is their name and whether the truth is wrong because of it."""
 
     MISSING = ("missing file", True)
@@ -95,7 +95,7 @@ class Kind(Enum):
 class Fault:
     """One thing that is wrong with a data set."""
 
-    kind: Kind
+    kind: FaultKind
     text: str
     """One line: where, what, and what to do."""
 
@@ -103,7 +103,7 @@ class Fault:
 class DataError(TriptychError):
     """A fault that makes an image or its truth unusable."""
 
-    def __init__(self, text: str, kind: Kind = Kind.BROKEN) -> None:
+    def __init__(self, text: str, kind: FaultKind = FaultKind.BROKEN) -> None:
         super().__init__(text)  # with nothing else, so that worker processes can pass it on
         self.kind = kind
 
@@ -258,7 +258,7 @@ def read_image(path: Path) -> Tensor:
     try:
         return load_image(path)
     except TriptychError as error:
-        kind = Kind.UNREADABLE if path.exists() else Kind.MISSING
+        kind = FaultKind.UNREADABLE if path.exists() else FaultKind.MISSING
         raise DataError(f"image {error}", kind) from error
 
 
@@ -275,6 +275,7 @@ def same_size(path: Path, image: Tensor, truth: Truth, note: Note) -> None:
         )
         note(
             Fault(
-                Kind.SIZE, f"image {path} is {width}x{height}, its labels are {wide}x{high}: {hint}"
+                FaultKind.SIZE,
+                f"image {path} is {width}x{height}, its labels are {wide}x{high}: {hint}",
             )
         )

@@ -14,7 +14,7 @@ REACH = 2
 
 
 @dataclass(frozen=True)
-class Beside:
+class VoidBeside:
     """Which objects are void, by category."""
 
     pairs: Mapping[int, frozenset[int]] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from triptych.class_table import ClassTable
 from triptych.data.camvid import CLASSES, VOID
-from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
+from triptych.data.sets.layout import AsPacked, DataLayout, Splits, titled
 from triptych.data.sets.maps import MapSet, paired
 from triptych.data.sets.schema import Schema
 
@@ -39,7 +39,7 @@ def find(root: Path, own: ClassTable | None) -> Splits:
     }
 
 
-LAYOUT = Layout(
+LAYOUT = DataLayout(
     "camvid",
     "CamVid",
     "{train,val,test}/{images,labels} with frames such as 0001TP_008550.png",

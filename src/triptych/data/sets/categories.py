@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.classes import Colour
-from triptych.data.sets.base import Fault, Kind
+from triptych.data.sets.base import Fault, FaultKind
 from triptych.data.sets.values import Id, colour, flag, plain_id, shown, text
 from triptych.errors import TriptychError
 
@@ -77,7 +77,7 @@ def read_categories(
     roots = _roots(named, used)
     for number in roots:
         text_ = f"category {shown(number)}, {named[number][0]!r}, only groups the others"
-        faults.append(Fault(Kind.REMARK, f"{path}: {text_}; it is left out"))
+        faults.append(Fault(FaultKind.REMARK, f"{path}: {text_}; it is left out"))
         del named[number]
     if not named:
         raise TriptychError(f"{path}: no category has an id and a name: {faults[0].text}")
@@ -94,7 +94,7 @@ def read_categories(
             others = ", ".join(shown(number) for number in numbers if number not in kept)
             faults.append(
                 Fault(
-                    Kind.REMARK,
+                    FaultKind.REMARK,
                     f"{path}: category {others} is called {name!r} like {shown(kept[0])} and no "
                     "annotation uses it; it is left out",
                 )
@@ -138,4 +138,4 @@ def _thing(path: Path, name: str, value: Any, panoptic: bool, used: bool) -> boo
 
 
 def _left_out(what: str) -> Fault:
-    return Fault(Kind.BROKEN_ENTRY, f"{what}; it is left out")
+    return Fault(FaultKind.BROKEN_ENTRY, f"{what}; it is left out")

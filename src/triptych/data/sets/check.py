@@ -17,7 +17,7 @@ from triptych.data.sets.base import (
     DataError,
     DiskSet,
     Fault,
-    Kind,
+    FaultKind,
     Truth,
     read_image,
     same_size,
@@ -61,7 +61,7 @@ def check(data: DiskSet, seen: Seen) -> Iterator[list[Fault]]:
             first = seen.setdefault(_digest(image), path)
             if first != path:
                 text = f"images {first} and {path} are the same picture"
-                faults.append(Fault(Kind.TWICE, text))
+                faults.append(Fault(FaultKind.TWICE, text))
         sound = sound and not any(fault.kind.grave for fault in faults)
         if sound and index == len(data) - 1:
             faults += poverty(Census(counts["objects"], counts["crowds"]))
@@ -91,4 +91,4 @@ def _same_but_case(data: DiskSet) -> Iterator[Fault]:
         first = seen.setdefault(str(path).casefold(), path)
         if first != path:
             text = f"images {first} and {path}: Windows and macOS take them for one file"
-            yield Fault(Kind.CASE, text)
+            yield Fault(FaultKind.CASE, text)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from triptych.checkpoints.labels import data_set_classes
 from triptych.class_table import ClassTable
-from triptych.data.sets.base import Fault, Kind, Note
-from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
+from triptych.data.sets.base import Fault, FaultKind, Note
+from triptych.data.sets.layout import AsPacked, DataLayout, Splits, titled
 from triptych.data.sets.maps import Item, MapSet, pictures
 from triptych.data.sets.schema import Schema
 
@@ -47,7 +47,7 @@ def objects(
     differ = np.where(single, marks // GROUP, marks) != numbers
     if differ.any():
         text = f"instances {path} give {differ.sum():,} pixels another class than the labelIds"
-        note(Fault(Kind.DISAGREE, text))
+        note(Fault(FaultKind.DISAGREE, text))
     return np.where(single & ~differ, marks % GROUP + 1, 0)
 
 
@@ -71,10 +71,10 @@ def open_split(root: Path, split: str, schema: Schema) -> MapSet:
             items.append(Item(stem, image, labels, marks))
         else:
             text = f"image {image} has no labels {labels}; it is left out"
-            faults.append(Fault(Kind.UNLABELLED, text))
+            faults.append(Fault(FaultKind.UNLABELLED, text))
     for labels in sorted(set(truth.glob("*/*_gtFine_labelIds.png")) - wanted):
         text = f"labels {labels} have no image in {images / labels.parent.name}; they are left out"
-        faults.append(Fault(Kind.NO_IMAGE, text))
+        faults.append(Fault(FaultKind.NO_IMAGE, text))
     title = titled(f"Cityscapes in {root}", split)
     return MapSet(title, items, schema, objects if with_objects else None, faults)
 
@@ -89,7 +89,7 @@ def find(root: Path, own: ClassTable | None) -> Splits:
     }
 
 
-LAYOUT = Layout(
+LAYOUT = DataLayout(
     "cityscapes",
     "Cityscapes",
     "leftImg8bit/{split}/{city} and gtFine/{split}/{city}",

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable, TableForm
 from triptych.classes import Classes
-from triptych.data.sets.base import Census, DiskSet, Fault, Kind, Note, Truth, refuse
+from triptych.data.sets.base import Census, DiskSet, Fault, FaultKind, Note, Truth, refuse
 from triptych.data.sets.beside import around
 from triptych.data.sets.coco_json import Annotation, read_coco
-from triptych.data.sets.layout import InSplits, Layout, Splits, titled
+from triptych.data.sets.layout import DataLayout, InSplits, Splits, titled
 from triptych.data.sets.outlines import Tell, encode, examine
-from triptych.data.sets.pictures import Picture
+from triptych.data.sets.pictures import ImageEntry
 from triptych.data.sets.places import located
 from triptych.data.sets.values import Id, flag, number, shown
 from triptych.errors import TriptychError
@@ -174,7 +174,7 @@ class CocoInstances(DiskSet):
     def _object(
         self,
         annotation: Annotation,
-        picture: Picture,
+        picture: ImageEntry,
         seen: dict[tuple[int, bool, bytes], str],
         note: Note,
     ) -> PlacedTruth | None:
@@ -188,37 +188,37 @@ class CocoInstances(DiskSet):
             return None
         pixels = int(counts[1::2].sum())
         if not pixels:
-            tell(Kind.EMPTY_OUTLINE, "its outline covers no pixel")
+            tell(FaultKind.EMPTY_OUTLINE, "its outline covers no pixel")
         else:
             key = (class_id, crowd, counts.tobytes())
             if key in seen:
                 what = f"it has class and outline of annotation {seen[key]}; it is left out"
-                tell(Kind.DOUBLED, what)
+                tell(FaultKind.DOUBLED, what)
                 return None
             seen[key] = shown(annotation.get("id", "?"))
         cut, box = cut_mask(counts, picture.height)
         area = _area(annotation, pixels, crowd, tell)
         return PlacedTruth(cut, box, (picture.height, picture.width), class_id, crowd, area)
 
-    def _examine(self, annotation: Annotation, picture: Picture, note: Note) -> _Examined | None:
+    def _examine(self, annotation: Annotation, picture: ImageEntry, note: Note) -> _Examined | None:
         """Class and crowd of an annotation; None if it is void, or one of them is wrong."""
         name = shown(annotation.get("id", "?"))
         where = f"{self.file.path}: annotation {name} of {picture.file}"
 
-        def tell(kind: Kind, what: str) -> None:
+        def tell(kind: FaultKind, what: str) -> None:
             note(Fault(kind, f"{where}: {what}"))
 
         category = self.file.category(annotation)
         if category is None:
             told = shown(annotation.get("category_id"))
-            tell(Kind.UNKNOWN_ID, f"category {told} is not listed")
+            tell(FaultKind.UNKNOWN_ID, f"category {told} is not listed")
             return None
         class_id = LEFT_OUT if category in self.schema.unlisted else self.schema.ids.get(category)
         if class_id is None:
             return None  # void
         crowd = False if annotation.get("iscrowd") is None else flag(annotation["iscrowd"])
         if crowd is None:
-            tell(Kind.BROKEN, f"iscrowd is {shown(annotation['iscrowd'])}; give 0 or 1")
+            tell(FaultKind.BROKEN, f"iscrowd is {shown(annotation['iscrowd'])}; give 0 or 1")
             return None
         return _Examined(class_id, crowd, tell)
 
@@ -239,11 +239,11 @@ def _area(annotation: Annotation, pixels: int, crowd: bool, tell: Any) -> float 
         return None
     area = number(given)
     if area is None or area < 0:
-        tell(Kind.AREA, f"its area is {shown(given)}; the pixels are counted instead")
+        tell(FaultKind.AREA, f"its area is {shown(given)}; the pixels are counted instead")
         return None
     near = pixels / FAR_OFF <= area <= pixels * FAR_OFF
     if not near and not crowd and abs(area - pixels) > 100:
-        tell(Kind.AREA, f"its area is {area:.0f}, its outline covers {pixels} pixels")
+        tell(FaultKind.AREA, f"its area is {area:.0f}, its outline covers {pixels} pixels")
     return area
 
 
@@ -333,7 +333,7 @@ class Described(InSplits):
     def __post_init__(self) -> None:
         ClassTable.read(self.classes, self.rest)
 
-    def open(self, layout: Layout, file: Path) -> Splits:
+    def open(self, layout: DataLayout, file: Path) -> Splits:
         """The splits that are described."""
         own = ClassTable.read(self.classes, self.rest)
         paths = self.parts(file, self.splits, images=self.images, annotations=self.annotations)
@@ -373,7 +373,7 @@ def find(root: Path, own: ClassTable | None) -> Splits:
     }
 
 
-LAYOUT = Layout(
+LAYOUT = DataLayout(
     "coco-instances",
     "COCO instances",
     "annotations/instances_{split}.json with a folder {split}, or {split}/instances.json with "

@@ -16,10 +16,10 @@ from typing import Any
 from triptych.class_table import ClassTable
 from triptych.classes import Classes
 from triptych.config import suggest
-from triptych.data.sets.base import EmptySetError, Fault, Kind
-from triptych.data.sets.beside import Beside
+from triptych.data.sets.base import EmptySetError, Fault, FaultKind
+from triptych.data.sets.beside import VoidBeside
 from triptych.data.sets.categories import Category, read_categories
-from triptych.data.sets.pictures import Picture, Pictures, read_pictures
+from triptych.data.sets.pictures import ImageEntry, Pictures, read_pictures
 from triptych.data.sets.schema import Schema
 from triptych.data.sets.values import Id, plain_id, shown
 from triptych.errors import TriptychError
@@ -36,14 +36,14 @@ class CocoFile:
     """The classes, in the order of the file."""
     places: Mapping[Id, int]
     """Id of a category to its place in ``categories``."""
-    pictures: Sequence[Picture]
+    pictures: Sequence[ImageEntry]
     aliases: Mapping[Id, Id]
     """Other ids of pictures that are listed more than once."""
     by_image: Mapping[Id, Sequence[Annotation]]
     faults: Sequence[Fault] = field(default=())
     """What is wrong with the file as a whole."""
 
-    def beside(self, names: Mapping[str, Sequence[str]]) -> Beside:
+    def beside(self, names: Mapping[str, Sequence[str]]) -> VoidBeside:
         """The rule of ``void_beside``, by the places of categories.
 
         Raises:
@@ -56,7 +56,7 @@ class CocoFile:
                     f"void_beside: the data have no class {name!r}{suggest(name, places)}; "
                     f"there are: {', '.join(places)}"
                 )
-        return Beside(
+        return VoidBeside(
             {places[name]: frozenset(places[n] for n in near) for name, near in names.items()}
         )
 
@@ -112,7 +112,7 @@ def read_coco(path: Path, *, panoptic: bool) -> CocoFile:
         raise EmptySetError(f"{path} lists no images that can be used", faults)
     by_image = _by_image(path, listed, entries, faults)
     if panoptic:  # an image without segments is left out: no truth is wrong
-        faults = [_left_out(fault) if fault.kind is Kind.NO_ID else fault for fault in faults]
+        faults = [_left_out(fault) if fault.kind is FaultKind.NO_ID else fault for fault in faults]
     return CocoFile(path, categories, places, listed.pictures, listed.aliases, by_image, faults)
 
 
@@ -136,7 +136,7 @@ def read_json(path: Path) -> Any:
 
 
 def _left_out(fault: Fault) -> Fault:
-    return Fault(Kind.BROKEN_ENTRY, f"{fault.text.rpartition(':')[0]}; it is left out")
+    return Fault(FaultKind.BROKEN_ENTRY, f"{fault.text.rpartition(':')[0]}; it is left out")
 
 
 def _categories(entries: Sequence[Any], panoptic: bool) -> Iterator[Id]:
@@ -162,13 +162,13 @@ def _by_image(
         if image is None:
             got = f" ({shown(entry.get('image_id'))})" if isinstance(entry, dict) else ""
             text = f"{path}: annotations[{place}] has no image_id{got}: some image lacks an object"
-            faults.append(Fault(Kind.NO_ID, text))
+            faults.append(Fault(FaultKind.NO_ID, text))
             continue
         image = listed.aliases.get(image, image)
         if image not in by_image:
             why = "which is left out" if image in listed.left_out else "which is not listed"
             text = f"{path}: annotations[{place}] is about image {shown(entry['image_id'])}, {why}"
-            faults.append(Fault(Kind.NO_IMAGE, text))
+            faults.append(Fault(FaultKind.NO_IMAGE, text))
             continue
         by_image[image].append(entry)
         own = plain_id(entry.get("id"))
@@ -183,5 +183,5 @@ def _by_image(
             f"one, such as annotations[{place}] with {shown(own)}; tools that sort by id lose one "
             "of two"
         )
-        faults.append(Fault(Kind.SAME_ID, text))
+        faults.append(Fault(FaultKind.SAME_ID, text))
     return by_image

@@ -21,16 +21,16 @@ from triptych.data.sets.base import (
     DiskSet,
     EmptySetError,
     Fault,
-    Kind,
+    FaultKind,
     Note,
     Truth,
     refuse,
 )
 from triptych.data.sets.beside import around
 from triptych.data.sets.coco_json import Annotation, read_coco
-from triptych.data.sets.layout import InSplits, Layout, Splits, titled
+from triptych.data.sets.layout import DataLayout, InSplits, Splits, titled
 from triptych.data.sets.numbers import counted, read_coloured
-from triptych.data.sets.pictures import Picture
+from triptych.data.sets.pictures import ImageEntry
 from triptych.data.sets.places import located
 from triptych.data.sets.values import Id, file_name, flag, shown, whole
 from triptych.errors import TriptychError
@@ -85,23 +85,23 @@ class CocoPanoptic(DiskSet):
         if not self._items:
             raise EmptySetError(f"{annotations}: no image has segments", self._faults)
 
-    def _complete(self) -> Iterator[tuple[Picture, Annotation]]:
+    def _complete(self) -> Iterator[tuple[ImageEntry, Annotation]]:
         """The images that can be read; faults about the others."""
         for picture in self.file.pictures:
             found = self.file.by_image[picture.id]
             where = f"{self.file.path}: image {picture.file}"
             if not found:
                 text = f"{where} has no annotation; it is left out"
-                self._faults.append(Fault(Kind.UNLABELLED, text))
+                self._faults.append(Fault(FaultKind.UNLABELLED, text))
                 continue
             if len(found) > 1:
                 text = f"{where} has {len(found)} annotations; it is left out"
-                self._faults.append(Fault(Kind.BROKEN_ENTRY, text))
+                self._faults.append(Fault(FaultKind.BROKEN_ENTRY, text))
                 continue
             name, segments = file_name(found[0].get("file_name")), found[0].get("segments_info")
             if name is None or not isinstance(segments, list):
                 text = f"{where}: its annotation has no file_name or segments_info; it is left out"
-                self._faults.append(Fault(Kind.BROKEN_ENTRY, text))
+                self._faults.append(Fault(FaultKind.BROKEN_ENTRY, text))
                 continue
             yield picture, found[0]
 
@@ -165,7 +165,7 @@ class CocoPanoptic(DiskSet):
                 f"panoptic map {path} is {ids.shape[1]}x{ids.shape[0]}, {self.file.path} says "
                 f"{picture.width}x{picture.height}"
             )
-            note(Fault(Kind.SIZE, text))
+            note(Fault(FaultKind.SIZE, text))
         segments = self._segments(annotation["segments_info"], path, note)
         table = np.zeros(COLOURS, np.int32)  # untouched memory costs nothing
         table[[segment.id for segment in segments]] = np.arange(1, len(segments) + 1)
@@ -179,7 +179,7 @@ class CocoPanoptic(DiskSet):
         for place, entry in enumerate(entries):
             if not isinstance(entry, dict):
                 text = f"{self.file.path}: segments_info[{place}] of {path.name} is no mapping"
-                note(Fault(Kind.BROKEN, text))
+                note(Fault(FaultKind.BROKEN, text))
                 continue
             number = whole(entry.get("id"), VOID + 1, COLOURS - 1)
             where = f"{self.file.path}: segment {shown(entry.get('id'))} of {path.name}"
@@ -187,17 +187,17 @@ class CocoPanoptic(DiskSet):
             category = self.file.category(entry)
             if number is None:
                 text = f"{where}: an id is a whole number from 1 to {COLOURS - 1}"
-                note(Fault(Kind.BROKEN, text))
+                note(Fault(FaultKind.BROKEN, text))
                 continue
             if number in segments:
-                note(Fault(Kind.OVERLAP, f"{where}: a second segment claims the same pixels"))
+                note(Fault(FaultKind.OVERLAP, f"{where}: a second segment claims the same pixels"))
                 continue
             if category is None:
                 text = f"{where}: category {shown(entry.get('category_id'))} is not listed"
-                note(Fault(Kind.UNKNOWN_ID, text))
+                note(Fault(FaultKind.UNKNOWN_ID, text))
             elif crowd is None:
                 text = f"{where}: iscrowd is {shown(entry['iscrowd'])}; give 0 or 1"
-                note(Fault(Kind.BROKEN, text))
+                note(Fault(FaultKind.BROKEN, text))
             class_id = None if category is None else self.schema.ids.get(category)
             segments[number] = _Segment(number, category, class_id, bool(crowd), entry.get("area"))
         return list(segments.values())
@@ -257,19 +257,19 @@ def _compare(
     strange = (places == 0) & (ids != VOID)
     if strange.any():
         text = f"panoptic map {path} holds id {counted(ids[strange])}, which no segment has"
-        note(Fault(Kind.NO_SEGMENT, text))
+        note(Fault(FaultKind.NO_SEGMENT, text))
     areas = np.bincount(places.ravel(), minlength=len(segments) + 1)[1:].tolist()
     for segment, pixels in zip(segments, areas, strict=True):
         area = pixels if segment.area is None else segment.area
         if not pixels:
             text = f"panoptic map {path} has no pixel of segment {segment.id}, which is listed"
-            note(Fault(Kind.NO_PIXELS, text))
+            note(Fault(FaultKind.NO_PIXELS, text))
         elif area != pixels:
             text = (
                 f"panoptic map {path}: segment {segment.id} has {pixels} pixels, its area says "
                 f"{shown(area)}"
             )
-            note(Fault(Kind.AREA, text))
+            note(Fault(FaultKind.AREA, text))
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ class Described(InSplits):
     def __post_init__(self) -> None:
         ClassTable.read(self.classes, self.rest)
 
-    def open(self, layout: Layout, file: Path) -> Splits:
+    def open(self, layout: DataLayout, file: Path) -> Splits:
         """The splits that are described."""
         own = ClassTable.read(self.classes, self.rest)
         paths = self.parts(
@@ -336,7 +336,7 @@ def find(root: Path, own: ClassTable | None) -> Splits:
     return splits
 
 
-LAYOUT = Layout(
+LAYOUT = DataLayout(
     "coco-panoptic",
     "COCO panoptic",
     "panoptic_{split}.json with a folder panoptic_{split} of PNGs (in annotations/ or not) and "

@@ -11,7 +11,7 @@ from triptych.class_table import ClassTable
 from triptych.data.camvid import CLASSES
 from triptych.data.composites import CompositeSet, panoptic_truth
 from triptych.data.sets.base import DiskSet, Note, Truth, refuse
-from triptych.data.sets.layout import AsPacked, Layout, Splits
+from triptych.data.sets.layout import AsPacked, DataLayout, Splits
 from triptych.errors import TriptychError
 from triptych.metrics.truth import Example
 
@@ -69,7 +69,7 @@ def find(root: Path, own: ClassTable | None) -> Splits:
     return {split: functools.partial(Composites, root, split) for split in splits}
 
 
-LAYOUT = Layout(
+LAYOUT = DataLayout(
     "composites",
     "composites of CamVid and COCO",
     "camvid/{train,val,test} and coco/val beside each other",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from triptych.class_table import ClassTable
 from triptych.classes import Classes, Colour
 from triptych.data.sets.base import Note
-from triptych.data.sets.layout import AsPacked, Layout, Splits
+from triptych.data.sets.layout import AsPacked, DataLayout, Splits
 from triptych.data.sets.maps import MapSet
 from triptych.data.sets.schema import Schema
 from triptych.data.sets.values import whole
@@ -90,7 +90,7 @@ def find(root: Path, own: ClassTable | None) -> Splits:
     return {file.stem: functools.partial(open_split, root, file.stem, own) for file in lists(root)}
 
 
-LAYOUT = Layout(
+LAYOUT = DataLayout(
     "cvat",
     "CVAT masks",
     "labelmap.txt with JPEGImages, SegmentationClass and ImageSets/Segmentation/{split}.txt",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from triptych.class_table import ClassTable
 from triptych.classes import Classes
 from triptych.data.sets.base import Note
-from triptych.data.sets.layout import InSplits, Layout, Splits, titled
+from triptych.data.sets.layout import DataLayout, InSplits, Splits, titled
 from triptych.data.sets.maps import MapSet, Suffixes, paired
 from triptych.data.sets.schema import LARGEST, Schema
 from triptych.errors import TriptychError
@@ -107,7 +107,7 @@ class Folders(InSplits):
                 void |= {spare}
         return Schema(classes, ids, void, colours=colours)
 
-    def open(self, layout: Layout, file: Path) -> Splits:
+    def open(self, layout: DataLayout, file: Path) -> Splits:
         """The splits that are described."""
         paths = {"images": self.images, "labels": self.labels}
         if self.objects is not None:
@@ -165,4 +165,4 @@ def find(root: Path, own: ClassTable | None) -> Splits:
     return {}
 
 
-LAYOUT = Layout(NAME, "plain folders", "a YAML file, since classes need names", find, Folders)
+LAYOUT = DataLayout(NAME, "plain folders", "a YAML file, since classes need names", find, Folders)

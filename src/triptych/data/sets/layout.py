@@ -16,7 +16,7 @@ Splits = Mapping[str, Callable[[], DiskSet]]
 
 
 @dataclass(frozen=True)
-class Layout:
+class DataLayout:
     """One way in which data sets lie on disk."""
 
     name: str
@@ -43,7 +43,7 @@ class Description(ABC):
     """Name of the layout."""
 
     @abstractmethod
-    def open(self, layout: Layout, file: Path) -> Splits:
+    def open(self, layout: DataLayout, file: Path) -> Splits:
         """The splits that are described by ``file``.
 
         Raises:
@@ -65,7 +65,7 @@ class AsPacked(Description):
     def __post_init__(self) -> None:
         ClassTable.read(self.classes, self.rest)
 
-    def open(self, layout: Layout, file: Path) -> Splits:
+    def open(self, layout: DataLayout, file: Path) -> Splits:
         """The splits of the folder."""
         root = file.parent / self.root
         splits = layout.find(root, ClassTable.read(self.classes, self.rest))

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable
 from triptych.classes import Classes
-from triptych.data.sets.base import DiskSet, Fault, Kind, Note
+from triptych.data.sets.base import DiskSet, Fault, FaultKind, Note
 from triptych.data.sets.coco_panoptic import CocoPanoptic
-from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
+from triptych.data.sets.layout import AsPacked, DataLayout, Splits, titled
 from triptych.data.sets.maps import MapSet, paired
 from triptych.data.sets.schema import Schema
 from triptych.errors import TriptychError
@@ -67,7 +67,7 @@ def objects(
     differ = marks // GROUP != numbers
     if differ.any():
         text = f"instances {path} give {differ.sum():,} pixels another class than the labels"
-        note(Fault(Kind.DISAGREE, text))
+        note(Fault(FaultKind.DISAGREE, text))
     return np.where(differ, 0, marks % GROUP + 1)
 
 
@@ -106,7 +106,7 @@ def find(root: Path, own: ClassTable | None) -> Splits:
     return splits
 
 
-LAYOUT = Layout(
+LAYOUT = DataLayout(
     "mapillary",
     "Mapillary Vistas",
     "config.json (or config_v2.0.json) with {training,validation}/{images,labels,instances}",

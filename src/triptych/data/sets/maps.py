@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.classes import Classes
-from triptych.data.sets.base import DiskSet, EmptySetError, Fault, Kind, Note, Truth, refuse
+from triptych.data.sets.base import DiskSet, EmptySetError, Fault, FaultKind, Note, Truth, refuse
 from triptych.data.sets.numbers import ColourTable, counted, read_labels, read_objects
 from triptych.data.sets.schema import NOT_NAMED, Schema
 from triptych.errors import TriptychError
@@ -91,12 +91,12 @@ class MapSet(DiskSet):
         if strange.any():
             text = f"labels {item.labels} hold {counted(numbers[strange], _number)}: "
             text += "neither a class nor void; correct the labels or the schema"
-            note(Fault(Kind.UNKNOWN_ID, text))
+            note(Fault(FaultKind.UNKNOWN_ID, text))
             classes[strange] = self._void
         semantic = classes.astype(self._type)
         if (semantic == self._void).all():
             text = f"labels {item.labels} are void everywhere: the image counts for nothing"
-            note(Fault(Kind.UNLABELLED, text))
+            note(Fault(FaultKind.UNLABELLED, text))
         ignored = np.isin(numbers, self._unlisted) if len(self._unlisted) else None
         if self._objects is None or item.objects is None:
             return Truth(semantic, ignored=ignored)
@@ -107,7 +107,7 @@ class MapSet(DiskSet):
                 f"objects {item.objects} are {marks.shape[1]}x{marks.shape[0]}, the labels "
                 f"{width}x{height}: give both the same size"
             )
-            note(Fault(Kind.SIZE, text))
+            note(Fault(FaultKind.SIZE, text))
             return Truth(semantic, ignored=ignored)
         objects = self._objects(numbers, marks, item.objects, note)
         return Truth(semantic, partition(semantic, objects, self.classes), ignored=ignored)
@@ -204,10 +204,10 @@ def paired(
         name = _name(image, images, suffixes.image)
         if name is None:
             text = f"image {image} has no {suffixes.image!r} at the end of its name; it is left out"
-            faults.append(Fault(Kind.UNLABELLED, text))
+            faults.append(Fault(FaultKind.UNLABELLED, text))
         elif name in items:
             text = f"images {items[name].image} and {image} share one name; the second is left out"
-            faults.append(Fault(Kind.TWICE, text))
+            faults.append(Fault(FaultKind.TWICE, text))
         elif name in maps:
             mark = None
             if objects is not None:
@@ -219,11 +219,11 @@ def paired(
             if not hinted:  # looking for it once is enough
                 text += _hint(name, maps, suffixes)
                 hinted = True
-            faults.append(Fault(Kind.UNLABELLED, text))
+            faults.append(Fault(FaultKind.UNLABELLED, text))
     for name, path in maps.items():
         if name not in items:
             text = f"labels {path} have no image {images / name}{suffixes.image}.*; "
-            faults.append(Fault(Kind.NO_IMAGE, text + "they are left out"))
+            faults.append(Fault(FaultKind.NO_IMAGE, text + "they are left out"))
     return list(items.values()), faults
 
 

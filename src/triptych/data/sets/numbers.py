@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from triptych.classes import Colour
-from triptych.data.sets.base import DataError, Kind
+from triptych.data.sets.base import DataError, FaultKind
 from triptych.image.decode import MAX_PIXELS
 
 _BIT_DEPTH = 24
@@ -49,7 +49,7 @@ def read_labels(path: Path, colours: ColourTable | None) -> NDArray[np.integer]:
             raise DataError(
                 f"labels {path} have mode {plane.mode}, colours in place of class numbers; give "
                 "each class its colour in a YAML file ('colour: [250, 50, 83]', see docs/data.md)",
-                Kind.UNREADABLE,
+                FaultKind.UNREADABLE,
             )
         return _numbers(plane, path)
     if plane.mode not in COLOURED:
@@ -104,7 +104,7 @@ def _numbers(plane: Image.Image, path: Path) -> NDArray[np.integer]:
             return wide.astype(np.uint16)
     raise DataError(
         f"labels {path} have mode {plane.mode}: expected one plane of class numbers, 8 or 16 bits",
-        Kind.UNREADABLE,
+        FaultKind.UNREADABLE,
     )
 
 
@@ -120,7 +120,7 @@ def read_coloured(path: Path) -> NDArray[np.int32]:
     if plane.mode not in COLOURED:
         raise DataError(
             f"panoptic map {path} has mode {plane.mode}: expected RGB, whose colours are ids",
-            Kind.UNREADABLE,
+            FaultKind.UNREADABLE,
         )
     return _coloured(plane)
 
@@ -145,18 +145,18 @@ def counted(values: NDArray[np.integer], name: Callable[[int], str] = str, most:
 
 def _decode(path: Path) -> Image.Image:
     if not path.is_file():
-        raise DataError(f"labels {path}: no such file", Kind.MISSING)
+        raise DataError(f"labels {path}: no such file", FaultKind.MISSING)
     try:
         with Image.open(path) as plane:
             if plane.width * plane.height > MAX_PIXELS:
                 raise DataError(
                     f"labels {path} have more than {MAX_PIXELS:,} pixels, the limit",
-                    Kind.UNREADABLE,
+                    FaultKind.UNREADABLE,
                 )
             if plane.format == "JPEG":
                 raise DataError(
                     f"labels {path} are a JPEG file, which changes numbers; save them as PNG",
-                    Kind.UNREADABLE,
+                    FaultKind.UNREADABLE,
                 )
             plane.load()
             return plane
@@ -165,7 +165,7 @@ def _decode(path: Path) -> Image.Image:
     except Exception as error:  # damaged files surface as almost any exception
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"labels {path} cannot be read ({reason}); restore the file", Kind.UNREADABLE
+            f"labels {path} cannot be read ({reason}); restore the file", FaultKind.UNREADABLE
         ) from error
 
 

@@ -19,10 +19,10 @@ from triptych.data.sets import (
 )
 from triptych.data.sets.base import DiskSet
 from triptych.data.sets.foreign import name_keys, refuse_foreign
-from triptych.data.sets.layout import Layout, Splits
+from triptych.data.sets.layout import DataLayout, Splits
 from triptych.errors import TriptychError
 
-LAYOUTS: tuple[Layout, ...] = (
+LAYOUTS: tuple[DataLayout, ...] = (
     camvid.LAYOUT,
     cityscapes.LAYOUT,
     mapillary.LAYOUT,

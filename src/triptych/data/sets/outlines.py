@@ -13,7 +13,7 @@ import numpy as np
 from hotcoco import mask as rle
 from numpy.typing import NDArray
 
-from triptych.data.sets.base import Kind
+from triptych.data.sets.base import FaultKind
 from triptych.data.sets.values import number, shown, whole
 from triptych.errors import TriptychError
 from triptych.metrics.run_lengths import check_counts, counts_from_string
@@ -25,7 +25,7 @@ FAR_OUT = 20_000.0
 """Pixels beyond which a polygon that leaves its image is no outline in it. Filling takes time and
 memory by the length of its edges."""
 
-Tell = Callable[[Kind, str], None]
+Tell = Callable[[FaultKind, str], None]
 """Takes a kind of fault and what is wrong; the receiver knows which annotation it is about."""
 
 Counts = NDArray[np.int64]
@@ -58,21 +58,21 @@ def examine(
         Lengths of runs, or the polygons; None if there is nothing that could be drawn.
     """
     if segmentation is None or segmentation == []:
-        tell(Kind.EMPTY_OUTLINE, "it has no outline")
+        tell(FaultKind.EMPTY_OUTLINE, "it has no outline")
         return None
     if isinstance(segmentation, dict):
         try:
             return _from_runs(segmentation, (height, width))
         except TriptychError as error:
-            tell(Kind.BROKEN, str(error))
+            tell(FaultKind.BROKEN, str(error))
             return None
     if not isinstance(segmentation, list):
-        tell(Kind.BROKEN, "its outline is neither polygons nor run lengths")
+        tell(FaultKind.BROKEN, "its outline is neither polygons nor run lengths")
         return None
-    wrong: list[tuple[Kind, str]] = []
+    wrong: list[tuple[FaultKind, str]] = []
     given, form = _listed(segmentation)
     if form:
-        wrong.append((Kind.FORM, form))
+        wrong.append((FaultKind.FORM, form))
     polygons = [points for polygon in given if (points := _points(polygon, wrong))]
     _check_inside(polygons, height, width, wrong)
     if wrong:
@@ -110,29 +110,31 @@ def _is_point(item: Any) -> bool:
     return isinstance(item, list) and len(item) == 2 and not any(isinstance(v, list) for v in item)
 
 
-def _points(polygon: Any, wrong: list[tuple[Kind, str]]) -> list[float] | None:
+def _points(polygon: Any, wrong: list[tuple[FaultKind, str]]) -> list[float] | None:
     """The numbers of a polygon; None, with a reason, if they are none."""
     if not isinstance(polygon, list):
-        wrong.append((Kind.BROKEN, f"a polygon is no list of numbers but {shown(polygon)}"))
+        wrong.append((FaultKind.BROKEN, f"a polygon is no list of numbers but {shown(polygon)}"))
         return None
     points = [number(value) for value in polygon]
     if None in points:
         value = polygon[points.index(None)]
-        wrong.append((Kind.BROKEN, f"a polygon is no list of numbers: it holds {shown(value)}"))
+        wrong.append(
+            (FaultKind.BROKEN, f"a polygon is no list of numbers: it holds {shown(value)}")
+        )
         return None
     if len(points) % 2:
-        wrong.append((Kind.BROKEN, f"a polygon has {len(points)} numbers, x without y"))
+        wrong.append((FaultKind.BROKEN, f"a polygon has {len(points)} numbers, x without y"))
         return None
     if len(points) < 6:
         count = len(points) // 2
         text = f"a polygon has {count} point{'s' * (count != 1)}, fewer than three"
-        wrong.append((Kind.EMPTY_OUTLINE, text))
+        wrong.append((FaultKind.EMPTY_OUTLINE, text))
         return None
     return points  # type: ignore[return-value]  # none of them is None
 
 
 def _check_inside(
-    polygons: list[list[float]], height: int, width: int, wrong: list[tuple[Kind, str]]
+    polygons: list[list[float]], height: int, width: int, wrong: list[tuple[FaultKind, str]]
 ) -> None:
     """Note by how much polygons leave their image."""
     beyond = max(
@@ -144,7 +146,7 @@ def _check_inside(
     )
     if beyond > TOLERANCE:
         text = f"a polygon reaches {beyond:.0f} pixels out of the {width}x{height} image"
-        wrong.append((Kind.BROKEN if beyond > FAR_OUT else Kind.OUTSIDE, text))
+        wrong.append((FaultKind.BROKEN if beyond > FAR_OUT else FaultKind.OUTSIDE, text))
 
 
 def _from_runs(runs: dict[str, Any], size: tuple[int, int]) -> Counts:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from triptych.data.sets.base import Fault, Kind
+from triptych.data.sets.base import Fault, FaultKind
 from triptych.data.sets.values import Id, file_name, file_of_url, plain_id, shown, whole
 from triptych.image.decode import MAX_PIXELS
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageEntry:
     """An entry of ``images``."""
 
     id: Id
@@ -37,7 +37,7 @@ class Picture:
 class Pictures:
     """The list ``images`` of a file."""
 
-    pictures: Sequence[Picture]
+    pictures: Sequence[ImageEntry]
     """Those that can be told apart."""
     aliases: Mapping[Id, Id]
     """Other ids of pictures that are listed again."""
@@ -56,13 +56,13 @@ def read_pictures(path: Path, entries: Sequence[Any], faults: list[Fault]) -> Pi
         entries: of its list.
         faults: whatever is wrong is added.
     """
-    listed: list[tuple[int, Picture]] = []
+    listed: list[tuple[int, ImageEntry]] = []
     broken: set[Id] = set()
     for place, entry in enumerate(entries):
         picture = _picture(entry)
         if isinstance(picture, str):
             text = f"{path}: images[{place}] {picture}; it is left out"
-            faults.append(Fault(Kind.BROKEN_ENTRY, text))
+            faults.append(Fault(FaultKind.BROKEN_ENTRY, text))
             number = plain_id(entry.get("id")) if isinstance(entry, dict) else None
             broken |= set() if number is None else {number}
         else:
@@ -71,7 +71,7 @@ def read_pictures(path: Path, entries: Sequence[Any], faults: list[Fault]) -> Pi
     for _, picture in listed:
         files_of.setdefault(picture.id, []).append(picture.file)
     unsure = {file for files in files_of.values() if len(set(files)) > 1 for file in files}
-    pictures: dict[str, Picture] = {}
+    pictures: dict[str, ImageEntry] = {}
     aliases: dict[Id, Id] = {}
     for place, picture in listed:
         if picture.file in unsure:
@@ -81,7 +81,7 @@ def read_pictures(path: Path, entries: Sequence[Any], faults: list[Fault]) -> Pi
                 f"{path}: images[{place}], {picture.file}, {same}; whose objects are whose is not "
                 "known, so it is left out with them"
             )
-            faults.append(Fault(Kind.SAME_ID, text))
+            faults.append(Fault(FaultKind.SAME_ID, text))
             continue
         first = pictures.setdefault(picture.file, picture)
         if first is picture:
@@ -92,12 +92,12 @@ def read_pictures(path: Path, entries: Sequence[Any], faults: list[Fault]) -> Pi
                 f", as {picture.width}x{picture.height} after {first.width}x{first.height}: which "
                 "of them its objects are drawn for is not known; keep one"
             )
-            faults.append(Fault(Kind.SIZE, text))
+            faults.append(Fault(FaultKind.SIZE, text))
             continue
         if first.id != picture.id:
             aliases[picture.id] = first.id
             text += f", with id {shown(picture.id)} after {shown(first.id)}; they are joined"
-        faults.append(Fault(Kind.TWICE, text))
+        faults.append(Fault(FaultKind.TWICE, text))
     shared = Counter(PurePosixPath(file).name for file in pictures)
     kept = [
         replace(picture, alone=shared[PurePosixPath(picture.file).name] == 1)
@@ -108,7 +108,7 @@ def read_pictures(path: Path, entries: Sequence[Any], faults: list[Fault]) -> Pi
     return Pictures(kept, aliases, frozenset(left_out))
 
 
-def _picture(entry: Any) -> Picture | str:
+def _picture(entry: Any) -> ImageEntry | str:
     """An entry of ``images``, or what is wrong with it."""
     if not isinstance(entry, dict):
         return "is no mapping"
@@ -126,14 +126,14 @@ def _picture(entry: Any) -> Picture | str:
         return f"has no height and width in pixels ({told})"
     if sides[0] * sides[1] > MAX_PIXELS:
         return f"is {sides[1]}x{sides[0]}, more than the limit of {MAX_PIXELS:,} pixels"
-    return Picture(number, unicodedata.normalize("NFC", file), sides[0], sides[1])
+    return ImageEntry(number, unicodedata.normalize("NFC", file), sides[0], sides[1])
 
 
 def _not_exhaustive(path: Path, entries: Sequence[Any]) -> Iterator[Fault]:
     """LVIS says of each image which classes were looked for in it; we read no such lists."""
     if any(isinstance(entry, dict) and "neg_category_ids" in entry for entry in entries):
         yield Fault(
-            Kind.REMARK,
+            FaultKind.REMARK,
             f"{path}: labels of some classes only in each image (LVIS): whatever is found beyond "
             "them counts as a mistake, so AP is lower than LVIS's own",
         )

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from triptych.data.sets.base import Census, DataError, DiskSet, Fault, Kind, refuse
+from triptych.data.sets.base import Census, DataError, DiskSet, Fault, FaultKind, refuse
 from triptych.errors import TriptychError
 
 COUNTED = 100
@@ -39,12 +39,12 @@ def before_use(data: DiskSet, use: Use) -> list[str]:
     census = data.census()
     poor = list(poverty(census))
     if census is not None and not census.objects and not census.crowds:
-        lost = [fault for fault in faults if fault.kind is Kind.NO_IMAGE]
+        lost = [fault for fault in faults if fault.kind is FaultKind.NO_IMAGE]
         if lost or census.bare or not data.semantic:
             reason = f": {lost[0].text}{_more(len(lost))}" if lost else ""
             raise TriptychError(f"{data.title}: {poor[0].text}{reason}; there is nothing to {use}")
     told = [f"{data.title}: {fault.text}" for fault in poor]
-    told += [f"{data.title}: {fault.text}" for fault in faults if fault.kind is Kind.REMARK]
+    told += [f"{data.title}: {fault.text}" for fault in faults if fault.kind is FaultKind.REMARK]
     if use == "measure" and census is not None and census.densest > COUNTED:
         told.append(
             f"{data.title}: an image has {census.densest:,} objects of one class, and AP counts "
@@ -55,7 +55,7 @@ def before_use(data: DiskSet, use: Use) -> list[str]:
 
 def summary(title: str, faults: Sequence[Fault]) -> list[str]:
     """One line on faults: how many, of what kinds, and the first; nothing if there are none."""
-    told = [fault for fault in faults if fault.kind is not Kind.REMARK]
+    told = [fault for fault in faults if fault.kind is not FaultKind.REMARK]
     if not told:
         return []
     kinds = Counter(fault.kind.label for fault in told)
@@ -82,7 +82,7 @@ def poverty(census: Census | None) -> Iterator[Fault]:
         )
     else:
         text = "no image has an object"
-    yield Fault(Kind.NO_OBJECTS, text)
+    yield Fault(FaultKind.NO_OBJECTS, text)
 
 
 class Collector:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable
 from triptych.classes import Classes
-from triptych.data.sets.base import Fault, Kind, Note
-from triptych.data.sets.layout import AsPacked, Layout, Splits, titled
+from triptych.data.sets.base import Fault, FaultKind, Note
+from triptych.data.sets.layout import AsPacked, DataLayout, Splits, titled
 from triptych.data.sets.maps import Item, MapSet, Objects
 from triptych.data.sets.schema import LARGEST, Schema
 from triptych.errors import TriptychError
@@ -70,13 +70,13 @@ def objects(
             f"objects {path}: {differ.sum():,} pixels are of an object in one map and not in "
             "the other"
         )
-        note(Fault(Kind.DISAGREE, text))
+        note(Fault(FaultKind.DISAGREE, text))
     known = ~(background | void | differ)
     pairs = np.unique(marks[known].astype(np.int64) * LARGEST + numbers[known])
     owners, uses = np.unique(pairs // LARGEST, return_counts=True)
     if (uses > 1).any():
         mixed = ", ".join(map(str, owners[uses > 1].tolist()))
-        note(Fault(Kind.DISAGREE, f"objects {path}: object {mixed} is of several classes"))
+        note(Fault(FaultKind.DISAGREE, f"objects {path}: object {mixed} is of several classes"))
     return np.where(known, marks, 0)
 
 
@@ -121,12 +121,12 @@ def read_split(
         marks = root / "SegmentationObject" / f"{name}.png" if with_objects else None
         if name in items:
             text = f"{listed}: {name} stands twice; the second is left out"
-            found.append(Fault(Kind.TWICE, text))
+            found.append(Fault(FaultKind.TWICE, text))
         elif labels.is_file():
             items[name] = Item(name, _image(root / "JPEGImages", name), labels, marks)
         else:
             text = f"{listed}: {name} has no labels {labels}; it is left out"
-            found.append(Fault(Kind.UNLABELLED, text))
+            found.append(Fault(FaultKind.UNLABELLED, text))
     whole = titled(title, split)
     return MapSet(whole, list(items.values()), schema, objects if with_objects else None, found)
 
@@ -168,7 +168,7 @@ def own_classes(root: Path) -> tuple[Schema, Fault] | None:
     told = ", ".join(f"{number} {name}" for number, name in list(enumerate(names))[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     text = f"{file} names the classes: {told}{more}; all but a background are things"
-    return Schema(classes, ids, frozenset({VOID})), Fault(Kind.REMARK, text)
+    return Schema(classes, ids, frozenset({VOID})), Fault(FaultKind.REMARK, text)
 
 
 def open_split(root: Path, split: str, own: ClassTable | None) -> MapSet:
@@ -187,7 +187,7 @@ def open_split(root: Path, split: str, own: ClassTable | None) -> MapSet:
                 f"aeroplane, 2 bicycle, ...), whose images are not called {strange[0]}; name your "
                 "own in a YAML file ('layout: folders', see docs/data.md)"
             )
-            faults.append(Fault(Kind.GUESSED, text))
+            faults.append(Fault(FaultKind.GUESSED, text))
     return read_split(f"PASCAL VOC in {root}", root, split, schema.choose(own), objects, faults)
 
 
@@ -206,7 +206,7 @@ def find(root: Path, own: ClassTable | None) -> Splits:
     return {}
 
 
-LAYOUT = Layout(
+LAYOUT = DataLayout(
     "voc",
     "PASCAL VOC",
     "JPEGImages, SegmentationClass and ImageSets/Segmentation/{split}.txt",

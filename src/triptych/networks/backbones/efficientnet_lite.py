@@ -73,7 +73,7 @@ class SameConv(nn.Conv2d):
         return F.pad(x, (right // 2, right - right // 2, bottom // 2, bottom - bottom // 2))
 
 
-class ConvNorm(nn.Sequential):
+class ConvBatchNorm(nn.Sequential):
     """Convolution, batch norm with TensorFlow's constants, and ReLU6 unless switched off.
 
     Without gradients and in evaluation mode the norm, a scale and a shift per channel then, is
@@ -135,9 +135,9 @@ class InvertedBottleneck(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.shortcut = stride == 1 and inputs == outputs
-        self.expand = ConvNorm(inputs, hidden, 1) if expansion > 1 else nn.Identity()
-        self.depthwise = ConvNorm(hidden, hidden, kernel, stride=stride, groups=hidden)
-        self.project = ConvNorm(hidden, outputs, 1, relu=False)
+        self.expand = ConvBatchNorm(inputs, hidden, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = ConvBatchNorm(hidden, hidden, kernel, stride=stride, groups=hidden)
+        self.project = ConvBatchNorm(hidden, outputs, 1, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C', H / stride, W / stride)``."""
@@ -155,7 +155,7 @@ class EfficientNetLite(nn.Module):
 
     def __init__(self, width: float, depth: float) -> None:
         super().__init__()
-        self.stem = ConvNorm(3, STEM_WIDTH, 3, stride=2)
+        self.stem = ConvBatchNorm(3, STEM_WIDTH, 3, stride=2)
         stages: list[nn.Sequential] = []
         inputs, widths = STEM_WIDTH, []
         for index, (repeats, kernel, stride, expansion, outputs) in enumerate(STAGES):
