@@ -8,7 +8,7 @@ from triptych.readings.instance import Instances
 from triptych.readings.panoptic import PanopticMap, Segment
 from triptych.readings.semantic import SemanticMap
 
-LEAST_STUFF = 64
+MIN_STUFF = 64
 """Pixels below which a stuff region is dropped."""
 
 
@@ -40,6 +40,6 @@ def merge(
             add(free, classes.index(one.name), one.score)
     for class_id in classes.stuff_ids:
         free = (semantic.ids == class_id) & (ids == 0)
-        if free.sum() >= LEAST_STUFF:
+        if free.sum() >= MIN_STUFF:
             add(free, class_id, 1.0)
     return PanopticMap(ids, tuple(segments), classes)

@@ -29,7 +29,7 @@ from triptych.render.run_lengths import encode_mask
 NAMES = ("disc", "square", "triangle", "wall", "floor")
 THINGS = 3
 HEIGHT, WIDTH = 96, 128
-MOST, LEAST_SIZE, LARGEST_SIZE = 7, 12, 34
+MAXIMUM, MIN_SIZE, LARGEST_SIZE = 7, 12, 34
 THINGS_FILE = "things.yaml"
 VISIBLE = 30
 """Pixels of an object that must be in sight; what is hidden more than that is not drawn."""
@@ -40,7 +40,7 @@ Plane = NDArray[np.bool_]
 
 def outline(kind: int, random: np.random.Generator) -> Plane:
     """A mask ``(H, W)`` of a shape at random place, size and turn."""
-    size = random.uniform(LEAST_SIZE, LARGEST_SIZE) / 2
+    size = random.uniform(MIN_SIZE, LARGEST_SIZE) / 2
     x, y = random.uniform(0, WIDTH), random.uniform(0.25 * HEIGHT, HEIGHT)
     picture = Image.new("1", (WIDTH, HEIGHT))
     pen = ImageDraw.Draw(picture)
@@ -68,7 +68,7 @@ def scene(random: np.random.Generator) -> tuple[Pixels, NDArray[np.int32], list[
     pixels[:] = np.where(wall, np.where(across, tone, other), 0.5 * (tone + other))
     ids = np.where(wall[..., 0], 1, 2).astype(np.int32)
     kinds = [3, 4]
-    for _ in range(int(random.integers(2, MOST + 1))):
+    for _ in range(int(random.integers(2, MAXIMUM + 1))):
         kind = int(random.integers(THINGS))
         mask = outline(kind, random)
         covered = [int((ids[~mask] == number).sum()) for number in range(1, len(kinds) + 1)]

@@ -33,7 +33,7 @@ from triptych.metrics.truth import IGNORE
 BLOCK = 20
 """Samples among which the shares hold; each block has an order of its own."""
 
-LEAST_KNOWN = 0.05
+MIN_KNOWN = 0.05
 """A dense photograph of which less than this share is known teaches little, and is left out."""
 
 
@@ -101,7 +101,7 @@ class StreetMix(Dataset[Sample]):
             )
             if views.semantic:
                 views.things = 0.0  # sky, trees and buildings are worth a view of their own
-                views.numbers = [n for n in views.numbers if _known(views, n) >= LEAST_KNOWN]
+                views.numbers = [n for n in views.numbers if _known(views, n) >= MIN_KNOWN]
             self.parts.append(views)
             self.tables.append(_tables(file, views))
         self.counts = [BLOCK - sum(counts), *counts]

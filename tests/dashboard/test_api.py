@@ -207,7 +207,7 @@ def test_a_stream_of_pictures(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None
     with socket.create_connection(("127.0.0.1", rig.port), timeout=20) as raw:
         raw.sendall(f"GET {ONE}/stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         wait_for(lambda: rig.desk.live._viewers.total() == 1)
-        monkeypatch.setattr(live, "MOST_VIEWERS", 1)
+        monkeypatch.setattr(live, "MAX_VIEWERS", 1)
         assert rig.ask("GET", f"{ONE}/stream.mjpg")[0] == 422
         received = b""
         for _ in range(3):

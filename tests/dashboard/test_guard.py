@@ -253,7 +253,7 @@ def test_a_slow_page_gets_the_newest_frame(rig: Rig, monkeypatch: pytest.MonkeyP
 
 
 def test_too_many_pages_are_turned_away(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "MOST_PAGES", 2)
+    monkeypatch.setattr(hub, "MAX_PAGES", 2)
     with page(rig), page(rig):
         wait_for(lambda: len(rig.desk.live.hub.pages) == 2)
         with page(rig) as third, pytest.raises(ConnectionClosed) as closed:

@@ -104,7 +104,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(rig: Rig) -> None:
 
 
 def test_it_leaves_room_on_the_disk(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording, "LEAST_FREE", 2**62)
+    monkeypatch.setattr(recording, "MIN_FREE", 2**62)
     status, _, body = rig.ask(*POST, {"on": True})
     assert status == 422
     assert b"stops below" in body

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from triptych.data.camvid import BICYCLIST, CAR, CLASSES, PEDESTRIAN, SINGLE_OBJECT, split_things
 from triptych.data.components import (
-    MAXIMUM_GAP,
+    MAX_GAP,
     bridge,
     hull_area,
     is_single,
@@ -45,7 +45,7 @@ def test_hull_lies_between_the_figure_and_its_box(mask):
 @given(arrays(bool, (5, 23)))
 @settings(max_examples=25, deadline=None)
 def test_bridging_is_closing_along_rows(mask):
-    run = np.ones((1, MAXIMUM_GAP + 1), bool)
+    run = np.ones((1, MAX_GAP + 1), bool)
     padded = np.pad(mask, 8)
     closed = ndimage.binary_closing(padded, run)[8:-8, 8:-8]
     np.testing.assert_array_equal(bridge(mask), closed | mask)
@@ -87,11 +87,11 @@ def test_a_receding_row_is_refused_for_its_weight_on_one_side():
 
 def test_a_thin_pole_does_not_part_a_car_but_is_not_of_it():
     mask = canvas((40, 60, 70, 96))
-    mask[:, 70 : 70 + MAXIMUM_GAP] = False
+    mask[:, 70 : 70 + MAX_GAP] = False
     ((_, part),) = single_components(mask, CARS)
-    assert not part[:, 10 : 10 + MAXIMUM_GAP].any()
+    assert not part[:, 10 : 10 + MAX_GAP].any()
     assert part.sum() == mask.sum()
-    mask[:, 70 : 71 + MAXIMUM_GAP] = False
+    mask[:, 70 : 71 + MAX_GAP] = False
     assert all(part.shape[1] < 36 for _, part in single_components(mask, CARS))
 
 

@@ -9,7 +9,7 @@ from triptych.data.camvid import CamVidScenes
 from triptych.data.cutouts import CocoCutouts, Cutout
 from triptych.data.paste import (
     HORIZON_ABOVE_ROAD,
-    MINIMUM_PASTED_HEIGHT,
+    MIN_PASTED_HEIGHT,
     SLOPE,
     Draw,
     Placement,
@@ -19,7 +19,7 @@ from triptych.data.paste import (
     paste_near,
     plan,
 )
-from triptych.data.scene import MINIMUM_SHARE, MINIMUM_VISIBLE, Scene
+from triptych.data.scene import MIN_SHARE, MIN_VISIBLE, Scene
 
 
 def block(class_id: int = CAR, size: tuple[int, int] = (40, 30), **more) -> Cutout:
@@ -90,8 +90,8 @@ def test_objects_of_which_little_is_seen_become_ambiguous(monkeypatch, hidden_ro
     # 30 rows of 40 pixels: 6 of them are a fifth of the object, 2 less than the least share.
     fixed(monkeypatch, at(20, 130), at(20, 130 + 30 - hidden_rows))
     after = composed(empty())
-    assert 2 / 30 < MINIMUM_SHARE < 6 / 30
-    assert MINIMUM_VISIBLE < 2 * 40
+    assert 2 / 30 < MIN_SHARE < 6 / 30
+    assert MIN_VISIBLE < 2 * 40
     rest = after.regions[100 : 130 - hidden_rows, 20:60]
     assert (rest == (11 if kept else CAR)).all()
 
@@ -169,7 +169,7 @@ def test_places_are_on_the_ground_in_perspective(street_root, seed):
         width, height = placement.size
         expected = SLOPE[placement.cutout.class_id] * (placement.bottom - level)
         assert 0.5 * expected < height < 2 * expected
-        assert height >= MINIMUM_PASTED_HEIGHT
+        assert height >= MIN_PASTED_HEIGHT
         ratio = placement.cutout.picture.width / placement.cutout.picture.height
         assert width == pytest.approx(height * ratio, abs=1)
         assert placement.bottom <= HEIGHT

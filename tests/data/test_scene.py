@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from triptych.data.scene import MINIMUM_STUFF, MINIMUM_VISIBLE, Scene, hide, to_targets
+from triptych.data.scene import MIN_STUFF, MIN_VISIBLE, Scene, hide, to_targets
 from triptych.metrics.truth import IGNORE
 
 THINGS = (8, 9, 10)
@@ -17,7 +17,7 @@ def scene() -> Scene:
     regions[10:12, 0:18] = 8  # cars that nobody told apart
     regions[15, 0:5] = 13  # a speck of a pedestrian
     regions[19] = IGNORE
-    regions[18, 0 : MINIMUM_STUFF - 1] = 6
+    regions[18, 0 : MIN_STUFF - 1] = 6
     return Scene(np.zeros((20, 40, 3), np.uint8), regions, (8, 8, 9), 11)
 
 
@@ -35,7 +35,7 @@ def test_dense_labels_keep_what_is_too_small_for_a_segment():
     assert semantic.dtype == torch.int64
     assert (semantic[4:10, 20:30] == 8).all()
     assert (semantic[15, :5] == 9).all()
-    assert (semantic[18, : MINIMUM_STUFF - 1] == 6).all()
+    assert (semantic[18, : MIN_STUFF - 1] == 6).all()
     assert (semantic[19] == IGNORE).all()
 
 
@@ -44,7 +44,7 @@ def test_ambiguous_things_are_regions_and_specks_no_targets():
     assert targets.ambiguous_class_ids.tolist()[0] == 8
     np.testing.assert_array_equal(targets.ambiguous[0], scene().regions == 8)
     assert not (targets.ambiguous.any(0) & targets.masks.any(0)).any()
-    assert MINIMUM_VISIBLE > 5  # pixels of the speck
+    assert MIN_VISIBLE > 5  # pixels of the speck
     assert not targets.masks.any(0)[15, :5].any()
 
 

@@ -53,7 +53,7 @@ def test_the_window_forgets_by_time() -> None:
 
 
 def test_weeks_fit_into_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "MOST_BUCKETS", 16)
+    monkeypatch.setattr(history, "MAX_BUCKETS", 16)
     kept = History(window=5)
     for index in range(1000):
         kept.add(index, sample(index / 2, index, entered=1))
@@ -77,7 +77,7 @@ def test_weeks_fit_into_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_nothing_is_lost_or_counted_twice(frames: list[tuple[float, int, bool]], most: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(history, "MOST_BUCKETS", most)
+        patch.setattr(history, "MAX_BUCKETS", most)
         kept, total, newest, time, index = History(), 0, 0, 0.0, 0
         for step, events, again in frames:
             if again:

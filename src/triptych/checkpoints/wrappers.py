@@ -25,7 +25,7 @@ _INSIDE = re.compile(
 """No module is called like this but by these wrappers, which also wrap parts of a network."""
 
 _DEEPEST = 8
-_MOST = 0.9
+_MAXIMUM = 0.9
 """Share of the names that have a wrapper's prefix: a trainer may save a loss beside the network."""
 
 Names = Collection[str]
@@ -77,7 +77,7 @@ def _peeled(names: dict[str, str]) -> tuple[str, dict[str, str]]:
             return "", names
         common, count = first.most_common(1)[0]
         prefix = f"{common}."
-        if count < _MOST * len(names):
+        if count < _MAXIMUM * len(names):
             return "", names
         fewer = {name.removeprefix(prefix): names[name] for name in names}
     return (prefix, fewer) if len(fewer) == len(names) else ("", names)

@@ -25,7 +25,7 @@ AHEAD = 2
 PATIENCE = 10.0
 """Seconds for which a page may leave what it was sent unread."""
 
-MOST_PAGES = 32
+MAX_PAGES = 32
 
 BUSY, PROTOCOL = 1013, 1008
 """Codes with which a WebSocket is closed (RFC 6455, section 7.4)."""
@@ -150,7 +150,7 @@ class Hub:
     async def serve(self, socket: WebSocket, greeting: dict[str, Any]) -> None:
         """Talk to a page until it goes."""
         await socket.accept()
-        if len(self.pages) >= MOST_PAGES:
+        if len(self.pages) >= MAX_PAGES:
             self.refused += 1
             await socket.close(BUSY, "too many pages are open")
             return

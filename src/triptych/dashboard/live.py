@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 QUALITY = 82
 """Of the JPEG pictures."""
 
-MOST_VIEWERS = 16
+MAX_VIEWERS = 16
 """MJPEG streams at a time."""
 
 
@@ -161,8 +161,8 @@ class Live:
         Raises:
             TriptychError: too many look already.
         """
-        if self._viewers.total() >= MOST_VIEWERS:
-            raise TriptychError(f"{MOST_VIEWERS} picture streams are open; close one first")
+        if self._viewers.total() >= MAX_VIEWERS:
+            raise TriptychError(f"{MAX_VIEWERS} picture streams are open; close one first")
         return self._pictures_of(source, kind)
 
     async def _pictures_of(self, source: str, kind: str) -> AsyncIterator[bytes]:

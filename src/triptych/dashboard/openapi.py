@@ -7,7 +7,7 @@ from typing import Any
 from triptych import __version__
 from triptych.dashboard.naming import LONGEST, LONGEST_SOURCE
 from triptych.stream.frames import Phase
-from triptych.stream.layout import LONGEST_NAME, MOST_CORNERS, MOST_SHAPES
+from triptych.stream.layout import LONGEST_NAME, MAX_CORNERS, MAX_SHAPES
 
 _NAME = {
     "name": "name",
@@ -198,13 +198,13 @@ _SCHEMAS: dict[str, Any] = {
     "Layout": _request(
         lines={
             "type": "array",
-            "maxItems": MOST_SHAPES,
+            "maxItems": MAX_SHAPES,
             "items": _request("name", "a", "b", name=_SHAPE_NAME, a=_POINT, b=_POINT),
             "description": "Names differ, and so do both ends.",
         },
         zones={
             "type": "array",
-            "maxItems": MOST_SHAPES,
+            "maxItems": MAX_SHAPES,
             "items": _request(
                 "name",
                 "corners",
@@ -212,7 +212,7 @@ _SCHEMAS: dict[str, Any] = {
                 corners={
                     "type": "array",
                     "minItems": 3,
-                    "maxItems": MOST_CORNERS,
+                    "maxItems": MAX_CORNERS,
                     "items": _POINT,
                     "description": "Of a polygon that has an area.",
                 },

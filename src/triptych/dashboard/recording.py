@@ -19,7 +19,7 @@ from triptych.stream.result import Result
 
 log = logging.getLogger(__name__)
 
-LEAST_FREE = 200 * 2**20
+MIN_FREE = 200 * 2**20
 """Bytes that a recording leaves free on its disk."""
 
 LONGEST = 3600.0
@@ -138,5 +138,5 @@ def check_room(folder: Path) -> None:
         TriptychError: there is not.
     """
     free = shutil.disk_usage(folder).free
-    if free < LEAST_FREE:
+    if free < MIN_FREE:
         raise TriptychError(f"{folder}: {free // 2**20} MB are free; recording stops below 200 MB")

@@ -21,7 +21,7 @@ from triptych.errors import TriptychError
 log = logging.getLogger(__name__)
 
 HIGHEST_PORT = 65535
-MOST_CONNECTIONS = 128
+MAX_CONNECTIONS = 128
 LARGEST_MESSAGE = 4096
 """Bytes of a WebSocket message from a page; honest ones have below two hundred."""
 
@@ -128,7 +128,7 @@ def listen(host: str, port: int) -> socket.socket:
         if sys.platform != "win32":
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         ours.bind(address)
-        ours.listen(MOST_CONNECTIONS)
+        ours.listen(MAX_CONNECTIONS)
     except OSError as error:
         ours.close()
         raise TriptychError(
@@ -150,7 +150,7 @@ def make_server(app: Starlette, stop: Callable[[], None]) -> Server:
             ws_per_message_deflate=False,  # pictures do not shrink, and it costs half the sending
             ws_ping_interval=20,
             ws_ping_timeout=20,
-            limit_concurrency=MOST_CONNECTIONS,
+            limit_concurrency=MAX_CONNECTIONS,
             h11_max_incomplete_event_size=16 * 1024,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=GRACE,  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from triptych.errors import TriptychError
 from triptych.metrics.truth import IGNORE, WIDE_IGNORE
 
 CROP_ATTEMPTS = 4
-MAXIMUM_SHARE = 0.75
+MAX_SHARE = 0.75
 """A crop of which one class covers more than this is drawn again, a few times."""
 
 PADDING = (124, 116, 104)
@@ -246,7 +246,7 @@ def random_window(
         (y0, y1), (x0, x1) = (span[0] for span in spans)
         inside = semantic[int(y0) : int(np.ceil(y1)) : 4, int(x0) : int(np.ceil(x1)) : 4]
         counts = np.bincount(inside.ravel(), minlength=unknown + 1)[:unknown]
-        if counts.max() <= MAXIMUM_SHARE * counts.sum():
+        if counts.max() <= MAX_SHARE * counts.sum():
             break
     (to_y, rows), (to_x, columns) = (span[1] for span in spans)
     mirror = bool(random.random() < view.mirror)

@@ -25,13 +25,13 @@ object in comparison with a typical one of that class."""
 RIDDEN = ("bicycle", "motorcycle")
 """A person over one of these is a bicyclist, outline and vehicle together."""
 
-MINIMUM_HEIGHT = {CAR: 24, PEDESTRIAN: 40, BICYCLIST: 40}
+MIN_HEIGHT = {CAR: 24, PEDESTRIAN: 40, BICYCLIST: 40}
 """Pixels in the COCO image: smaller objects have too little detail to paste."""
 
-MINIMUM_FILL = {CAR: 0.6, PEDESTRIAN: 0.3, BICYCLIST: 0.3}
+MIN_FILL = {CAR: 0.6, PEDESTRIAN: 0.3, BICYCLIST: 0.3}
 """Area over box area: of thinner shapes most is hidden behind something else."""
 
-MAXIMUM_FILL = {CAR: 1.0, PEDESTRIAN: 0.72, BICYCLIST: 0.9}
+MAX_FILL = {CAR: 1.0, PEDESTRIAN: 0.72, BICYCLIST: 0.9}
 """People who fill their box are cut off at the waist."""
 
 WIDTH_OVER_HEIGHT = {CAR: (0.55, 3.2), PEDESTRIAN: (0.2, 0.5), BICYCLIST: (0.25, 1.5)}
@@ -172,7 +172,7 @@ def _usable(
     """Whether all of an object can be seen, as far as annotations tell, and in a fit posture."""
     left, top, right, bottom = outline.box
     width, height = right - left, bottom - top
-    if height < MINIMUM_HEIGHT[outline.class_id] or width < 4:
+    if height < MIN_HEIGHT[outline.class_id] or width < 4:
         return False
     if top <= 1 or bottom >= size[1] - 1 or len(outline.cut) > 1:
         return False
@@ -180,7 +180,7 @@ def _usable(
     fill = sum(part["area"] for part in parts) / (width * height)
     if not narrow <= width / height <= wide:
         return False
-    if not MINIMUM_FILL[outline.class_id] <= fill <= MAXIMUM_FILL[outline.class_id]:
+    if not MIN_FILL[outline.class_id] <= fill <= MAX_FILL[outline.class_id]:
         return False
     if outline.class_id == PEDESTRIAN:
         pieces = parts[0]["segmentation"]

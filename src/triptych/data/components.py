@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-MAXIMUM_GAP = 3
+MAX_GAP = 3
 """Pixels. Parts of one object on both sides of a thin occluder (a pole) are joined over it."""
 
-MINIMUM_AREA = 40
+MIN_AREA = 40
 """Pixels at 480x360. Below that, outlines say nothing."""
 
 
@@ -66,7 +66,7 @@ def is_single(mask: NDArray[np.bool_], borders: int, shapes: tuple[OutlineLimits
     """
     height, width = mask.shape
     area = int(np.count_nonzero(mask))
-    if area < MINIMUM_AREA or borders > 2:
+    if area < MIN_AREA or borders > 2:
         return False
     fill, aspect = area / mask.size, width / height
     fitting = [
@@ -109,15 +109,15 @@ def single_components(
 
 
 def bridge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """``mask`` (H, W) with gaps up to :data:`MAXIMUM_GAP` wide filled along the rows.
+    """``mask`` (H, W) with gaps up to :data:`MAX_GAP` wide filled along the rows.
 
     Only sideways, because thin occluders are upright.
     """
     reach = np.zeros(mask.shape, bool)
     filled = mask.copy()
     # A gap pixel is filled when the mask is found to both sides within the gap's width.
-    for left in range(1, MAXIMUM_GAP + 1):
-        for right in range(1, MAXIMUM_GAP + 2 - left):
+    for left in range(1, MAX_GAP + 1):
+        for right in range(1, MAX_GAP + 2 - left):
             reach[:] = False
             reach[:, left:-right] = mask[:, : -left - right] & mask[:, left + right :]
             filled |= reach

@@ -25,7 +25,7 @@ OVERSAMPLING = 4
 CACHED = 512
 """Cut-outs kept in memory by each source, some 30 MB in all."""
 
-MINIMUM_OWN_HEIGHT = 30
+MIN_OWN_HEIGHT = 30
 """Pixels. Height of CamVid's own objects from which they are worth cutting out."""
 
 FRAMES_TO_TRY = 4
@@ -33,10 +33,10 @@ FRAMES_TO_TRY = 4
 ATTEMPTS = 8
 """Cut-outs looked at before one is taken that is dark or grey."""
 
-MINIMUM_BRIGHTNESS = 36
+MIN_BRIGHTNESS = 36
 """Mean of the channels, 0 to 255."""
 
-MINIMUM_COLOUR = 3
+MIN_COLOUR = 3
 """Mean difference of the greatest and the least channel, 0 to 255."""
 
 
@@ -62,7 +62,7 @@ class Cutout:
         if not len(seen):
             return False
         colour = float((seen.max(axis=1) - seen.min(axis=1)).mean())
-        return float(seen.mean()) >= MINIMUM_BRIGHTNESS and colour >= MINIMUM_COLOUR
+        return float(seen.mean()) >= MIN_BRIGHTNESS and colour >= MIN_COLOUR
 
 
 class CocoCutouts:
@@ -135,7 +135,7 @@ class FrameCutouts:
                 zip(labels.owners, labels.boxes, strict=True)
             )
             if owner == class_id
-            and rows.stop - rows.start >= MINIMUM_OWN_HEIGHT
+            and rows.stop - rows.start >= MIN_OWN_HEIGHT
             and rows.start > 0
             and columns.start > 0
             and rows.stop < height

@@ -16,7 +16,7 @@ from PIL import Image
 
 from triptych.data.camvid import BICYCLIST, CAR, PAVEMENT, PEDESTRIAN, ROAD
 from triptych.data.cutouts import Cutout
-from triptych.data.scene import MINIMUM_SHARE, MINIMUM_VISIBLE, Pixels, Regions, Scene, hide
+from triptych.data.scene import MIN_SHARE, MIN_VISIBLE, Pixels, Regions, Scene, hide
 from triptych.metrics.truth import IGNORE
 
 # Measured on the single objects of CamVid's training frames (480x360): an object whose box ends
@@ -38,10 +38,10 @@ SHARES = {CAR: 0.45, PEDESTRIAN: 0.35, BICYCLIST: 0.2}
 COMPANY = 0.4
 """Chance that an object gets a neighbour of its class that touches or partly hides it."""
 
-MINIMUM_PASTED_HEIGHT = 14
+MIN_PASTED_HEIGHT = 14
 """Pixels. Farther away, objects are specks."""
 
-MAXIMUM_ENLARGEMENT = 1.6
+MAX_ENLARGEMENT = 1.6
 """Cut-outs enlarged more would be blurred, and the network would learn to see the blur."""
 
 ATTEMPTS = 6
@@ -90,7 +90,7 @@ def paste_near(scene: Scene, draw: Draw, random: np.random.Generator) -> Scene:
     cutout = draw(int(random.choice(classes, p=shares / shares.sum())), random)
     rows, columns = scene.regions.shape
     height = round(rows * random.uniform(*NEAR_HEIGHT))
-    if height > MAXIMUM_ENLARGEMENT * cutout.picture.height:
+    if height > MAX_ENLARGEMENT * cutout.picture.height:
         return scene
     width = max(2, round(cutout.picture.width * height / cutout.picture.height))
     mirrored = bool(random.random() < 0.5)
@@ -132,7 +132,7 @@ def _pasted(scene: Scene, placements: Sequence[Placement]) -> Scene:
         whole[code] = _paste(pixels, regions, code, placement, bottoms)
     result = Scene(pixels, regions, tuple(owners), scene.classes)
     seen = result.visible()
-    lost = (seen < MINIMUM_VISIBLE) | (seen < MINIMUM_SHARE * whole)
+    lost = (seen < MIN_VISIBLE) | (seen < MIN_SHARE * whole)
     lost[: scene.classes] = lost[scene.classes + len(owners) :] = False
     return hide(result, lost) if lost.any() else result
 
@@ -181,7 +181,7 @@ def _spot(
     surface = GROUND[class_id][int(random.integers(len(GROUND[class_id])))]
     ground = regions == surface
     rows = np.flatnonzero(np.count_nonzero(ground, axis=1) >= ROAD_PIXELS)
-    rows = rows[rows >= level + MINIMUM_PASTED_HEIGHT / SLOPE[class_id]]
+    rows = rows[rows >= level + MIN_PASTED_HEIGHT / SLOPE[class_id]]
     if not len(rows):
         return None
     # Uniform in the root of the distance from the horizon: between as many objects per row, which
@@ -207,9 +207,9 @@ def _place(
         expected = SLOPE[class_id] * (row + 1 - level) * cutout.tallness
         height = round(expected * np.exp(random.normal(0, SPREAD)))
         enlargement = height / cutout.picture.height
-        if not MINIMUM_PASTED_HEIGHT <= height <= 1.2 * frame_height:
+        if not MIN_PASTED_HEIGHT <= height <= 1.2 * frame_height:
             continue
-        if enlargement > MAXIMUM_ENLARGEMENT:
+        if enlargement > MAX_ENLARGEMENT:
             continue
         width = max(2, round(cutout.picture.width * enlargement))
         mirrored = bool(random.random() < 0.5)

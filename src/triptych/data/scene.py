@@ -23,13 +23,13 @@ from triptych.metrics.truth import IGNORE
 Pixels = NDArray[np.uint8]
 Regions = NDArray[np.uint8]
 
-MINIMUM_VISIBLE = 30
+MIN_VISIBLE = 30
 """Pixels. An instance with less on view is no target; its pixels become ambiguous."""
 
-MINIMUM_SHARE = 0.15
+MIN_SHARE = 0.15
 """An instance of which less than this share is unoccluded is no target either."""
 
-MINIMUM_STUFF = 16
+MIN_STUFF = 16
 """Pixels. Stuff with less stays in the dense map, but asks no query for a mask."""
 
 
@@ -79,16 +79,16 @@ def hide(scene: Scene, lost: NDArray[np.bool_]) -> Scene:
 def to_targets(scene: Scene, thing_ids: tuple[int, ...]) -> Targets:
     """Turn the region map into the targets of the training criterion.
 
-    Objects with fewer than :data:`MINIMUM_VISIBLE` pixels in the image become ambiguous.
+    Objects with fewer than :data:`MIN_VISIBLE` pixels in the image become ambiguous.
     """
     count = scene.visible()
     first, last = scene.classes, scene.classes + len(scene.owners)
     lost = np.zeros(256, bool)
-    lost[first:last] = (count[first:last] > 0) & (count[first:last] < MINIMUM_VISIBLE)
+    lost[first:last] = (count[first:last] > 0) & (count[first:last] < MIN_VISIBLE)
     if lost.any():
         scene = hide(scene, lost)
         count = scene.visible()
-    stuff = [c for c in range(first) if c not in thing_ids and count[c] >= MINIMUM_STUFF]
+    stuff = [c for c in range(first) if c not in thing_ids and count[c] >= MIN_STUFF]
     objects = [code for code in range(first, last) if count[code]]
     unclear = [
         (c, region) for c in thing_ids if count[c] for region in touching(scene.regions == c)
@@ -106,7 +106,7 @@ def to_targets(scene: Scene, thing_ids: tuple[int, ...]) -> Targets:
 
 
 def touching(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """Connected components of ``mask (h, w)`` with at least :data:`MINIMUM_VISIBLE` pixels.
+    """Connected components of ``mask (h, w)`` with at least :data:`MIN_VISIBLE` pixels.
 
     The mask must not be empty.
     """
@@ -117,7 +117,7 @@ def touching(mask: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
     areas = np.bincount(labels.ravel(), minlength=count + 1)
     parts = []
     for number in range(1, count + 1):
-        if areas[number] >= MINIMUM_VISIBLE:
+        if areas[number] >= MIN_VISIBLE:
             part = np.zeros(mask.shape, bool)
             np.equal(labels, number, out=part[box])
             parts.append(part)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from triptych.classes import Classes
 from triptych.data.augment import PADDING, Light, View, ViewWindow, random_light, random_window
-from triptych.data.scene import MINIMUM_STUFF, MINIMUM_VISIBLE, touching
+from triptych.data.scene import MIN_STUFF, MIN_VISIBLE, touching
 from triptych.data.sets.open import open_set, open_splits
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
@@ -156,7 +156,7 @@ def view_targets(example: Example, window: ViewWindow, classes: Classes, *, dens
 
     Stuff is one segment a class. Things are the segments of the partition; the outlines, which
     may overlap, where there is none; and where objects are not told apart at all, ambiguous. So
-    are crowds, and objects of which fewer than :data:`MINIMUM_VISIBLE` pixels are on view.
+    are crowds, and objects of which fewer than :data:`MIN_VISIBLE` pixels are on view.
 
     Args:
         example: image and truth.
@@ -171,12 +171,12 @@ def view_targets(example: Example, window: ViewWindow, classes: Classes, *, dens
     chosen = [
         (k, semantic == k)
         for k in range(len(classes))
-        if not classes.is_thing[k] and counts[k] >= MINIMUM_STUFF
+        if not classes.is_thing[k] and counts[k] >= MIN_STUFF
     ]
     unclear: dict[int, Mask] = {}
     for class_id, mask, crowd in _things(example, window, semantic, classes):
         pixels = np.count_nonzero(mask)
-        if not crowd and pixels >= MINIMUM_VISIBLE:
+        if not crowd and pixels >= MIN_VISIBLE:
             chosen.append((class_id, mask))
         elif pixels:
             unclear[class_id] = unclear.get(class_id, False) | mask

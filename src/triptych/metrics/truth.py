@@ -19,7 +19,7 @@ IGNORE = 255
 WIDE_IGNORE = 65535
 """The same in maps of more classes, which have 16 bits."""
 
-MOST_CLASSES = WIDE_IGNORE - 1
+MAX_CLASSES = WIDE_IGNORE - 1
 """Classes that a map can tell apart."""
 
 VOID = 0

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 BUCKET_SECONDS = 1.0
 """Resolution of the rolling window, and of the whole run at first."""
 
-MOST_BUCKETS = 1024
+MAX_BUCKETS = 1024
 """Of the whole run: when there are more, neighbours merge and each covers twice the time."""
 
 
@@ -89,7 +89,7 @@ class History:
     """The figures of one source: a rolling window, second by second, and the whole run.
 
     Memory does not grow with time: the window forgets, and the whole run is told in at most
-    :data:`MOST_BUCKETS` buckets of equal length.
+    :data:`MAX_BUCKETS` buckets of equal length.
 
     Args:
         window: seconds of the rolling window.
@@ -124,7 +124,7 @@ class History:
             if not buckets or start > buckets[-1].start:
                 buckets.append(Bucket(start, seconds))
             buckets[-1].add(sample)
-        while len(self._whole) > MOST_BUCKETS:
+        while len(self._whole) > MAX_BUCKETS:
             self._length *= 2
             self._whole = _coarser(self._whole, self._length)
 

@@ -12,9 +12,9 @@ from triptych.errors import TriptychError
 Point: TypeAlias = tuple[float, float]
 """``(x, y)`` as shares of the picture's width and height, 0 to 1: a change of size keeps it."""
 
-MOST_SHAPES = 50
+MAX_SHAPES = 50
 """Lines, and zones, of one source."""
-MOST_CORNERS = 100
+MAX_CORNERS = 100
 LONGEST_NAME = 80
 
 
@@ -52,8 +52,8 @@ class Zone:
 
     def __post_init__(self) -> None:
         _check_name("zone", self.name)
-        if not isinstance(self.corners, list | tuple) or not 3 <= len(self.corners) <= MOST_CORNERS:
-            raise TriptychError(f"zone {self.name!r}: give 3 to {MOST_CORNERS} corners")
+        if not isinstance(self.corners, list | tuple) or not 3 <= len(self.corners) <= MAX_CORNERS:
+            raise TriptychError(f"zone {self.name!r}: give 3 to {MAX_CORNERS} corners")
         corners = tuple(_point(f"zone {self.name!r}", corner) for corner in self.corners)
         object.__setattr__(self, "corners", corners)
         spans = [max(axis) - min(axis) for axis in zip(*corners, strict=True)]
@@ -85,8 +85,8 @@ class Layout:
 
     def __post_init__(self) -> None:
         for kind, shapes in (("lines", self.lines), ("zones", self.zones)):
-            if len(shapes) > MOST_SHAPES:
-                raise TriptychError(f"{len(shapes)} {kind}; a source has at most {MOST_SHAPES}")
+            if len(shapes) > MAX_SHAPES:
+                raise TriptychError(f"{len(shapes)} {kind}; a source has at most {MAX_SHAPES}")
             names = [shape.name for shape in shapes]
             twice = {name for name in names if names.count(name) > 1}
             if twice:

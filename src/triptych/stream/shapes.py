@@ -10,7 +10,7 @@ from triptych.readings.instance import Box
 CRUMB = 0.2
 """Parts of a mask that are smaller than this share of its largest one are not the object's."""
 
-MOST_PARTS = 16
+MAX_PARTS = 16
 """So many of the largest parts are looked at: a mask of noise has thousands."""
 
 HIDDEN = 0.8
@@ -33,7 +33,7 @@ def visible_parts(mask: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, tup
     if count == 1:
         return mask, (0, 0)
     sizes, boxes = np.bincount(parts.ravel())[1:], ndimage.find_objects(parts)
-    candidates = np.argsort(-sizes, kind="stable")[:MOST_PARTS]
+    candidates = np.argsort(-sizes, kind="stable")[:MAX_PARTS]
     largest = int(candidates[0])
     kept = np.zeros(count + 1, bool)
     kept[largest + 1] = True

@@ -13,7 +13,7 @@ REMEMBERED = 120
 SPAN = 5.0
 """Seconds over which a rate is measured."""
 
-MOST_TICKS = 2048
+MAX_TICKS = 2048
 
 
 class Stopwatch:
@@ -22,7 +22,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stages: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=REMEMBERED))
-        self._ticks: deque[float] = deque(maxlen=MOST_TICKS)
+        self._ticks: deque[float] = deque(maxlen=MAX_TICKS)
 
     def add(self, stage: str, seconds: float) -> None:
         """Note how long a stage took."""

@@ -21,9 +21,9 @@ from triptych.train.recipe import Recipe, is_recipe, plain
 from triptych.train.starting import EncoderAlone, class_sources, load_encoder
 
 EPOCHS = 10
-"""Times that each image is seen, unless that is fewer than :data:`LEAST_STEPS`."""
+"""Times that each image is seen, unless that is fewer than :data:`MIN_STEPS`."""
 
-LEAST_STEPS = 500
+MIN_STEPS = 500
 """A small data set is gone through more often."""
 
 BATCH = 8
@@ -98,7 +98,7 @@ def fine_tuning(
         data: as :func:`triptych.data.sets.open.open_set` takes it.
         overrides: single values, such as ``optimisation.batch_size=4``.
         epochs: how many times each image is seen.
-        steps: or how many steps; with neither, as many as :data:`EPOCHS` and :data:`LEAST_STEPS`
+        steps: or how many steps; with neither, as many as :data:`EPOCHS` and :data:`MIN_STEPS`
             say.
         semantic_loss: weight of the loss on the class map itself, beside the paper's losses; None:
             as the checkpoint was trained, which is without it for those of papers.
@@ -132,7 +132,7 @@ def fine_tuning(
     images = len(part(len(training), arguments["held_out"], evaluation=False))
     batch = learning.setdefault("batch_size", BATCH)
     each = math.ceil(images / batch) if _is_count(batch) else 1
-    learning.setdefault("steps", steps or (epochs or 0) * each or max(EPOCHS * each, LEAST_STEPS))
+    learning.setdefault("steps", steps or (epochs or 0) * each or max(EPOCHS * each, MIN_STEPS))
     _fill(values, {"optimisation": _learning(segmenter)})
     total = learning["steps"] if _is_count(learning["steps"]) else 1
     validation = len(open_set(data, evaluated["split"]))

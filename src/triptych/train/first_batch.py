@@ -13,7 +13,7 @@ from triptych.data.sets.sheet import sheet
 from triptych.data.targets import Targets
 from triptych.metrics.truth import VOID, Example, PanopticTruth, TrueSegment
 
-MOST = 12
+MAXIMUM = 12
 """Images in the picture."""
 
 
@@ -29,7 +29,7 @@ def draw_batch(
         classes: of the targets.
     """
     batch = _Batch(pixels, targets, names, classes)
-    return sheet(batch, range(min(len(batch), MOST)))
+    return sheet(batch, range(min(len(batch), MAXIMUM)))
 
 
 class _Batch:

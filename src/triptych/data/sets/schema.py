@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from triptych.class_table import ClassTable
 from triptych.classes import Classes, Colour
 from triptych.errors import TriptychError
-from triptych.metrics.truth import MOST_CLASSES, ignored_id
+from triptych.metrics.truth import MAX_CLASSES, ignored_id
 
 LARGEST = 2**16
 """Label maps have 8 or 16 bits, so numbers on disk are below this."""
 
-NOT_NAMED = MOST_CLASSES
+NOT_NAMED = MAX_CLASSES
 """Marks numbers that the schema does not name, in :meth:`Schema.table`."""
 
 
@@ -48,9 +48,9 @@ class Schema:
     """Whether the colour counts where a file has both (a palette), and not the number."""
 
     def __post_init__(self) -> None:
-        if len(self.classes) > MOST_CLASSES:
+        if len(self.classes) > MAX_CLASSES:
             raise TriptychError(
-                f"the data have {len(self.classes)} classes, and a map can tell {MOST_CLASSES} "
+                f"the data have {len(self.classes)} classes, and a map can tell {MAX_CLASSES} "
                 "apart; choose some under 'classes'"
             )
         both = self.void & self.ids.keys()
