@@ -10,6 +10,7 @@ from triptych.readings.instance import Instances, read_instances
 from triptych.readings.masks import Masks
 from triptych.readings.panoptic import PanopticMap, read_panoptic
 from triptych.readings.semantic import SemanticMap, read_semantic
+from triptych.readings.settings import ReadingSettings
 from triptych.render.panels import panels
 
 
@@ -21,29 +22,34 @@ class MaskSet(Masks):
         return read_semantic(self)
 
     def instances(self, threshold: float | None = None, top: int | None = None) -> Instances:
-        """Objects, best first; see :func:`triptych.readings.instance.read_instances`."""
-        return read_instances(self, threshold=threshold, top=top)
+        """Objects, best first; see :func:`triptych.readings.instance.read_instances`.
+
+        Args:
+            threshold: lowest score; the checkpoint's own by default, as all settings.
+            top: how many (query, class) pairs are looked at.
+
+        Raises:
+            TriptychError: a setting is out of range, or logits are not finite.
+        """
+        return read_instances(self, self.readings.replace(instance_threshold=threshold, top=top))
 
     def panoptic(self, threshold: float | None = None, overlap: float | None = None) -> PanopticMap:
-        """Every pixel in one segment; see :func:`triptych.readings.panoptic.read_panoptic`."""
-        return read_panoptic(self, threshold=threshold, overlap=overlap)
+        """Every pixel in one segment; see :func:`triptych.readings.panoptic.read_panoptic`.
 
-    def explain(
-        self,
-        *,
-        instance_threshold: float | None = None,
-        top: int | None = None,
-        panoptic_threshold: float | None = None,
-        overlap: float | None = None,
-    ) -> Explanation:
+        Args:
+            threshold: score above which a query takes part; the checkpoint's own by default.
+            overlap: lowest ratio of the pixels that a query wins to its own.
+
+        Raises:
+            TriptychError: a setting is out of range, logits are not finite, or the masks have no
+                classes (a promptable network).
+        """
+        settings = self.readings.replace(panoptic_threshold=threshold, overlap=overlap)
+        return read_panoptic(self, settings)
+
+    def explain(self, settings: ReadingSettings | None = None) -> Explanation:
         """Which rule every query fell to; see :func:`triptych.readings.explain.explain`."""
-        return explain(
-            self,
-            instance_threshold=instance_threshold,
-            top=top,
-            panoptic_threshold=panoptic_threshold,
-            overlap=overlap,
-        )
+        return explain(self, settings)
 
     def overlay(self, image: ImageLike) -> Image.Image:
         """The readings that there are side by side over the image.

@@ -158,7 +158,7 @@ class TestContents:
         [{"overlap": 1.5}, {"instance_threshold": -1}, {"panoptic_threshold": float("nan")}],
     )
     def test_shares_are_shares(self, changes):
-        with pytest.raises(TriptychError, match="give a share from 0 to 1"):
+        with pytest.raises(TriptychError, match="give a number from 0 to 1"):
             ReadingSettings(**changes)
         with pytest.raises(TriptychError, match="at least one instance"):
             ReadingSettings(top=0)

@@ -68,7 +68,9 @@ def test_panoptic(masks: MaskSet, threshold: float, overlap: float):
         assert segment.score == pytest.approx(score, abs=1e-6)
         assert segment.name == masks.classes.names[label]
         assert segment.is_thing == masks.classes.is_thing[label]
-    explained = masks.explain(panoptic_threshold=threshold, overlap=overlap).panoptic
+    explained = masks.explain(
+        masks.readings.replace(panoptic_threshold=threshold, overlap=overlap)
+    ).panoptic
     assert explained == counts(expected.outcomes)
 
 
@@ -90,7 +92,9 @@ def test_instances(masks: MaskSet, threshold: float, top: int):
         assert instance.score == pytest.approx(score, abs=1e-5)
         np.testing.assert_array_equal(instance.mask.numpy(), mask)
         assert instance.box == box
-    explained = masks.explain(instance_threshold=threshold, top=top).instances
+    explained = masks.explain(
+        masks.readings.replace(instance_threshold=threshold, top=top)
+    ).instances
     assert explained == counts(expected.outcomes)
 
 
@@ -127,7 +131,9 @@ def test_labeller(masks: MaskSet, threshold: float):
     scores = [i.score for i in instances]
     assert scores == sorted(scores, reverse=True)
     assert scores == pytest.approx(sorted((s for _, s, _ in objects), reverse=True), abs=1e-5)
-    explained = masks.explain(instance_threshold=threshold, panoptic_threshold=threshold)
+    explained = masks.explain(
+        masks.readings.replace(instance_threshold=threshold, panoptic_threshold=threshold)
+    )
     assert explained.instances.get(Outcome.KEPT, 0) == len({label for label, *_ in objects})
     assert explained.panoptic.get(Outcome.KEPT, 0) == len({label for label, *_ in segments})
     assert sum(explained.semantic.values()) == len(masks)

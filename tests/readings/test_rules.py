@@ -106,7 +106,10 @@ def test_overlap_is_the_mask_sets_own_unless_it_is_told():
     assert len(lenient.panoptic().segments) == 2
     assert lenient.explain().panoptic == {Outcome.KEPT: 2}
     assert len(lenient.panoptic(overlap=0.56).segments) == 1
-    assert lenient.explain(overlap=0.56).panoptic == {Outcome.KEPT: 1, Outcome.OVERLAP: 1}
+    assert lenient.explain(lenient.readings.replace(overlap=0.56)).panoptic == {
+        Outcome.KEPT: 1,
+        Outcome.OVERLAP: 1,
+    }
 
 
 def test_overlap_counts_all_pixels_that_a_query_wins():
@@ -141,7 +144,10 @@ def test_a_query_without_own_pixels_has_no_segment(pixels):
         readings=ReadingSettings(segment_pixels=pixels),
     )
     assert masks.panoptic(overlap=0.0).ids.tolist() == [[1] * 3 + [0] * 7]
-    assert masks.explain(overlap=0.0).panoptic == {Outcome.KEPT: 1, Outcome.NO_PIXEL: 1}
+    assert masks.explain(masks.readings.replace(overlap=0.0)).panoptic == {
+        Outcome.KEPT: 1,
+        Outcome.NO_PIXEL: 1,
+    }
 
 
 def test_class_scores_may_be_resized_in_place_of_masks():
@@ -226,7 +232,10 @@ def test_instances_take_the_top_pairs_before_they_drop_stuff():
     masks = flat([stripe(0, 5), stripe(5, 10)], [sure(ROAD), sure(CAR, 0.9)])
     assert len(masks.instances(top=2)) == 1
     assert len(masks.instances(top=1)) == 0
-    assert masks.explain(top=1).instances == {Outcome.BEYOND_TOP: 1, Outcome.STUFF: 1}
+    assert masks.explain(masks.readings.replace(top=1)).instances == {
+        Outcome.BEYOND_TOP: 1,
+        Outcome.STUFF: 1,
+    }
 
 
 def test_an_instance_only_checkpoint_reads_all_classes():
@@ -322,7 +331,10 @@ def test_labeller_threshold_and_top_apply_to_components():
     assert len(masks.instances(threshold=0.48)) == 0
     assert len(masks.panoptic(threshold=0.47).segments) == 3
     assert masks.panoptic(threshold=0.48).segments == ()
-    assert masks.explain(instance_threshold=0.48).instances[Outcome.LOW_SCORE] == 1
+    assert (
+        masks.explain(masks.readings.replace(instance_threshold=0.48)).instances[Outcome.LOW_SCORE]
+        == 1
+    )
 
 
 def test_labeller_scores_may_equal_the_threshold_of_instances_only():

@@ -14,6 +14,7 @@ from triptych.readings.outcome import Outcome
 from triptych.readings.panoptic import trace_panoptic
 from triptych.readings.scores import best_pairs
 from triptych.readings.semantic import read_semantic
+from triptych.readings.settings import ReadingSettings
 from triptych.readings.shape import cut_out
 
 
@@ -41,27 +42,25 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(
-    mask_set: Masks,
-    *,
-    instance_threshold: float | None = None,
-    top: int | None = None,
-    panoptic_threshold: float | None = None,
-    overlap: float | None = None,
-) -> Explanation:
-    """Count the outcomes of the queries in the three readings with these settings.
+def explain(mask_set: Masks, settings: ReadingSettings | None = None) -> Explanation:
+    """Count the outcomes of the queries in the three readings.
+
+    Args:
+        mask_set: what to read.
+        settings: the mask set's own by default.
 
     Raises:
-        TriptychError: logits are not finite, or a setting is out of range.
+        TriptychError: logits are not finite.
     """
-    objects = trace_instances(mask_set, instance_threshold, top)[1]
+    settings = settings or mask_set.readings
+    objects = trace_instances(mask_set, settings)[1]
     if "panoptic" not in mask_set.offers:
         none = _count([Outcome.NO_CLASS] * len(mask_set))
         return Explanation(semantic=none, instances=_count(objects), panoptic=none)
     return Explanation(
         semantic=_count(_semantic_outcomes(mask_set)),
         instances=_count(objects),
-        panoptic=_count(trace_panoptic(mask_set, panoptic_threshold, overlap)[1]),
+        panoptic=_count(trace_panoptic(mask_set, settings)[1]),
     )
 
 

@@ -9,12 +9,12 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from triptych.errors import TriptychError
 from triptych.readings.components import Component, class_components
 from triptych.readings.grid import Grid, blank, reading
 from triptych.readings.masks import Masks
 from triptych.readings.outcome import Outcome
-from triptych.readings.scores import best_pairs, check_share, pair_scores
+from triptych.readings.scores import best_pairs, pair_scores
+from triptych.readings.settings import ReadingSettings
 from triptych.readings.shape import Box as Box
 from triptych.readings.shape import cut_out
 
@@ -102,19 +102,17 @@ class Instances(Sequence[Instance]):
         return iter(self.items)
 
 
-def read_instances(
-    mask_set: Masks, *, threshold: float | None = None, top: int | None = None
-) -> Instances:
+def read_instances(mask_set: Masks, settings: ReadingSettings | None = None) -> Instances:
     """List the objects (Cheng et al., Mask2Former, 2022, and its released code).
 
     1. Of all (query, class) pairs the ``top`` highest class scores are taken; of equal ones, the
        first queries, then the first classes.
-    2. Pairs of stuff classes are dropped if ``mask_set.readings.things_only``.
+    2. Pairs of stuff classes are dropped if ``things_only``.
     3. The mask is where the logit is positive; pairs with an empty one are dropped.
     4. The score is the class score times the mean of ``sigmoid(m)`` inside the mask; pairs below
-       ``threshold`` are dropped.
+       ``instance_threshold`` are dropped.
 
-    ``threshold`` and ``top`` are the mask set's own by default.
+    The settings are the mask set's own by default.
 
     A query may give several instances, one a class. For promptable masks the score is the
     ``quality`` alone, which already estimates how good the mask is. Instances of a pixel labeller
@@ -122,34 +120,27 @@ def read_instances(
     with the mean softmax probability as score.
 
     Raises:
-        TriptychError: logits are not finite, ``threshold`` is not in 0..1, or ``top`` is below 1.
+        TriptychError: logits are not finite.
     """
-    return trace_instances(mask_set, threshold, top)[0]
+    return trace_instances(mask_set, settings or mask_set.readings)[0]
 
 
-def trace_instances(
-    mask_set: Masks, threshold: float | None, top: int | None
-) -> tuple[Instances, list[Outcome]]:
+def trace_instances(mask_set: Masks, settings: ReadingSettings) -> tuple[Instances, list[Outcome]]:
     """The instances, and what became of each of the ``N`` queries.
 
     A query that gave no instance has the outcome of its best pair; where its best class is "no
     object", that is the reason given.
     """
-    settings = mask_set.readings
-    threshold = settings.instance_threshold if threshold is None else threshold
-    top = settings.top if top is None else top
-    check_share("threshold", threshold)
-    if top < 1:
-        raise TriptychError(f"top is {top}; ask for at least one instance")
     with reading(mask_set) as grid:
         if mask_set.competition == "softmax":
-            return _from_components(mask_set, grid, threshold, top)
-        return _from_queries(mask_set, grid, threshold, top)
+            return _from_components(mask_set, grid, settings)
+        return _from_queries(mask_set, grid, settings)
 
 
 def _from_queries(
-    mask_set: Masks, grid: Grid, threshold: float, top: int
+    mask_set: Masks, grid: Grid, settings: ReadingSettings
 ) -> tuple[Instances, list[Outcome]]:
+    threshold, top = settings.instance_threshold, settings.top
     scores, classes = pair_scores(mask_set), mask_set.classes
     labels, _, is_object = best_pairs(mask_set)
     best = labels.tolist()
@@ -159,7 +150,7 @@ def _from_queries(
         (score, *divmod(pair, len(classes)))
         for score, pair in zip(ranked[:top].tolist(), order[:top].tolist(), strict=True)
     ]
-    wanted = [not mask_set.readings.things_only or thing for thing in classes.is_thing]
+    wanted = [not settings.things_only or thing for thing in classes.is_thing]
     # The mean inside is at most 1, so a score below the threshold stays there.
     asked = {query for score, query, label in pairs if wanted[label] and score >= threshold}
     shapes = cut_out(grid, sorted(asked))
@@ -185,10 +176,11 @@ def _from_queries(
 
 
 def _from_components(
-    mask_set: Masks, grid: Grid, threshold: float, top: int
+    mask_set: Masks, grid: Grid, settings: ReadingSettings
 ) -> tuple[Instances, list[Outcome]]:
+    threshold, top = settings.instance_threshold, settings.top
     classes = mask_set.classes
-    eligible = [thing or not mask_set.readings.things_only for thing in classes.is_thing]
+    eligible = [thing or not settings.things_only for thing in classes.is_thing]
     outcomes = [Outcome.NO_PIXEL if thing else Outcome.STUFF for thing in eligible]
     parts: list[Component] = []
     for part in class_components(grid, split=eligible):

@@ -13,7 +13,8 @@ from triptych.readings.contest import compete
 from triptych.readings.grid import Grid, blank, reading
 from triptych.readings.masks import Masks
 from triptych.readings.outcome import Outcome
-from triptych.readings.scores import best_pairs, check_share
+from triptych.readings.scores import best_pairs
+from triptych.readings.settings import ReadingSettings
 
 
 @dataclass(frozen=True)
@@ -42,43 +43,35 @@ class PanopticMap:
     classes: Classes
 
 
-def read_panoptic(
-    mask_set: Masks, *, threshold: float | None = None, overlap: float | None = None
-) -> PanopticMap:
+def read_panoptic(mask_set: Masks, settings: ReadingSettings | None = None) -> PanopticMap:
     """Cut the image into segments (MaskFormer, Cheng et al., 2021, section 3.4, and its code).
 
-    1. A query takes part if its best class is not "no object" and scores above ``threshold``.
+    1. A query takes part if its best class is not "no object" and scores above
+       ``panoptic_threshold``.
     2. A pixel is *won* by the query with the largest ``score * sigmoid(m)``; of equal ones, by the
        first. A query's *own* pixels are those with ``sigmoid(m) >= 1/2``.
     3. Its segment gets the won pixels that are its own (Mask2Former), or all won pixels
-       (MaskFormer): ``segment_pixels`` of the mask set's settings. It is dropped if it has no such
+       (MaskFormer): ``segment_pixels``. It is dropped if it has no such
        pixel, if the query has no own pixel, or if won / own is below ``overlap``. Faint won pixels
        count, so the ratio can exceed 1. Pixels of a dropped segment are void.
     4. Stuff segments of one class merge. Ids follow the order of the queries.
 
-    ``threshold`` and ``overlap`` are the mask set's own by default.
+    The settings are the mask set's own by default.
 
     Masks of a pixel labeller never overlap: its segments are the regions of a stuff class and the
     connected components of a thing class in the semantic map, with the mean softmax probability
-    as score; those above ``threshold`` stay, and ``overlap`` has nothing to test.
+    as score; those above the threshold stay, and ``overlap`` has nothing to test.
 
     Raises:
-        TriptychError: the masks have no classes (a promptable network), logits are not finite, or
-            ``threshold`` or ``overlap`` is not in 0..1.
+        TriptychError: the masks have no classes (a promptable network), or logits are not finite.
     """
-    return trace_panoptic(mask_set, threshold, overlap)[0]
+    return trace_panoptic(mask_set, settings or mask_set.readings)[0]
 
 
-def trace_panoptic(
-    mask_set: Masks, threshold: float | None, overlap: float | None
-) -> tuple[PanopticMap, list[Outcome]]:
+def trace_panoptic(mask_set: Masks, settings: ReadingSettings) -> tuple[PanopticMap, list[Outcome]]:
     """The panoptic map, and what became of each of the ``N`` queries."""
     mask_set.require("panoptic")
-    settings = mask_set.readings
-    threshold = settings.panoptic_threshold if threshold is None else threshold
-    overlap = settings.overlap if overlap is None else overlap
-    check_share("threshold", threshold)
-    check_share("overlap", overlap)
+    threshold = settings.panoptic_threshold
     with reading(mask_set) as grid:
         if mask_set.competition == "softmax":
             return _from_components(mask_set, grid, threshold)
@@ -86,7 +79,7 @@ def trace_panoptic(
         taking_part = (is_object & (scores > threshold)).nonzero()[:, 0]
         outcomes = [Outcome.LOW_SCORE if real else Outcome.NO_OBJECT for real in is_object.tolist()]
         contest = compete(
-            grid.only(taking_part), scores[taking_part], overlap, settings.segment_pixels
+            grid.only(taking_part), scores[taking_part], settings.overlap, settings.segment_pixels
         )
         segments: list[Segment] = []
         segment_of = torch.zeros(len(taking_part) + 1, dtype=torch.int32, device="cpu")

@@ -39,13 +39,3 @@ def best_pairs(mask_set: Masks) -> tuple[Tensor, Tensor, Tensor]:
         return label, score, torch.ones_like(label, dtype=torch.bool)
     logits = mask_set.class_logits.float()
     return label, score, logits[:, :-1].amax(1) >= logits[:, -1]
-
-
-def check_share(name: str, value: float) -> None:
-    """Refuse a ``value`` outside 0..1 (such as a percentage) for the setting called ``name``.
-
-    Raises:
-        TriptychError: the value is outside.
-    """
-    if not 0 <= value <= 1:
-        raise TriptychError(f"{name} is {value}; give a number from 0 to 1")

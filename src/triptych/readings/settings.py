@@ -52,7 +52,7 @@ class ReadingSettings:
     def __post_init__(self) -> None:
         for name in ("instance_threshold", "panoptic_threshold", "overlap"):
             if not 0 <= getattr(self, name) <= 1:
-                raise TriptychError(f"{name} is {getattr(self, name)}; give a share from 0 to 1")
+                raise TriptychError(f"{name} is {getattr(self, name)}; give a number from 0 to 1")
         if self.top < 1:
             raise TriptychError(f"top is {self.top}; ask for at least one instance")
         for name, choices in _CHOICES.items():
