@@ -15,6 +15,7 @@ from starlette.routing import Route
 from triptych.dashboard.addresses import check_address
 from triptych.dashboard.desk import Desk
 from triptych.dashboard.guard import answer, is_json
+from triptych.dashboard.metrics import CONTENT_TYPE, exposition
 from triptych.dashboard.naming import LONGEST_SOURCE, check_name, name_of
 from triptych.dashboard.openapi import description
 from triptych.dashboard.picture import PANELS
@@ -90,9 +91,7 @@ async def healthz(request: Request, desk: Desk) -> Response:
 
 async def metrics(request: Request, desk: Desk) -> Response:
     """Figures for Prometheus."""
-    return PlainTextResponse(
-        desk.figures.prometheus(), media_type="text/plain; version=0.0.4; charset=utf-8"
-    )
+    return Response(exposition(desk.figures.status()), media_type=CONTENT_TYPE)
 
 
 async def openapi(request: Request, desk: Desk) -> Response:

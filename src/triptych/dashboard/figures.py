@@ -1,11 +1,10 @@
-"""The figures of all sources, for pages, for the API and for Prometheus."""
+"""The figures of all sources, for pages and for the API."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
 from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 from triptych.dashboard.live import Live
@@ -108,81 +107,3 @@ class Figures:
         self.layout_revisions.pop(name, None)
         self._arrivals.pop(name, None)
         self.live.watches.pop(name, None)
-
-    def prometheus(self) -> str:
-        """The same in Prometheus' text format, version 0.0.4."""
-        return "".join(f"{line}\n" for line in _exposition(self.status()))
-
-
-def _exposition(status: dict[str, Any]) -> Iterator[str]:
-    yield from _family("uptime_seconds", "gauge", "Since the start.", [({}, status["uptime"])])
-    yield from _family("pages", "gauge", "Pages that are open.", [({}, status["clients"])])
-    turned = {"refused": status["clients_refused"], "let_go": status["clients_let_go"]}
-    yield from _family(
-        "pages_closed_total",
-        "counter",
-        "Pages turned away (too many), or let go (reading too slowly).",
-        [({"reason": reason}, count) for reason, count in turned.items()],
-    )
-    waiting: list[_Sample] = [({"what": what}, n) for what, n in status["waiting"].items()]
-    yield from _family("waiting", "gauge", "Frames, results and messages that wait.", waiting)
-    for name, kind, help_text, samples in _families(status["sources"]):
-        yield from _family(name, kind, help_text, samples)
-
-
-_Sample = tuple[dict[str, str], float]
-
-
-def _families(sources: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, list[_Sample]]]:
-    def each(value: Any) -> list[_Sample]:
-        return [({"source": s["name"]}, value(s)) for s in sources]
-
-    def within(label: str, table: Any) -> list[_Sample]:
-        return [
-            ({"source": s["name"], label: key}, value)
-            for s in sources
-            for key, value in (table(s) or {}).items()
-        ]
-
-    def counted(key: str) -> list[_Sample]:
-        return within("class", lambda s: s["counts"] and s["counts"][key])
-
-    def passed(kind: str, *ways: str) -> list[_Sample]:
-        return [
-            ({"source": s["name"], kind[:-1]: name, "way": way, "class": label}, value)
-            for s in sources
-            if s["counts"]
-            for name, shape in s["counts"][kind].items()
-            for way in ways
-            for label, value in shape[way].items()
-        ]
-
-    dropped = within("reason", lambda s: s["dropped"])
-    crossings = passed("lines", "forward", "backward")
-    yield "up", "gauge", "Whether frames come.", each(lambda s: int(s["phase"] == "running"))
-    yield "frames_total", "counter", "Frames that came in.", each(lambda s: s["frames"])
-    yield "results_total", "counter", "Frames that came through.", each(lambda s: s["results"])
-    yield "frames_dropped_total", "counter", "Frames dropped.", dropped
-    yield "connections_total", "counter", "Connections made.", each(lambda s: s["connections"])
-    yield "frame_rate", "gauge", "Frames a second that come through.", each(lambda s: s["rate"])
-    yield "stage_seconds", "gauge", "Median time.", within("stage", lambda s: s["timings"])
-    yield "objects", "gauge", "Objects in sight.", counted("now")
-    yield "objects_entered_total", "counter", "Objects that came into sight.", counted("entered")
-    yield "objects_left_total", "counter", "Objects that went.", counted("left")
-    yield "area_ratio", "gauge", "Share of the picture.", counted("share")
-    yield "line_crossings_total", "counter", "Objects that crossed a line.", crossings
-    yield "zone_objects", "gauge", "Objects inside a zone.", passed("zones", "inside")
-    passages = passed("zones", "entered", "left")
-    yield "zone_passages_total", "counter", "Objects in and out of a zone.", passages
-
-
-def _family(name: str, kind: str, help_text: str, samples: list[_Sample]) -> Iterator[str]:
-    yield f"# HELP triptych_{name} {help_text}"
-    yield f"# TYPE triptych_{name} {kind}"
-    for labels, value in samples:
-        inside = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-        yield f"triptych_{name}{f'{{{inside}}}' if inside else ''} {value}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
