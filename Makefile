@@ -46,9 +46,10 @@ types: install ## mypy
 
 check: lint types test-full ## everything that CI checks
 
-format: install ## let ruff mend what it can
+format: install ## let ruff repair what it can, and renew links to lines of the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python tools/renew_links.py
 
 clean: ## remove caches, builds and outputs (not .venv, not runs/)
 	rm -rf build dist out site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,9 @@ def test_cars_a_minute_plotted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     exec(compile(code, "streams.md", "exec"), {})
     with Image.open(tmp_path / "cars.png") as picture:
         assert picture.size == (640, 480)
+
+
+def test_links_to_lines_of_the_code_are_todays() -> None:
+    command = [sys.executable, str(DOCS.parent / "tools" / "renew_links.py"), "--check"]
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert told.returncode == 0, f"run make format: {told.stdout}{told.stderr}"

@@ -22,7 +22,7 @@ from triptych.engines.folder import Size
 from triptych.engines.registry import ENGINES, make_engine
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.networks.decoders.suppression import SURELY
+from triptych.networks.decoders.nms import SURELY
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter, load
 

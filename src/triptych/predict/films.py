@@ -27,7 +27,7 @@ from triptych.predict.files import (
     remove_leftovers,
     segments_with_masks,
 )
-from triptych.predict.run import ImageResult, Masks, about, check_writable, earlier, segmented
+from triptych.predict.run import AnyMasks, ImageResult, about, check_writable, earlier, segmented
 from triptych.readings.settings import ReadingSettings
 from triptych.render.panels import panels
 from triptych.render.video import VideoFile
@@ -183,7 +183,7 @@ class FilmRun:
         except TriptychError as error:
             self._problem = str(error)
 
-    def _frame(self, film: Path, image: Tensor, moment: float, masks: Masks) -> dict[str, Any]:
+    def _frame(self, film: Path, image: Tensor, moment: float, masks: AnyMasks) -> dict[str, Any]:
         """Paint a frame, and tell what was found in it."""
         semantic, instances, panoptic = read(masks, self.results.readings)
         picture = panels(image, semantic, instances, panoptic, every_class=True)

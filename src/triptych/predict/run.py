@@ -82,12 +82,12 @@ def predict(
     yield from _finish(segment, waiting, out)
 
 
-Masks = MaskSet | WindowedMasks
+AnyMasks = MaskSet | WindowedMasks
 
 
 def segmented(
     segmenter: Segmenter, windows: Windows | None, batch_size: int, images: Sequence[Tensor]
-) -> Sequence[Masks]:
+) -> Sequence[AnyMasks]:
     """The masks of decoded images, as a whole or in windows."""
     if windows is None:
         return segmenter.segment(images)
@@ -110,7 +110,7 @@ def earlier(source: ImageFile, results: Results) -> ImageResult | None:
 
 
 def _finish(
-    segment: Callable[[Sequence[Tensor]], Sequence[Masks]],
+    segment: Callable[[Sequence[Tensor]], Sequence[AnyMasks]],
     batch: Sequence[tuple[ImageFile, Results, Tensor]],
     out: Path,
 ) -> Iterator[ImageResult]:
@@ -128,8 +128,8 @@ def _finish(
 
 
 def _segment(
-    segment: Callable[[Sequence[Tensor]], Sequence[Masks]], images: Sequence[Tensor]
-) -> Sequence[Masks | TriptychError]:
+    segment: Callable[[Sequence[Tensor]], Sequence[AnyMasks]], images: Sequence[Tensor]
+) -> Sequence[AnyMasks | TriptychError]:
     """The masks of each image, or what went wrong with it alone."""
     try:
         return segment(images)

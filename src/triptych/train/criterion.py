@@ -58,7 +58,7 @@ class SetCriterion(nn.Module):
         double: the same for a query that fits a segment (intersection over union above
             :data:`FITTING`) which another one answers for, own queries' segments aside; as
             ``no_object`` by default. 0 is for networks that suppress doubles themselves
-            (:func:`~triptych.networks.decoders.suppression.suppress_doubles`): their queries may
+            (:func:`~triptych.networks.decoders.nms.mask_nms`): their queries may
             all be sure of what they see.
         classification: weight of the class loss.
         mask: weight of the binary cross-entropy at the points.

@@ -14,8 +14,8 @@ from triptych.errors import TriptychError
 from triptych.networks.decoders.anchors import Anchors
 from triptych.networks.decoders.annealing import MaskAnnealing
 from triptych.networks.decoders.factors import MaskFactors
+from triptych.networks.decoders.nms import mask_nms
 from triptych.networks.decoders.pixel import PixelFeatures
-from triptych.networks.decoders.suppression import suppress_doubles
 from triptych.networks.layers.attention import Attention
 from triptych.networks.layers.linear import Linear
 from triptych.networks.layers.position import sine_position
@@ -133,8 +133,8 @@ class QueryDecoder(nn.Module):
         masked: False for plain cross-attention (an ablation: the paper's table 4).
         anchors: how many of the queries, the last ones, have an anchor; see :class:`Anchors`.
         annealing: first and last training step between which masks are annealed.
-        suppression: intersection over union from which on two masks of a class are one object's,
-            and the less likely query becomes "no object", outside of training; None: as they are.
+        suppression: mask NMS: intersection over union from which on two masks of a class are one
+            object's, and the less likely query becomes "no object", outside of training; None: off.
 
     Raises:
         TriptychError: ``suppression`` is not above 0 and at most 1.
@@ -204,7 +204,7 @@ class QueryDecoder(nn.Module):
             queries = layer(queries, position, *memory[level], mask)
         last = self.head.predict(self.norm(queries), mask_features)
         if self.suppression is not None and not self.training:
-            return suppress_doubles(last, self.suppression)
+            return mask_nms(last, self.suppression)
         return replace(last, auxiliary=tuple(auxiliary))
 
     def _tokens(self, level: int, x: Tensor) -> tuple[Tensor, Tensor]:

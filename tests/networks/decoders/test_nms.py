@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import TriptychError
+from triptych.networks.decoders.nms import mask_nms, overlaps
 from triptych.networks.decoders.pixel import PixelFeatures
 from triptych.networks.decoders.query import QueryDecoder
-from triptych.networks.decoders.suppression import overlaps, suppress_doubles
 from triptych.networks.prediction import Prediction
 
 
@@ -48,7 +48,7 @@ def test_it_is_the_plain_loop(seed: int, queries: int, overlap: float, like: boo
     if like:  # equal masks, and equal scores
         masks, classes = masks[:, :1].repeat(1, queries, 1, 1), classes.round()
     before = Prediction(masks, classes)
-    after = suppress_doubles(before, overlap)
+    after = mask_nms(before, overlap)
     assert after.class_logits is not None
     torch.testing.assert_close(after.mask_logits, masks)
     for image, lost in enumerate(slow(before, overlap)):
@@ -64,7 +64,7 @@ def test_masks_without_pixels_overlap_nothing() -> None:
     masks = torch.full((1, 2, 4, 4), -3.0)
     assert torch.equal(overlaps(masks), torch.zeros(1, 2, 2))
     classes = torch.tensor([[[2.0, 0.0], [2.0, 0.0]]])
-    after = suppress_doubles(Prediction(masks, classes), 0.5)
+    after = mask_nms(Prediction(masks, classes), 0.5)
     assert after.class_logits is not None
     assert torch.equal(after.class_logits, classes)
 
@@ -94,7 +94,7 @@ def test_a_decoder_suppresses_outside_of_training_alone() -> None:
     )
     with torch.inference_mode():
         before, after = plain.eval()(features), alone.eval()(features)
-    wanted = suppress_doubles(before, 0.3)
+    wanted = mask_nms(before, 0.3)
     torch.testing.assert_close(after.class_logits, wanted.class_logits)
     assert after.class_logits[:, 1].softmax(-1)[:, -1].min() > 0.999
     assert not torch.equal(before.class_logits, after.class_logits)

@@ -1,4 +1,4 @@
-"""Of two queries that answer for one object, only one stays."""
+"""Mask NMS: of two queries that answer for one object, only one stays."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 from triptych.networks.prediction import Prediction
 
 SURELY = 20.0
-"""Logit of "no object" for a query that is suppressed; minus this, of the classes."""
+"""Logit of "no object" for a query that NMS drops; minus this, of the classes."""
 
 
-def suppress_doubles(prediction: Prediction, overlap: float) -> Prediction:
+def mask_nms(prediction: Prediction, overlap: float) -> Prediction:
     """Make a query "no object" where a better one of its class has nearly the same mask.
 
     Self-attention between queries is what keeps a set of masks free of doubles (Carion et al.,
