@@ -18,7 +18,7 @@ from scipy.stats import t as student
 
 from triptych.atomic import atomic_write
 from triptych.errors import TriptychError
-from triptych.train.loop import train_recipe
+from triptych.train.runs import train_recipe
 from triptych.train.stages import is_finished
 
 HERE = Path(__file__).resolve().parent

@@ -15,8 +15,8 @@ from transformers import SegformerConfig, SegformerForImageClassification, Segfo
 from triptych.errors import TriptychError
 from triptych.segmenter import load
 from triptych.train.defaults import fine_tuning
-from triptych.train.loop import train_by_defaults
 from triptych.train.parts import assemble
+from triptych.train.runs import train_by_defaults
 from triptych.train.starting import load_encoder
 
 CONFIG = SegformerConfig(

@@ -285,10 +285,10 @@ def test_demo_tells_where_its_pictures_are(monkeypatch, capsys, tmp_path):
 
 
 def test_train_passes_its_arguments_on(monkeypatch, capsys):
-    import triptych.train.loop
+    import triptych.train.runs
 
     seen: list[tuple] = []
-    monkeypatch.setattr(triptych.train.loop, "train_recipe", lambda *a: seen.append(a))
+    monkeypatch.setattr(triptych.train.runs, "train_recipe", lambda *a: seen.append(a))
     assert main(["train", "a.yaml"]) == 0
     assert (
         main(
@@ -314,11 +314,11 @@ def test_train_passes_its_arguments_on(monkeypatch, capsys):
 
 
 def test_train_by_defaults_passes_its_arguments_on(monkeypatch):
-    import triptych.train.loop
+    import triptych.train.runs
 
     seen: list[tuple] = []
     monkeypatch.setattr(
-        triptych.train.loop, "train_by_defaults", lambda *a, **k: seen.append((*a, k))
+        triptych.train.runs, "train_by_defaults", lambda *a, **k: seen.append((*a, k))
     )
     words = "train --model street --data d --epochs 3 --out o --override x=1 --resume auto"
     assert main(words.split()) == 0

@@ -18,7 +18,8 @@ from triptych.dashboard.app import make_app
 from triptych.dashboard.desk import Desk, DeskOptions
 from triptych.dashboard.server import listen, make_server
 from triptych.stream.pipeline import Pipeline
-from triptych.stream.source import Picture, Source
+from triptych.stream.reader import Picture
+from triptych.stream.source import Source
 
 TOKEN = "a token for the tests, long enough"
 

@@ -16,7 +16,7 @@ from triptych.mask_set import MaskSet
 from triptych.readings.instance import Instance
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Frame
-from triptych.stream.source import Picture
+from triptych.stream.reader import Picture
 
 CLASSES = Classes.of(["ground", "wall", "car", "person"], things=["car", "person"])
 SIZE = (48, 96)

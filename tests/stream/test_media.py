@@ -21,7 +21,8 @@ from tests.stream.waiting import eventually
 from triptych.errors import TriptychError
 from triptych.stream.frames import DropReason, Phase
 from triptych.stream.media import still_pictures, video_pictures
-from triptych.stream.source import Mode, Patience, Picture, Source
+from triptych.stream.reader import Mode, Patience, Picture
+from triptych.stream.source import Source
 from triptych.stream.sources import open_source
 
 pytest.importorskip("av")

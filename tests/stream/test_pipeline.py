@@ -18,8 +18,9 @@ from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import DropReason, Frame, Phase
 from triptych.stream.layout import Layout, Line
 from triptych.stream.pipeline import Pipeline
+from triptych.stream.reader import Mode, Patience, Picture
 from triptych.stream.result import Result, Settings
-from triptych.stream.source import Mode, Patience, Picture, Source
+from triptych.stream.source import Source
 
 WORLD = World(
     (

@@ -10,7 +10,8 @@ from tests.stream.waiting import eventually
 
 from triptych.errors import TriptychError
 from triptych.stream.frames import DropReason, Phase
-from triptych.stream.source import Mode, Patience, Picture, Source
+from triptych.stream.reader import Mode, Patience, Picture
+from triptych.stream.source import Source
 
 QUICK = Patience(stall=0.1, damage=0.05, wait=0.01, longest_wait=0.04)
 

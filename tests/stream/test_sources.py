@@ -15,7 +15,8 @@ from tests.stream.waiting import eventually
 from triptych.errors import TriptychError
 from triptych.stream import sources
 from triptych.stream.frames import Phase
-from triptych.stream.source import Mode, Source
+from triptych.stream.reader import Mode
+from triptych.stream.source import Source
 from triptych.stream.sources import check_spelling, open_source, safe_name
 
 

@@ -55,7 +55,7 @@ class Train:
     def run(self) -> int:
         """Train."""
         from triptych.errors import TriptychError
-        from triptych.train.loop import train_by_defaults, train_recipe
+        from triptych.train.runs import train_by_defaults, train_recipe
 
         overrides, resume = list(self.override), self.resume == "auto"
         if self.recipe is not None:

@@ -27,8 +27,8 @@ from triptych.engines.registry import EngineChoice, PrecisionChoice
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter import load
 from triptych.stream.pipeline import Pipeline
+from triptych.stream.reader import Mode
 from triptych.stream.result import Result
-from triptych.stream.source import Mode
 from triptych.stream.sources import check_spelling, open_source
 
 log = logging.getLogger(__name__)

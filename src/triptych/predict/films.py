@@ -33,7 +33,7 @@ from triptych.render.panels import panels
 from triptych.render.video import VideoFile
 from triptych.segmenter import Segmenter
 from triptych.stream.media import count_pictures, video_pictures
-from triptych.stream.source import Picture
+from triptych.stream.reader import Picture
 from triptych.stream.sources import FILE, local
 from triptych.windows.layout import Windows
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from triptych.errors import TriptychError
 from triptych.image.decode import load_image
-from triptych.stream.source import Hopeless, Picture
+from triptych.stream.reader import Hopeless, Picture
 from triptych.stream.upright import upright_rgb
 
 

@@ -19,9 +19,10 @@ from triptych.stream.frames import Frame
 from triptych.stream.history import History
 from triptych.stream.lane import Health, Lane
 from triptych.stream.layout import Layout
+from triptych.stream.reader import Mode
 from triptych.stream.result import Result, Settings
 from triptych.stream.scene import SourceScene
-from triptych.stream.source import Mode, Source
+from triptych.stream.source import Source
 from triptych.stream.subscription import Subscription
 
 log = logging.getLogger(__name__)

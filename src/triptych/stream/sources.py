@@ -10,8 +10,9 @@ from pathlib import Path
 from triptych.errors import TriptychError
 from triptych.image.find import find_images
 from triptych.stream.media import require_av, still_pictures, video_pictures
+from triptych.stream.reader import Hopeless, Mode, Patience, Picture
 from triptych.stream.samples import street_clip
-from triptych.stream.source import Hopeless, Mode, Patience, Picture, Source
+from triptych.stream.source import Source
 
 PROTOCOLS: dict[str, str] = {
     "rtsp": "rtsp,rtp,udp,tcp",
