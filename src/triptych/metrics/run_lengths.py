@@ -1,7 +1,7 @@
 """COCO's run lengths as numbers, and the part of a mask inside its box.
 
-A mask of a large image is never drawn whole: cost grows with the object's size. hotcoco's ``decode``
-draws it, and no function of hotcoco gives the numbers.
+A mask of a large image is never drawn whole: cost grows with the size of the object. hotcoco's
+``decode`` draws it, and no function of hotcoco gives the numbers.
 """
 
 from __future__ import annotations
