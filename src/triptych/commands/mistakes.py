@@ -1,8 +1,8 @@
 """One line on arguments that mean nothing, out of the framed, many-lined message of tyro.
 
-tyro has a hook that gives the same as data (``tyro._errors``), but calls it private and may change it
-in any release. The message is what users see, so it is steadier; ``pyproject.toml`` bounds the version,
-and ``tests/commands/test_cli.py`` holds each kind of mistake.
+tyro has a hook that gives the same as data (``tyro._errors``), but calls it private and may change
+it in any release. The message is what users see, so it is steadier; ``pyproject.toml`` bounds the
+version, and ``tests/commands/test_cli.py`` holds each kind of mistake.
 """
 
 from __future__ import annotations
