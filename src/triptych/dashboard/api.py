@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from triptych.dashboard import requests
 from triptych.dashboard.addresses import check_address
 from triptych.dashboard.desk import Desk
-from triptych.dashboard.guard import answer, is_json
+from triptych.dashboard.guard import answer
 from triptych.dashboard.metrics import CONTENT_TYPE, exposition
-from triptych.dashboard.naming import LONGEST_SOURCE, check_name, name_of
+from triptych.dashboard.naming import check_name, name_of
 from triptych.dashboard.openapi import description
 from triptych.dashboard.picture import PANELS
+from triptych.dashboard.requests import NotJSONError, given, read_body
 from triptych.errors import TriptychError
 from triptych.stream.history import Bucket, write_csv, write_json_lines
 from triptych.stream.layout import Layout
@@ -165,7 +165,7 @@ async def readings(request: Request, desk: Desk) -> Response:
 
 async def change_readings(request: Request, desk: Desk) -> Response:
     """Change some of them, for good."""
-    await desk.read_with(await _json(request, *desk.pipeline.readings.thresholds()))
+    await desk.read_with(given(await read_body(request, requests.Thresholds)))
     return await readings(request, desk)
 
 
@@ -176,22 +176,21 @@ async def layout(request: Request, desk: Desk) -> Response:
 
 async def change_layout(request: Request, desk: Desk) -> Response:
     """Put others in their place, for good."""
-    new = Layout.from_dict(await _json(request, "lines", "zones"))
+    new = Layout.from_dict(given(await read_body(request, requests.Layout)))
     await asyncio.to_thread(desk.draw, request.path_params["name"], new)
     return JSONResponse(new.to_dict())
 
 
 async def add_source(request: Request, desk: Desk) -> Response:
     """Take in another source, if the operator allows it."""
-    body = await _json(request, "source", "name")
-    spec = body.get("source")
-    if not isinstance(spec, str) or not spec.strip() or len(spec) > LONGEST_SOURCE:
-        raise TriptychError("give {'source': 'rtsp://...', 'name': '...'}")
+    body = await read_body(request, requests.NewSource)
+    spec = body.source
     await asyncio.to_thread(check_address, spec, desk.options.allow_sources)
     check_spelling(spec)
     if len(desk.pipeline.names) >= desk.options.most_sources:
         raise TriptychError(f"there are {desk.options.most_sources} sources; remove one first")
-    name = check_name(body["name"]) if "name" in body else name_of(spec, desk.pipeline.names)
+    named = isinstance(body.name, str)
+    name = check_name(body.name) if named else name_of(spec, desk.pipeline.names)
     # What answers at a public address may point inward, by a redirection or a playlist.
     confined = desk.options.allow_sources != "any"
     found = await asyncio.to_thread(open_source, spec, confined=confined)
@@ -201,10 +200,8 @@ async def add_source(request: Request, desk: Desk) -> Response:
 
 async def pause_source(request: Request, desk: Desk) -> Response:
     """Let a source stand still, or go on."""
-    name, paused = request.path_params["name"], (await _json(request, "paused")).get("paused")
-    if not isinstance(paused, bool):
-        raise TriptychError("give {'paused': true} or {'paused': false}")
-    (desk.pipeline.pause if paused else desk.pipeline.resume)(name)
+    body = await read_body(request, requests.Pause)
+    (desk.pipeline.pause if body.paused else desk.pipeline.resume)(request.path_params["name"])
     return await source(request, desk)
 
 
@@ -220,26 +217,6 @@ async def remove_source(request: Request, desk: Desk) -> Response:
         raise TriptychError("sources cannot be removed here; see triptych serve --allow-sources")
     await asyncio.to_thread(desk.remove, request.path_params["name"])
     return JSONResponse({})
-
-
-class NotJSONError(TriptychError):
-    """The body claims to be something else."""
-
-
-async def _json(request: Request, *keys: str) -> Mapping[str, Any]:
-    """The body, an object that has no other ``keys``."""
-    if not is_json(request.headers):
-        raise NotJSONError("send the body as content-type: application/json")
-    try:
-        body = json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise TriptychError(f"the body is not JSON ({error})") from error
-    if not isinstance(body, dict):
-        raise TriptychError("the body is no JSON object")
-    for key in body:
-        if key not in keys:
-            raise TriptychError(f"nothing here is called {key!r}; there are {', '.join(keys)}")
-    return body
 
 
 # --- pictures
@@ -269,10 +246,8 @@ async def stream(request: Request, desk: Desk) -> Response:
 
 async def record(request: Request, desk: Desk) -> Response:
     """Begin or end a recording."""
-    name, on = request.path_params["name"], (await _json(request, "on")).get("on")
-    if not isinstance(on, bool):
-        raise TriptychError("give {'on': true} or {'on': false}")
-    if on:
+    name = request.path_params["name"]
+    if (await read_body(request, requests.Switch)).on:
         await asyncio.to_thread(desk.recorder.start, name)
         return JSONResponse({"files": [], "recording": desk.recorder.state(name)})
     files = await asyncio.to_thread(desk.recorder.stop, name)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from triptych import __version__
-from triptych.dashboard.naming import LONGEST, LONGEST_SOURCE
+from triptych.dashboard.requests import schemas
 from triptych.stream.frames import Phase
-from triptych.stream.layout import LONGEST_NAME, MAX_CORNERS, MAX_SHAPES
 
 _NAME = {
     "name": "name",
@@ -26,13 +25,6 @@ _SPAN = {
     "in": "query",
     "schema": {"enum": ["window", "run"], "default": "run"},
     "description": "The last minutes second by second, or the whole run, coarser with time.",
-}
-_POINT = {
-    "type": "array",
-    "items": {"type": "number", "minimum": 0, "maximum": 1},
-    "minItems": 2,
-    "maxItems": 2,
-    "description": "x and y as shares of the picture's width and height.",
 }
 _BY_NAME = {"type": "object", "additionalProperties": {"type": "number"}}
 
@@ -148,20 +140,9 @@ def _object(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def _request(*required: str, **properties: Any) -> dict[str, Any]:
-    """What is asked: nothing else is taken."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
 _ERROR = _content("What is wrong", "application/json", "Error")
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _TEXT = {"type": "string"}
-_SHAPE_NAME = {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME, "pattern": r"\S"}
 _NUMBER = {"type": "number"}
 _COUNT = {"type": "integer", "minimum": 0}
 
@@ -174,52 +155,8 @@ _THRESHOLDS: dict[str, Any] = {
 
 _SCHEMAS: dict[str, Any] = {
     "Error": _object(error=_TEXT),
-    "Switch": _request("on", on={"type": "boolean"}),
-    "Pause": _request("paused", paused={"type": "boolean"}),
-    "NewSource": _request(
-        "source",
-        source={
-            **_TEXT,
-            "minLength": 1,
-            "maxLength": LONGEST_SOURCE,
-            "pattern": r"\S",
-            "description": "Whatever triptych serve takes, where the operator allows it.",
-        },
-        name={
-            **_TEXT,
-            "minLength": 1,
-            "maxLength": LONGEST,
-            "pattern": r"^[\w .-]*[\w-][\w .-]*$",
-            "description": "Letters, digits, spaces, dots and dashes; made up if it is absent.",
-        },
-    ),
     "Readings": _object(**_THRESHOLDS),
-    "Thresholds": _request(**_THRESHOLDS),
-    "Layout": _request(
-        lines={
-            "type": "array",
-            "maxItems": MAX_SHAPES,
-            "items": _request("name", "a", "b", name=_SHAPE_NAME, a=_POINT, b=_POINT),
-            "description": "Names differ, and so do both ends.",
-        },
-        zones={
-            "type": "array",
-            "maxItems": MAX_SHAPES,
-            "items": _request(
-                "name",
-                "corners",
-                name=_SHAPE_NAME,
-                corners={
-                    "type": "array",
-                    "minItems": 3,
-                    "maxItems": MAX_CORNERS,
-                    "items": _POINT,
-                    "description": "Of a polygon that has an area.",
-                },
-            ),
-            "description": "Names differ.",
-        },
-    ),
+    **schemas(),
     "Counts": _object(
         now={**_BY_NAME, "description": "Objects in sight, by class."},
         entered={**_BY_NAME, "description": "Objects that came into the picture since the start."},
