@@ -280,13 +280,13 @@ class Segmenter:
         Raises:
             TriptychError: an image would grow too large, or the memory does not suffice.
         """
+        plans = [self.preprocess.plan((image.shape[0], image.shape[1])) for image in images]
         groups: dict[tuple[int, int], list[int]] = {}
-        for index, image in enumerate(images):
-            size = self.preprocess.input_size((image.shape[0], image.shape[1]))
-            groups.setdefault(size, []).append(index)
+        for index, plan in enumerate(plans):
+            groups.setdefault(plan.input_size, []).append(index)
         found: dict[int, MaskSet] = {}
         for members in groups.values():
-            batch = self.preprocess([images[index] for index in members])
+            batch = self.preprocess([images[i] for i in members], [plans[i] for i in members])
             found.update(zip(members, self._forward(batch), strict=True))
         return [found[index] for index in range(len(images))]
 

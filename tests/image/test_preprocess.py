@@ -319,7 +319,11 @@ class TestPreprocess:
     def test_edges_are_rounded_as_transformers_rounds(self, height, width, shortest, longest):
         from transformers.image_transforms import get_size_with_aspect_ratio
 
-        ours = Preprocess(shortest_edge=shortest, longest_edge=longest).resized((height, width))
+        ours = (
+            Preprocess(shortest_edge=shortest, longest_edge=longest)
+            .plan((height, width))
+            .valid_size
+        )
         theirs = get_size_with_aspect_ratio((height, width), shortest, longest)
         assert ours == tuple(max(edge, 1) for edge in theirs)
 
@@ -350,8 +354,8 @@ class TestPreprocess:
 
     def test_longest_edge_alone_is_exact(self):
         for size in [(100, 33), (33, 100), (1, 100), (400, 400)]:
-            assert max(Preprocess(longest_edge=77).resized(size)) == 77
-            assert min(Preprocess(longest_edge=77).resized(size)) >= 1
+            assert max(Preprocess(longest_edge=77).plan(size).valid_size) == 77
+            assert min(Preprocess(longest_edge=77).plan(size).valid_size) >= 1
 
     @settings(max_examples=50, deadline=None)
     @given(
@@ -384,15 +388,15 @@ class TestPreprocess:
             assert geometry.input_size == (height, width)
             assert geometry.image_size == tuple(image.shape[:2])
             assert geometry.valid_size == alone.geometries[0].valid_size
-            assert alone.geometries[0].input_size == preprocess.input_size(geometry.image_size)
+            assert alone.geometries[0].input_size == preprocess.plan(geometry.image_size).input_size
             if not pad:
-                assert geometry.valid_size == preprocess.input_size(geometry.image_size)
+                assert geometry.valid_size == preprocess.plan(geometry.image_size).input_size
             h, w = geometry.valid_size
             assert torch.equal(pixels[:, :h, :w], alone.pixels[0, :, :h, :w])
             assert not pixels[:, h:].any()
             assert not pixels[:, :, w:].any()
-        assert height == max(preprocess.input_size(size)[0] for size in sizes)
-        assert width == max(preprocess.input_size(size)[1] for size in sizes)
+        assert height == max(preprocess.plan(size).input_size[0] for size in sizes)
+        assert width == max(preprocess.plan(size).input_size[1] for size in sizes)
 
     def test_the_images_are_left_alone(self, rgb):
         image = torch.from_numpy(rgb.copy())
@@ -436,7 +440,7 @@ class TestPreprocess:
 
     def test_a_thread_of_pixels_does_not_grow_into_a_bomb(self):
         with pytest.raises(TriptychError, match="would grow to 80000000 x 800"):
-            Preprocess(shortest_edge=800).resized((1, 100_000))
+            Preprocess(shortest_edge=800).plan((1, 100_000))
 
     def test_an_empty_batch_is_refused(self):
         with pytest.raises(TriptychError, match="no image"):

@@ -72,7 +72,7 @@ def test_one_input_for_all_pictures(checkpoint: str, tmp_path: Path) -> None:
     assert export(checkpoint, tmp_path / "out", "--input", "96x64") == 0
     segmenter = load(tmp_path / "out", "cpu")
     for size in ((64, 100), (200, 50)):
-        assert segmenter.preprocess.input_size(size) == (64, 96)
+        assert segmenter.preprocess.plan(size).input_size == (64, 96)
 
 
 def test_the_precision_stays_with_the_folder(checkpoint: str, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ class Views(Dataset[Sample]):
         """An image, a random window of it, and what is to be seen there."""
         example = self.data[number]
         height, width = example.image.shape[:2]
-        goal = self.preprocess.resized((height, width))
+        goal = self.preprocess.plan((height, width)).valid_size
         enlarge = (goal[0] / height, goal[1] / width)
         window = random_window(example.semantic, self.view, random, enlarge)
         return example, window, view_targets(example, window, self.classes, dense=self.semantic)

@@ -132,12 +132,19 @@ class Preprocess:
             self, size=(height, width), shortest_edge=None, longest_edge=None
         )
 
-    def resized(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """The size ``(height, width)`` to which an image of ``image_size`` is resized.
+    def plan(self, image_size: tuple[int, int]) -> Geometry:
+        """How an image of ``image_size`` will lie in the network's input, padding included.
 
         Raises:
-            TriptychError: the result would exceed :data:`MAX_PIXELS` (a very long, thin image).
+            TriptychError: the input would exceed :data:`MAX_PIXELS` (a very long, thin image).
         """
+        valid = height, width = self._resized(image_size)
+        if self.pad:
+            height, width = self._to_multiple(height), self._to_multiple(width)
+        return Geometry((height, width), valid, image_size)
+
+    def _resized(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """The size to which an image is resized."""
         height, width = self.size or self._by_edges(*image_size)
         if self.stretch:
             height, width = self._to_multiple(height), self._to_multiple(width)
@@ -168,39 +175,32 @@ class Preprocess:
     def _to_multiple(self, edge: int) -> int:
         return math.ceil(edge / self.size_divisor) * self.size_divisor
 
-    def input_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """Network input ``(Hn, Wn)`` for a single image of ``image_size``, padding included.
-
-        Raises:
-            TriptychError: as :meth:`resized`.
-        """
-        height, width = self.resized(image_size)
-        if not self.pad:
-            return height, width
-        return self._to_multiple(height), self._to_multiple(width)
-
-    def __call__(self, images: Sequence[Tensor]) -> Batch:
+    def __call__(self, images: Sequence[Tensor], plans: Sequence[Geometry] | None = None) -> Batch:
         """Turn uint8 images ``(H, W, 3)``, as :func:`load_image` gives them, into one batch.
 
         Images of different sizes are padded at the right and bottom to the largest of them. The
         padding is zero after normalisation, that is, of the colour ``mean``.
+
+        Args:
+            images: at least one.
+            plans: the :meth:`plan` of each, where they are known already.
 
         Raises:
             TriptychError: there is no image, or one would grow too large.
         """
         if not images:
             raise TriptychError("no image to preprocess; give at least one")
-        image_sizes = [(int(image.shape[0]), int(image.shape[1])) for image in images]
-        needed = [self.input_size(size) for size in image_sizes]
-        height, width = (max(edges) for edges in zip(*needed, strict=True))
+        if plans is None:
+            plans = [self.plan((image.shape[0], image.shape[1])) for image in images]
+        needed = [plan.input_size for plan in plans]
+        size = height, width = max(h for h, _ in needed), max(w for _, w in needed)
         shape = (len(images), height, width, 3)
         pixels = torch.zeros(shape, dtype=torch.float32, device="cpu")
-        geometries = []
-        for image, image_size, canvas in zip(images, image_sizes, pixels, strict=True):
-            valid = self.resized(image_size)
+        for image, plan, canvas in zip(images, plans, pixels, strict=True):
+            valid = plan.valid_size
             self._normalise(self._resize(image, valid), canvas[: valid[0], : valid[1]])
-            geometries.append(Geometry((height, width), valid, image_size))
-        return Batch(pixels.permute(0, 3, 1, 2), tuple(geometries))
+        geometries = tuple(dataclasses.replace(plan, input_size=size) for plan in plans)
+        return Batch(pixels.permute(0, 3, 1, 2), geometries)
 
     def _resize(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         if tuple(image.shape[:2]) == size:

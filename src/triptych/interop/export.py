@@ -75,8 +75,8 @@ def export(
     engine.check(precision)
     if entry:
         segmenter.preprocess = segmenter.preprocess.to_size(*entry)
-    heights = [segmenter.preprocess.input_size(size[::-1]) for size in pictures or [(640, 360)]]
-    inputs = list(dict.fromkeys((width, height) for height, width in heights))
+    plans = [segmenter.preprocess.plan((h, w)) for w, h in pictures or [(640, 360)]]
+    inputs = list(dict.fromkeys((width, height) for height, width in (p.input_size for p in plans)))
     with folder_beside(out) as folder:
         segmenter.save(folder)
         graphs = {(w, h): folder / f"{to}-{w}x{h}{engine.suffix}" for w, h in inputs}

@@ -71,7 +71,7 @@ def predict(
         try:
             image = load_image(source.path, MAX_PIXELS_IN_WINDOWS if windows else MAX_PIXELS)
             if windows is None:
-                segmenter.preprocess.resized((image.shape[0], image.shape[1]))
+                segmenter.preprocess.plan((image.shape[0], image.shape[1]))
         except TriptychError as error:
             yield ImageResult(source, "failed", about(source, error))
             continue
