@@ -45,7 +45,7 @@ class Camera:
     Args:
         size: ``(width, height)``.
         fps: frames a second.
-        cut: seconds after which the connection breaks, amid a picture; None: never.
+        cut: seconds after which the connection breaks, in the middle of a picture; None: never.
     """
 
     def __init__(self, size: tuple[int, int], fps: float, cut: float | None = None) -> None:

@@ -149,7 +149,7 @@ class Classes:
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise TriptychError(
-                f"classes: an entry is not {{name, thing, colour}} ({error}); mend the list"
+                f"classes: an entry is not {{name, thing, colour}} ({error}); correct the list"
             ) from error
         return cls(names, things, colours)
 

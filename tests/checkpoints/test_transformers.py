@@ -165,7 +165,7 @@ def test_options_that_are_not_supported_are_named(name, entries, words):
         ({"suppression": 0.5}, "anchors or suppression"),
         ({"masked": False}, "plain cross-attention"),
         ({"backbone": "efficientnet_lite0"}, "no backbone like efficientnet_lite0"),
-        ({"colour": "red"}, "'colour'; mend the arguments of mask2former"),
+        ({"colour": "red"}, "'colour'; correct the arguments of mask2former"),
     ],
 )
 def test_networks_that_transformers_does_not_have(arguments, words):

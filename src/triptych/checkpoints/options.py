@@ -114,7 +114,7 @@ def with_defaults(function: Callable[..., Any], arguments: Mapping[str, Any]) ->
     try:
         bound = inspect.signature(function).bind(**arguments)
     except TypeError as error:
-        raise TriptychError(f"{error}; mend the arguments of {function.__name__}") from error
+        raise TriptychError(f"{error}; correct the arguments of {function.__name__}") from error
     bound.apply_defaults()
     return dict(bound.arguments)
 

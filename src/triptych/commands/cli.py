@@ -1,6 +1,6 @@
 """The command ``triptych``: from arguments to an exit code, whatever happens in between.
 
-0 is success, 2 a mistake that the user can mend (told in one line on stderr), 130 Ctrl-C. Imports
+0 is success, 2 a mistake of the user (told in one line on stderr), 130 Ctrl-C. Imports
 nothing heavy, so that an interrupt during the imports is met as well.
 """
 

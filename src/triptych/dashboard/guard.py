@@ -60,7 +60,7 @@ class Guard:
             except TooLarge:
                 refusal = answer(413, f"a request may have {LARGEST_BODY} bytes")
             except ClientDisconnect:
-                return  # amid its request: nobody is there to be answered
+                return  # in the middle of its request: nobody is there to be answered
         await refusal(scope, receive, _dressed(send))
 
     def _refusal(self, scope: Scope) -> Response | None:

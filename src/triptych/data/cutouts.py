@@ -200,7 +200,7 @@ def cut(outline: Outline) -> Cutout:
         except (ValueError, TypeError, KeyError) as error:
             raise TriptychError(
                 f"an outline in image {outline.image} is neither polygons nor run lengths "
-                f"({error}); mend its annotation"
+                f"({error}); correct its annotation"
             ) from error
         alpha = ImageChops.lighter(alpha, drawn)
     picture = Image.fromarray(pixels[top:bottom, left:right])

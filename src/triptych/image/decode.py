@@ -102,7 +102,7 @@ def _pixels_of_file(path: Path, limit: int) -> np.ndarray:
             raise TriptychError(f"{path}: is a folder, not an image")
         if not path.exists():
             raise TriptychError(f"{path}: no such file")
-        # A pipe or a device could block for ever, or never end.
+        # A pipe or a device could block forever, or never end.
         if not path.is_file():
             raise TriptychError(f"{path}: is not a regular file; save the image first")
         if path.stat().st_size == 0:

@@ -36,7 +36,7 @@ class Mode(Enum):
     """How a source deals with a reader of frames that is slower than its pictures come."""
 
     LIVE = "live"
-    """Keeps the newest frame, counts the others; a lost connection is tried again for ever."""
+    """Keeps the newest frame, counts the others; a lost connection is tried again forever."""
     REALTIME = "real time"
     """A recording at the pace at which it was taken; keeps the newest frame."""
     LOSSLESS = "lossless"

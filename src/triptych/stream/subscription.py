@@ -107,7 +107,7 @@ class Subscription:
         """Take no more results and wait for the callback; what waits is dropped.
 
         Returns:
-            Whether the callback has ended. Nothing can end one that blocks for ever: its thread
+            Whether the callback has ended. Nothing can end one that blocks forever: its thread
             is left to itself and does not keep the program from ending.
         """
         with self._arrived:

@@ -20,7 +20,7 @@ def parameter_groups(model: nn.Module, recipe: OptimisationRecipe) -> list[dict[
 
     The backbone (``model.backbone``) learns at ``learning_rate * backbone_factor``. Norms,
     embeddings and everything of fewer than two dimensions (biases, layer scales) do not decay:
-    pulling them to nought moves the function without regularising it.
+    pulling them to zero moves the function without regularising it.
 
     Returns:
         Groups with ``params``, ``names``, ``peak`` (learning rate at the top of the schedule) and

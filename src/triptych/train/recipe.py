@@ -108,7 +108,7 @@ class OptimisationRecipe:
     """Decay of AdamW's two running averages."""
 
     warmup_steps: int = 0
-    """Steps over which the learning rate rises linearly from nought."""
+    """Steps over which the learning rate rises linearly from zero."""
 
     schedule: Literal["poly", "cosine", "constant"] = "poly"
     """How the learning rate falls after the warm-up."""

@@ -53,4 +53,4 @@ def build(name: str, /, **arguments: Any) -> nn.Module:
             return make(**arguments)
     except TypeError as error:
         # A builder's signature names its arguments, so Python's own words are the clearest.
-        raise TriptychError(f"cannot build {name}: {error}; mend its arguments") from error
+        raise TriptychError(f"cannot build {name}: {error}; correct its arguments") from error
