@@ -6,7 +6,8 @@ Starts ``triptych serve`` on a camera that breaks off within a picture once a mi
 pages, one of which takes three seconds over each frame. Every five seconds it notes resident
 memory, open files, threads and what waits, into ``samples.jsonl``; ``soak.json`` and ``soak.svg``
 are made anew each minute. At the end it records for a moment and sends SIGTERM. Exits with 1 if the
-verdict is bad. Ctrl-C ends it early, with what there is by then; the verdict is bad then, for want of frames.
+verdict is bad. Ctrl-C ends it early, with what there is by then; the verdict is bad then, for want
+of frames.
 
 For more frames in less time, ``--edge`` shrinks the network's input, and ``--size`` the pictures.
 Runs on Linux, whose ``/proc`` it reads.

@@ -22,7 +22,7 @@ from triptych.engines.folder import Size
 from triptych.engines.registry import ENGINES, make_engine
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.networks.decoders.nms import SURELY
+from triptych.networks.decoders.nms import SUPPRESSED_LOGIT
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter, load
 
@@ -51,7 +51,7 @@ def test_a_graph_suppresses_doubles_as_eager_does(engine: str) -> None:
     ours, eager = make_engine(engine, model)(pixels), Eager(model)(pixels)
     assert ours.class_logits is not None
     assert eager.class_logits is not None
-    lost = eager.class_logits[..., -1] == SURELY
+    lost = eager.class_logits[..., -1] == SUPPRESSED_LOGIT
     assert 0 < lost.sum() < lost.numel()
     torch.testing.assert_close(ours.class_logits, eager.class_logits, atol=1e-4, rtol=1e-4)
 

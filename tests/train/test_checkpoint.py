@@ -9,7 +9,7 @@ from torch import nn
 
 from triptych.errors import TriptychError
 from triptych.train.checkpoint import CheckpointFolder, Position
-from triptych.train.ema import Average
+from triptych.train.ema import ModelEMA
 from triptych.train.optim import adamw
 from triptych.train.recipe import OptimisationRecipe
 
@@ -21,7 +21,7 @@ class State:
         torch.manual_seed(seed)
         model: Any = TinyModel()
         self.model = model.to(memory_format=torch.channels_last)
-        self.average = Average(self.model, 0.9)
+        self.average = ModelEMA(self.model, 0.9)
         self.optimiser = adamw(self.model, OptimisationRecipe(steps=10))
         self.learn()
 
@@ -136,7 +136,7 @@ def test_tied_weights_are_written(tmp_path):
     model: Any = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[1].weight = model[0].weight
     optimiser = adamw(model, OptimisationRecipe(steps=10))
-    average = Average(model, 0.9).model
+    average = ModelEMA(model, 0.9).model
     folder.save(Position(1, 0, ""), model, average, optimiser)
     before = model[1].weight.detach().clone()
     with torch.no_grad():

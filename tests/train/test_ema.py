@@ -5,12 +5,12 @@ from typing import Any
 import torch
 from tests.train.tiny import TinyModel
 
-from triptych.train.ema import Average
+from triptych.train.ema import ModelEMA
 
 
 def test_average_is_the_weighted_sum_of_all_weights_so_far():
     model: Any = TinyModel()
-    average: Any = Average(model, 0.5)
+    average: Any = ModelEMA(model, 0.5)
     expected = model.head.weight.detach().clone()
     for step in range(20):
         with torch.no_grad():
@@ -23,7 +23,7 @@ def test_average_is_the_weighted_sum_of_all_weights_so_far():
 
 def test_decay_warms_up_so_that_the_start_is_forgotten():
     model: Any = TinyModel()
-    average: Any = Average(model, 0.9999)
+    average: Any = ModelEMA(model, 0.9999)
     with torch.no_grad():
         model.head.weight.fill_(1.0)
     for step in range(10):
@@ -36,7 +36,7 @@ def test_decay_warms_up_so_that_the_start_is_forgotten():
 
 def test_buffers_are_copied_and_the_model_is_left_alone():
     model: Any = TinyModel()
-    average: Any = Average(model, 0.9)
+    average: Any = ModelEMA(model, 0.9)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model.backbone[1].running_mean.fill_(3.0)
     model.backbone[1].num_batches_tracked.fill_(7)
@@ -51,7 +51,7 @@ def test_buffers_are_copied_and_the_model_is_left_alone():
 
 def test_no_decay_is_the_model_itself():
     model: Any = TinyModel()
-    average: Any = Average(model, 0.0)
+    average: Any = ModelEMA(model, 0.0)
     with torch.no_grad():
         model.head.weight.fill_(2.0)
     average.update(model, 5)

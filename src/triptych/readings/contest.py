@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from triptych.readings.dense import DENSE_GAIN, argmax, chunks, upsample
+from triptych.readings.dense import DENSE_GAIN, argmax, tile_chunks, upsample
 from triptych.readings.grid import Canvas, Grid, blank
 from triptych.readings.settings import SegmentPixels
 
@@ -21,7 +21,7 @@ class Contest:
     no own pixel."""
     stays: Tensor
     """``(A,)`` bool: the segment has pixels, and the query won enough."""
-    _ground: _Ground
+    _tally: _Tally
 
     def paint(self, segment_of: Tensor) -> Tensor:
         """``(H, W)`` int32: the value of each pixel's winner.
@@ -30,10 +30,10 @@ class Contest:
             segment_of: ``(A + 1,)`` int32: of void, then of each query.
         """
         if not segment_of.any():
-            return blank(self._ground.grid.size, torch.int32, segment_of.device)
-        canvas = Canvas(self._ground.grid, torch.int32)
-        canvas.fill(segment_of[self._ground.winner])
-        for tiles, winners in self._ground.shared:
+            return blank(self._tally.grid.size, torch.int32, segment_of.device)
+        canvas = Canvas(self._tally.grid, torch.int32)
+        canvas.fill(segment_of[self._tally.winner])
+        for tiles, winners in self._tally.shared:
             canvas.put(tiles, segment_of[winners.long()])
         return canvas.image()
 
@@ -48,16 +48,16 @@ def compete(grid: Grid, scores: Tensor, overlap: float, segment_pixels: SegmentP
         segment_pixels: which pixels a segment gets; see
             :class:`triptych.readings.settings.ReadingSettings`.
     """
-    ground = _Ground(grid, scores, segment_pixels == "kept")
+    tally = _Tally(grid, scores, segment_pixels == "kept")
     if len(scores):
         for band in grid.bands(4 * len(scores)):
-            ground.survey(band)
-        ground.settle_faint(overlap)
-    pixels = ground.pixels[1:] * ground.own.gt(0)
-    return Contest(pixels, pixels.gt(0) & ground.passed(overlap), ground)
+            tally.count_tiles(band)
+        tally.count_faint_tiles(overlap)
+    pixels = tally.pixels[1:] * tally.own.gt(0)
+    return Contest(pixels, pixels.gt(0) & tally.passes_overlap(overlap), tally)
 
 
-class _Ground:
+class _Tally:
     """Pixels counted so far. Winners are 0 for void, or 1 + the place of the query."""
 
     def __init__(self, grid: Grid, scores: Tensor, kept: bool) -> None:
@@ -76,12 +76,12 @@ class _Ground:
         """Tiles ``(t,)`` on which several queries compete, ``(t, A)`` bool, none of them with own
         pixels there. They are void, and matter only for who won how much."""
 
-    def passed(self, overlap: float) -> Tensor:
+    def passes_overlap(self, overlap: float) -> Tensor:
         """``(A,)`` bool: the queries that won enough so far."""
         # A division is exact where the share is: 55 of 100 is 0.55.
         return self.own.gt(0) & (self.won[1:].double() / self.own >= overlap)
 
-    def survey(self, band: Tensor) -> None:
+    def count_tiles(self, band: Tensor) -> None:
         """Count some tiles ``(t,)``; the bounds of their logits settle most of them."""
         least, most = (bound[band] for bound in self.grid.bounds)
         areas = self.areas[band]
@@ -100,26 +100,28 @@ class _Ground:
         self.pixels.index_add_(0, winner, areas)
         self.winner[band] = winner
         some = ((disputed | ends) & ~faint).nonzero()[:, 0]
-        self._count(band[some], contender[some], edge[some], draw=True)
+        self._count_pixels(band[some], contender[some], edge[some], draw=True)
 
-    def settle_faint(self, overlap: float) -> None:
+    def count_faint_tiles(self, overlap: float) -> None:
         """Count the faint tiles, as far as they decide whether a query won enough."""
         if not self.faint:
             return
         tiles, contender = (torch.cat(parts) for parts in zip(*self.faint, strict=True))
-        hope = (contender * self.areas[tiles, None]).sum(0)
+        within_reach = (contender * self.areas[tiles, None]).sum(0)
         for some in torch.arange(len(tiles), dtype=torch.long, device=tiles.device).split(
             self.grid.tiles_at_once
         ):
-            reachable = (self.won[1:] + hope).double() / self.own >= overlap
-            open_ = self.pixels[1:].gt(0) & ~self.passed(overlap) & reachable
+            reachable = (self.won[1:] + within_reach).double() / self.own >= overlap
+            open_ = self.pixels[1:].gt(0) & ~self.passes_overlap(overlap) & reachable
             if not open_.any():
                 return
-            hope -= (contender[some] * self.areas[tiles[some], None]).sum(0)
+            within_reach -= (contender[some] * self.areas[tiles[some], None]).sum(0)
             needed = some[(contender[some] & open_).any(1)]
-            self._count(tiles[needed], contender[needed], None, draw=False)
+            self._count_pixels(tiles[needed], contender[needed], None, draw=False)
 
-    def _count(self, tiles: Tensor, contender: Tensor, edge: Tensor | None, draw: bool) -> None:
+    def _count_pixels(
+        self, tiles: Tensor, contender: Tensor, edge: Tensor | None, draw: bool
+    ) -> None:
         """Count the pixels of some tiles one by one.
 
         Args:
@@ -130,7 +132,7 @@ class _Ground:
         """
         matters = contender if edge is None else contender | edge
         crowded = DENSE_GAIN * matters.sum(1) > matters.shape[1]
-        for some in chunks(self.grid, crowded.nonzero()[:, 0], matters.shape[1]):
+        for some in tile_chunks(self.grid, crowded.nonzero()[:, 0], matters.shape[1]):
             logits = upsample(self.grid, tiles[some])
             valid = self.grid.valid(tiles[some])
             if edge is not None:

@@ -25,7 +25,7 @@ DENSE_GAIN = 2
 (:meth:`triptych.readings.grid.Grid.parts`)."""
 
 
-def chunks(grid: Grid, tiles: Tensor, columns: int) -> list[Tensor]:
+def tile_chunks(grid: Grid, tiles: Tensor, columns: int) -> list[Tensor]:
     """Cut ``tiles (t,)`` so that ``columns`` numbers at each of their pixels are few."""
     room = DENSE_NUMBERS if grid.device.type == "cpu" else STRIP_NUMBERS_ACCELERATOR
     size = max(room // (columns * grid.shape[2] * grid.shape[3]), 1)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from triptych.readings.dense import DENSE_GAIN, argmax, chunks, upsample
+from triptych.readings.dense import DENSE_GAIN, argmax, tile_chunks, upsample
 from triptych.readings.grid import Canvas, Grid
 
 NEGLIGIBLE = 20.0
@@ -28,7 +28,7 @@ def label_pixels(grid: Grid, confidence: bool = False) -> tuple[Tensor, Tensor |
     relevant = high >= floor[:, None] - (NEGLIGIBLE if confidence else 0.0)
     count = relevant.sum(1)
     crowded = DENSE_GAIN * count > relevant.shape[1]
-    for tiles in chunks(grid, crowded.nonzero()[:, 0], relevant.shape[1]):
+    for tiles in tile_chunks(grid, crowded.nonzero()[:, 0], relevant.shape[1]):
         logits = upsample(grid, tiles)
         best = argmax(logits)
         ids.put(tiles, best)

@@ -53,7 +53,8 @@ def read_panoptic(mask_set: Masks, settings: ReadingSettings | None = None) -> P
     3. Its segment gets the won pixels that are its own (Mask2Former), or all won pixels
        (MaskFormer): ``segment_pixels``. It is dropped if it has no such
        pixel, if the query has no own pixel, or if won / own is below ``overlap``. Faint won pixels
-       count, so the ratio can exceed 1. Pixels of a dropped segment are void.
+       count, so the ratio can exceed 1. Pixels of a dropped segment are void. (The test itself is
+       ``passes_overlap`` in :mod:`triptych.readings.contest`.)
     4. Stuff segments of one class merge. Ids follow the order of the queries.
 
     The settings are the mask set's own by default.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from triptych.classes import Classes
-from triptych.readings.dense import argmax, chunks, class_scores, resized_class_scores
+from triptych.readings.dense import argmax, class_scores, resized_class_scores, tile_chunks
 from triptych.readings.grid import Canvas, Grid, first_true, reading
 from triptych.readings.labeller import label_pixels
 from triptych.readings.masks import Masks
@@ -138,7 +138,7 @@ def _put_all(
     """Put the labels of tiles on which all queries are computed, and the classes that can win."""
     totals = resized_class_scores if resized else class_scores
     places = torch.arange(len(tiles), dtype=torch.long, device=tiles.device)
-    for some in chunks(grid, places, max(scores.shape)):
+    for some in tile_chunks(grid, places, max(scores.shape)):
         labels = can_win[some].any(0).nonzero()[:, 0]
         found = argmax(totals(grid, tiles[some], scores[:, labels]))
         canvas.put(tiles[some], labels[found])

@@ -26,16 +26,16 @@ no reading that wants one to be likelier than not, and its class still wins wher
 is."""
 
 
-FITTING = 0.5
+DUPLICATE_IOU = 0.5
 """Intersection over union above which a mask is one of a segment."""
 
 
 class SetCriterion(nn.Module):
     """Class, mask, dice and (optionally) semantic loss, summed over decoder layers.
 
-    Mask2Former, section 3.3: each layer's prediction is matched anew; matched queries learn
-    their segment's class and mask, the others "no object". Four additions, all for data that
-    label things by class only, or in part:
+    Mask2Former, section 3.3, with deep supervision: each layer's prediction is matched anew;
+    matched queries learn their segment's class and mask, the others "no object". Four additions,
+    all for data that label things by class only, or in part:
 
     - A query matched to an ambiguous region (``Targets.ambiguous``: perhaps several touching
       objects) learns its class and to stay inside, not to fill it. Other queries that lie mostly
@@ -54,9 +54,9 @@ class SetCriterion(nn.Module):
 
     Args:
         matcher: assigns segments to queries.
-        no_object: weight of "no object" in the class loss.
+        no_object: weight of "no object" in the class loss (``eos_coef`` in DETR's code).
         double: the same for a query that fits a segment (intersection over union above
-            :data:`FITTING`) which another one answers for, own queries' segments aside; as
+            :data:`DUPLICATE_IOU`) which another one answers for, own queries' segments aside; as
             ``no_object`` by default. 0 is for networks that suppress doubles themselves
             (:func:`~triptych.networks.decoders.nms.mask_nms`): their queries may
             all be sure of what they see.
@@ -149,7 +149,7 @@ class SetCriterion(nn.Module):
         for number, (target, (query, segment)) in enumerate(zip(targets, matches, strict=True)):
             if self.for_doubles is not None:
                 common, own, theirs = self._areas(layer, number, target.masks)
-                fits = common > FITTING * (own[:, None] + theirs - common)
+                fits = common > DUPLICATE_IOU * (own[:, None] + theirs - common)
                 fits &= self.matcher.free_for(target)
                 weight[number].masked_fill_(fits.any(1), self.for_doubles)
             # Which of a region's objects a query inside it has is not known, nor what lies in

@@ -16,7 +16,12 @@ from triptych.data.views import part, training_split
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
 from triptych.segmenter import Segmenter, load
-from triptych.train.carrying import behind_new_ones, carried_queries, query_count, query_weights
+from triptych.train.class_queries import (
+    behind_new_ones,
+    carried_queries,
+    query_count,
+    query_weights,
+)
 from triptych.train.recipe import Recipe, is_recipe, plain
 from triptych.train.starting import EncoderAlone, class_sources, load_encoder
 

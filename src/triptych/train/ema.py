@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights: what is evaluated and exported."""
+"""EMA: an exponential moving average of the weights, which is what is evaluated and exported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Average:
+class ModelEMA:
     """A second model whose weights trail those of the trained one.
 
     Polyak averaging; the decay rises as ``(1 + t) / (10 + t)`` to its final value, so that the

@@ -18,7 +18,7 @@ from triptych.atomic import atomic_write
 from triptych.errors import TriptychError
 from triptych.train import optim
 from triptych.train.checkpoint import CheckpointFolder, Position
-from triptych.train.ema import Average
+from triptych.train.ema import ModelEMA
 from triptych.train.feed import StepIndices, batches, make_loader, seed_step
 from triptych.train.log import RunLog, memory_megabytes
 from triptych.train.parts import Parts
@@ -82,7 +82,7 @@ class Training:
         self.model = parts.model.to(group.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = optim.adamw(self.model, recipe.optimisation)
         self.factor = optim.schedule(recipe.optimisation)
-        self.average = Average(self.model, recipe.optimisation.ema_decay)
+        self.average = ModelEMA(self.model, recipe.optimisation.ema_decay)
         self.autocast = autocast_type(recipe.optimisation.precision, group.device)
         self.checkpoints = CheckpointFolder(out / "checkpoints", recipe.checkpoint.keep)
         self.log: RunLog | None = None

@@ -27,7 +27,7 @@ from triptych.evaluation.thresholds import choose_thresholds
 from triptych.metrics.truth import Example
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
-from triptych.train.carrying import query_count
+from triptych.train.class_queries import query_count
 from triptych.train.criterion import SetCriterion
 from triptych.train.examples import Examples
 from triptych.train.first_batch import draw_batch

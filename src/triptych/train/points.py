@@ -1,4 +1,4 @@
-"""Reading masks at points: losses on a few thousand points instead of whole masks.
+"""Point sampling: losses on a few thousand points of the masks instead of whole masks.
 
 Kirillov et al., "PointRend" (CVPR 2020); Mask2Former, section 3.3. Points are ``(x, y)`` in
 ``[0, 1)`` over the whole picture, so the same point serves grids of different resolutions.

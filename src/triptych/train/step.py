@@ -135,7 +135,7 @@ def reach_step(model: nn.Module, step: int) -> None:
     """
     for module in model.modules():
         if isinstance(module, MaskAnnealing):
-            module.reach(step)
+            module.set_step(step)
 
 
 def check_finite(

@@ -13,20 +13,20 @@ from triptych.train.step import reach_step
 
 def after(steps: int) -> MaskAnnealing:
     fading = MaskAnnealing(10, 20)
-    fading.reach(steps)
+    fading.set_step(steps)
     return fading
 
 
 @pytest.mark.parametrize(("steps", "share"), [(0, 0.0), (10, 0.0), (15, 0.5), (18, 0.8), (25, 1.0)])
 def test_the_share_of_free_queries_rises_between_the_steps(steps, share):
     torch.manual_seed(0)
-    free = after(steps).train().free((100, 100), torch.device("cpu"))
+    free = after(steps).train().unmasked((100, 100), torch.device("cpu"))
     assert free.float().mean().item() == pytest.approx(share, abs=0.02)
 
 
 @pytest.mark.parametrize(("steps", "free"), [(10, False), (14, False), (16, True), (30, True)])
 def test_in_use_all_are_masked_or_none(steps, free):
-    assert bool((after(steps).eval().free((3, 4), torch.device("cpu")) == free).all())
+    assert bool((after(steps).eval().unmasked((3, 4), torch.device("cpu")) == free).all())
 
 
 @pytest.mark.parametrize("steps", [(5, 5), (-1, 5), (9, 3)])

@@ -17,7 +17,7 @@ AFTER = {"none": lambda y: y, "relu": F.relu, "gelu": F.gelu}
 
 @pytest.fixture(autouse=True)
 def small_ones_too(monkeypatch):
-    monkeypatch.setattr(linear, "MINIMUM", 1)
+    monkeypatch.setattr(linear, "MIN_WORK", 1)
 
 
 @pytest.mark.parametrize("shape", [(16,), (5, 16), (2, 3, 16), (2, 3, 4, 16), (0, 16), (1, 0, 16)])
@@ -116,7 +116,7 @@ def test_gradients_are_those_of_the_plain_layer(shape, bias, activation, half, m
     layer, x = Linear(16, 8, bias=bias), torch.randn(shape)
     with torch.autocast("cpu", torch.bfloat16, half):
         ours = gradients(layer, x, activation)
-        monkeypatch.setattr(linear, "MINIMUM", 1 << 30)
+        monkeypatch.setattr(linear, "MIN_WORK", 1 << 30)
         theirs = gradients(layer, x, activation)
     for own, wanted in zip(ours, theirs, strict=True):
         assert own.dtype == torch.float32
@@ -131,7 +131,7 @@ def test_gradients_of_a_point_convolution_are_those_of_a_convolution(bias, last,
     if last:
         x = x.contiguous(memory_format=torch.channels_last)
     ours = gradients(layer, x)
-    monkeypatch.setattr(linear, "MINIMUM", 1 << 30)
+    monkeypatch.setattr(linear, "MIN_WORK", 1 << 30)
     for own, wanted in zip(ours, gradients(layer, x), strict=True):
         torch.testing.assert_close(own, wanted)
 

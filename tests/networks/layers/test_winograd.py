@@ -29,7 +29,7 @@ def test_equals_the_plain_convolution(batch, height, width, inputs, outputs, til
         x = x.contiguous(memory_format=torch.channels_last)
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setattr(winograd, "TILES", tiles)
-        patch.setattr(winograd, "MINIMUM", 0)
+        patch.setattr(winograd, "MIN_WORK", 0)
         read = layer(x)
         wanted = F.conv2d(x.double(), layer.weight.double(), padding=1)
     assert read.shape == wanted.shape
@@ -50,13 +50,13 @@ def test_gradients_are_those_of_the_plain_convolution(last, monkeypatch):
         return inputs.grad, layer.weight.grad
 
     wanted = gradients()
-    monkeypatch.setattr(winograd, "MINIMUM", 0)
+    monkeypatch.setattr(winograd, "MIN_WORK", 0)
     for own, plain in zip(gradients(), wanted, strict=True):
         torch.testing.assert_close(own, plain, rtol=1e-4, atol=1e-4)
 
 
 def test_weights_that_change_are_noticed(monkeypatch):
-    monkeypatch.setattr(winograd, "MINIMUM", 0)
+    monkeypatch.setattr(winograd, "MIN_WORK", 0)
     layer = Conv3x3(3, 2)
     x = torch.randn(1, 3, 8, 8)
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_only_large_ones_in_full_precision(monkeypatch):
     layer, x = Conv3x3(16, 16), torch.randn(2, 16, 16, 16)
     with torch.no_grad():
         layer(x)
-    monkeypatch.setattr(winograd, "MINIMUM", 9 * 16 * x.numel())
+    monkeypatch.setattr(winograd, "MIN_WORK", 9 * 16 * x.numel())
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
     assert not called

@@ -19,7 +19,7 @@ class MaskAnnealing(nn.Module):
 
     Args:
         first: training step at which the chance begins to rise; the training loop counts them (see
-            :meth:`reach`), so that a batch computed in parts is one step.
+            :meth:`set_step`), so that a batch computed in parts is one step.
         last: at which it is 1.
 
     Raises:
@@ -36,11 +36,11 @@ class MaskAnnealing(nn.Module):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64, device="cpu"))
         self.seen: Tensor
 
-    def reach(self, step: int) -> None:
+    def set_step(self, step: int) -> None:
         """Say which training step is being done, from 1 on."""
         self.seen.fill_(step)
 
-    def free(self, shape: Sequence[int], device: torch.device) -> Tensor:
+    def unmasked(self, shape: Sequence[int], device: torch.device) -> Tensor:
         """Which queries look everywhere: boolean, of any ``shape``."""
         chance = ((self.seen - self.first).float() / (self.last - self.first)).clamp(0, 1)
         drawn: Tensor | float = 0.5

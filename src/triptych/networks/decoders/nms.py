@@ -9,7 +9,7 @@ from torch import Tensor
 
 from triptych.networks.prediction import Prediction
 
-SURELY = 20.0
+SUPPRESSED_LOGIT = 20.0
 """Logit of "no object" for a query that NMS drops; minus this, of the classes."""
 
 
@@ -34,8 +34,8 @@ def mask_nms(prediction: Prediction, overlap: float) -> Prediction:
     level = scores[:, None] == scores[..., None]
     better = better | (level & (order < order[:, None]))
     rival = better & (labels[:, None] == labels[..., None]) & (common >= overlap)
-    nothing = torch.full_like(prediction.class_logits[:1, :1], -SURELY)
-    nothing[..., -1] = SURELY
+    nothing = torch.full_like(prediction.class_logits[:1, :1], -SUPPRESSED_LOGIT)
+    nothing[..., -1] = SUPPRESSED_LOGIT
     lost = rival.any(-1)[..., None]
     return replace(prediction, class_logits=torch.where(lost, nothing, prediction.class_logits))
 

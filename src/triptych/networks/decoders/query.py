@@ -221,5 +221,5 @@ class QueryDecoder(nn.Module):
             return None
         inside = self.head.masks(normed, mask_features).flatten(2) >= 0  # sigmoid >= 0.5
         if self.fading is not None:
-            inside = inside | self.fading.free(inside.shape[:2], inside.device)[..., None]
+            inside = inside | self.fading.unmasked(inside.shape[:2], inside.device)[..., None]
         return inside | ~inside.any(dim=-1, keepdim=True)

@@ -31,7 +31,7 @@ def _knows_bf16() -> bool:
 TYPES = (torch.float32, torch.bfloat16) if FUSED and _knows_bf16() else (torch.float32,)
 """Arithmetic that it has here."""
 
-MINIMUM = 1 << 25
+MIN_WORK = 1 << 25
 """Multiplications below which oneDNN takes longer to begin than it saves."""
 
 
@@ -47,7 +47,7 @@ class _Fused:
         self, x: Tensor, weight: Tensor, bias: Tensor | None, then: Activation
     ) -> Tensor | None:
         """``(..., inputs)`` to ``(..., outputs)``, or None where oneDNN is not to be used."""
-        if FUSED is None or not eager_cpu(x) or x.numel() * len(weight) < MINIMUM:
+        if FUSED is None or not eager_cpu(x) or x.numel() * len(weight) < MIN_WORK:
             return None
         half = torch.is_autocast_enabled("cpu")
         dtype = torch.get_autocast_dtype("cpu") if half else x.dtype

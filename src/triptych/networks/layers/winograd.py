@@ -20,7 +20,7 @@ from triptych.networks.layers.chunks import chunks, eager_cpu
 TILES = 160
 """Tiles at once, about; measured from 40 to 1600."""
 
-MINIMUM = 1 << 30
+MIN_WORK = 1 << 30
 """Multiplications of a plain convolution below which this one saves nothing."""
 
 # The points 0, 1, -1, 2, -2 and infinity, as in the paper.
@@ -64,7 +64,7 @@ class Conv3x3(nn.Conv2d):
         """Map ``(B, inputs, h, w)`` to ``(B, outputs, h, w)``."""
         work = 9 * len(self.weight) * x.numel()
         half = torch.is_autocast_enabled("cpu") or x.dtype != torch.float32
-        if half or work < MINIMUM or not eager_cpu(x):
+        if half or work < MIN_WORK or not eager_cpu(x):
             return super().forward(x)
         if torch.is_grad_enabled():
             y: Tensor = _Differentiable.apply(x, self.weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from triptych.classes import Classes
-from triptych.train.carrying import carried_queries
+from triptych.train.class_queries import carried_queries
 from triptych.train.starting import class_sources
 
 STREET = Classes.of(["road", "sky", "tree", "car", "person"], things=("car", "person"))
