@@ -15,6 +15,7 @@ Tables have each figure as read, and AP50 and PQ of things with doubles suppress
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -100,11 +101,19 @@ def measured(segmenter: Segmenter, root: str, before: str = "") -> Figures:
     return defined(found)
 
 
+def with_threshold(masks: MaskSet, threshold: float) -> MaskSet:
+    """The same masks, read with another score for segments."""
+    readings = masks.readings.replace(panoptic_threshold=threshold)
+    return dataclasses.replace(masks, readings=readings)
+
+
 def _figures(
     segmenter: Segmenter, seen: Sequence[tuple[Example, MaskSet]], threshold: float
 ) -> dict[str, float]:
     match = match_classes(segmenter.classes, segmenter.classes)
-    answered = ((example, match.answer(masks, threshold, None)) for example, masks in seen)
+    answered = (
+        (example, match.answer(with_threshold(masks, threshold))) for example, masks in seen
+    )
     report = measure(answered, segmenter.classes)
     wanted = ("miou", "pq", "pq_things", "pq_stuff", "ap", "ap50")
     figures = {name: report.figures[name] for name in wanted if name in report.figures}

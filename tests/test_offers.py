@@ -59,7 +59,7 @@ def observed(masks: MaskSet, folder: Path) -> None:
 
 
 def measured(masks: MaskSet, folder: Path) -> None:
-    match_classes(OBJECT, OBJECT).answer(masks, None, None)
+    match_classes(OBJECT, OBJECT).answer(masks)
 
 
 @pytest.mark.parametrize("use", [written, written_in_windows, observed, measured])
@@ -82,11 +82,11 @@ def test_only_readings_that_are_compared_are_needed(masks: MaskSet) -> None:
     picture = torch.zeros(SIDE, SIDE, 3, dtype=torch.uint8)
     truth = Example(picture, np.zeros((SIDE, SIDE), np.uint8), instances=[])
     match = match_classes(OBJECT, OBJECT)
-    answer = match.answer(masks, None, None, truth, semantic=False)
+    answer = match.answer(masks, truth, semantic=False)
     assert answer.instances is not None
     assert len(answer.instances) == 1
     with pytest.raises(TriptychError, match=r"no semantic map of them"):
-        match.answer(masks, None, None, truth)
+        match.answer(masks, truth)
 
 
 def test_in_windows_there_is_as_much_as_in_each(masks: MaskSet) -> None:

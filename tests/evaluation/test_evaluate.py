@@ -96,7 +96,12 @@ def test_every_figure_falls_with_the_mistake_that_it_measures(segmenter: Segment
 
 def test_thresholds_reach_the_panoptic_reading(segmenter: Segmenter) -> None:
     example = Example(painted(), truth().semantic(255), truth())
-    assert evaluate(segmenter, [example], threshold=1.0).figures["pq"] == 0
+    usual = segmenter.readings
+    segmenter.readings = usual.replace(panoptic_threshold=1.0)
+    try:
+        assert evaluate(segmenter, [example]).figures["pq"] == 0
+    finally:
+        segmenter.readings = usual
 
 
 def test_images_without_panoptic_truth_count_for_miou_only(segmenter: Segmenter) -> None:

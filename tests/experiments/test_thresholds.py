@@ -55,13 +55,10 @@ def test_each_pair_is_what_the_metric_says_alone(tmp_path: Path, capsys) -> None
     rows = thresholds.curve(segmenter, [data[0]], data.classes, [0.2, 0.6], [0.1, 0.9])
     assert len(rows) == 4
     for row in rows:
-        alone = evaluate(
-            segmenter,
-            [data[0]],
-            classes=data.classes,
-            threshold=row["score"],
-            overlap=row["overlap"],
-        ).figures
+        segmenter.readings = segmenter.readings.replace(
+            panoptic_threshold=row["score"], overlap=row["overlap"]
+        )
+        alone = evaluate(segmenter, [data[0]], classes=data.classes).figures
         for part in thresholds.PARTS:
             assert row[part] == pytest.approx(alone[part], nan_ok=True)
     assert not all(math.isnan(row["pq"]) for row in rows)

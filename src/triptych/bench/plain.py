@@ -39,12 +39,10 @@ def semantic(masks: MaskSet) -> Tensor:
     return _resize(totals, geometry.image_size).argmax(0)
 
 
-def panoptic(
-    masks: MaskSet, threshold: float | None = None, overlap: float | None = None
-) -> Tensor:
+def panoptic(masks: MaskSet) -> Tensor:
     """Class ``(H, W)`` of the segment of every pixel, -1 where it is void."""
     assert masks.class_logits is not None
-    settings = masks.readings.replace(panoptic_threshold=threshold, overlap=overlap)
+    settings = masks.readings
     scores, labels = masks.class_logits.softmax(-1).max(-1)
     taking_part = (labels < len(masks.classes)) & (scores > settings.panoptic_threshold)
     kind = torch.full(masks.geometry.image_size, -1, dtype=torch.long, device=labels.device)
@@ -60,10 +58,10 @@ def panoptic(
     return kind
 
 
-def instances(masks: MaskSet, threshold: float | None = None, top: int | None = None) -> Objects:
+def instances(masks: MaskSet) -> Objects:
     """The objects."""
     assert masks.class_logits is not None
-    settings = masks.readings.replace(instance_threshold=threshold, top=top)
+    settings = masks.readings
     scores = masks.class_logits.softmax(-1)[:, :-1]
     ranked, order = (x[: settings.top] for x in scores.flatten().sort(descending=True, stable=True))
     logits = upsampled(masks)

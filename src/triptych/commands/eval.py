@@ -108,9 +108,15 @@ class Eval:
         data = open_set(self.data, self.split)
         for line in before_use(data, "measure"):
             complain(line)
-        segmenter = None
-        if self.model is not None:
-            segmenter = load(self.model, self.device, engine=self.engine, precision=self.precision)
+
+        def loaded(model: str) -> Segmenter:
+            found = load(model, self.device, engine=self.engine, precision=self.precision)
+            found.readings = found.readings.replace(
+                panoptic_threshold=self.panoptic_threshold, overlap=self.overlap
+            )
+            return found
+
+        segmenter = None if self.model is None else loaded(self.model)
         found = Collector()
         replicates = self.intervals or (0 if self.against is None else AGAINST)
 
@@ -126,8 +132,7 @@ class Eval:
         if self.against is not None:
             from triptych.evaluation.paired import compare
 
-            other = load(self.against, self.device, engine=self.engine, precision=self.precision)
-            earlier = measured(other)
+            earlier = measured(loaded(self.against))
             found.faults.clear()  # the same images follow
             report = measured(segmenter)
             differences = compare(earlier, report, self.classes)
@@ -187,8 +192,7 @@ class Eval:
         for index in shown(indices, len(indices), "images"):
             example = data.read(index, note)
             masks = segmenter(example.image).to("cpu")
-            settings = self.panoptic_threshold, self.overlap
-            yield example, match.answer(masks, *settings, example, semantic=data.semantic)
+            yield example, match.answer(masks, example, semantic=data.semantic)
 
     def _tell_missing(self, report: Report, segmenter: Segmenter, data: DiskSet) -> None:
         """Name classes that the model does not have, by whether the images show them."""
@@ -225,10 +229,7 @@ class Eval:
             "predictions": None if self.predictions is None else str(self.predictions),
             "engine": segmenter and segmenter.engine.name,
             "precision": segmenter and PRECISIONS[segmenter.autocast],
-            "readings": segmenter
-            and segmenter.readings.replace(
-                panoptic_threshold=self.panoptic_threshold, overlap=self.overlap
-            ).to_dict(),
+            "readings": segmenter and segmenter.readings.to_dict(),
             "classes": list(data.classes.names),
             **report,
         }

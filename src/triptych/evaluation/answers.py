@@ -82,18 +82,14 @@ class ClassMatch:
     def answer(
         self,
         masks: MaskSet,
-        threshold: float | None,
-        overlap: float | None,
         truth: Example | None = None,
         *,
         semantic: bool = True,
     ) -> Answer:
-        """The readings of a mask set.
+        """The readings of a mask set, by its own settings.
 
         Args:
             masks: in main memory.
-            threshold: of the panoptic reading; see :meth:`MaskSet.panoptic`.
-            overlap: likewise.
             truth: what they are compared with; readings that it has no truth for are left out,
                 since each costs seconds where images are large. None: all three.
             semantic: False if class maps are not to be compared.
@@ -109,7 +105,7 @@ class ClassMatch:
             self.semantic(masks.semantic().ids) if semantic else None,
             # Average precision ranks by score itself; a threshold would only cut off recall.
             self.instances(masks.instances(threshold=0.0)) if objects else None,
-            self.panoptic(masks.panoptic(threshold, overlap)) if panoptic else None,
+            self.panoptic(masks.panoptic()) if panoptic else None,
         )
 
 

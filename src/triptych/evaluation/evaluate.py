@@ -65,19 +65,15 @@ def evaluate(
     *,
     classes: Classes | None = None,
     semantic: bool = True,
-    threshold: float | None = None,
-    overlap: float | None = None,
     replicates: int = 0,
 ) -> Report:
-    """Run ``segmenter`` once over each image and take all the figures from that.
+    """Run ``segmenter`` once over each image and take all the figures from that, by its settings.
 
     Args:
         segmenter: gives the answers.
         examples: read one at a time.
         classes: of the truth, matched with the segmenter's by name; the same by default.
         semantic: see :func:`measure`, like ``replicates``.
-        threshold: of the panoptic reading; see ``MaskSet.panoptic``.
-        overlap: likewise.
         replicates: of the bootstrap.
 
     Raises:
@@ -88,9 +84,7 @@ def evaluate(
     answered = (
         (
             example,
-            match.answer(
-                segmenter(example.image).to("cpu"), threshold, overlap, example, semantic=semantic
-            ),
+            match.answer(segmenter(example.image).to("cpu"), example, semantic=semantic),
         )
         for example in examples
     )

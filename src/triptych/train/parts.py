@@ -282,19 +282,12 @@ def _evaluation(
     A set's figures are called ``SET_FIGURE``, those of the main set just ``FIGURE``; those of a
     class, ``iou/CLASS`` and so on.
     """
-    settings = recipe.evaluation
 
     def measure(average: nn.Module, step: int) -> dict[str, float]:
         segmenter = _segmenter(recipe, average, dataset.classes)
         measured: dict[str, float] = {}
         for name, images in examples().items():
-            report = evaluate(
-                segmenter,
-                images,
-                semantic=dataset.semantic,
-                threshold=settings.threshold,
-                overlap=settings.overlap,
-            )
+            report = evaluate(segmenter, images, semantic=dataset.semantic)
             before = f"{name}_" if name else ""
             figures = dict(report.figures)
             for figure, by_class in report.per_class.items():
