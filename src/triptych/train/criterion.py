@@ -147,16 +147,19 @@ class SetCriterion(nn.Module):
         truth = torch.full(shape, columns - 1, dtype=torch.long, device=device)
         weight = torch.full(shape, self.no_object, dtype=torch.float32, device=device)
         for number, (target, (query, segment)) in enumerate(zip(targets, matches, strict=True)):
+            regions = [target.ambiguous, target.unclear[None]]
             if self.for_doubles is not None:
-                common, own, theirs = self._areas(layer, number, target.masks)
-                fits = common > DUPLICATE_IOU * (own[:, None] + theirs - common)
+                regions.append(target.masks)
+            common, own, theirs = self._areas(layer, number, torch.cat(regions))
+            unclear = len(target.ambiguous) + 1
+            if self.for_doubles is not None:
+                shared = common[:, unclear:]
+                fits = shared > DUPLICATE_IOU * (own[:, None] + theirs[unclear:] - shared)
                 fits &= self.matcher.free_for(target)
                 weight[number].masked_fill_(fits.any(1), self.for_doubles)
             # Which of a region's objects a query inside it has is not known, nor what lies in
             # void. (A query without pixels is inside of nothing, and learns "no object".)
-            unclear = torch.cat((target.ambiguous, target.unclear[None]))
-            common, own, _ = self._areas(layer, number, unclear)
-            undecided = (common > 0.5 * own[:, None]).any(1)
+            undecided = (common[:, :unclear] > 0.5 * own[:, None]).any(1)
             weight[number].masked_fill_(undecided, 0)
             truth[number, query] = target.all_class_ids[segment]
             weight[number, query] = 1
@@ -236,18 +239,24 @@ class SetCriterion(nn.Module):
 
     def _semantic_loss(self, layers: Sequence[Prediction], targets: list[Targets]) -> Tensor:
         """Negative log-likelihood of the layers' semantic readings at uniformly drawn points."""
+        # Queries that are read, and of these the parts that are a class map each.
+        queries: list[int] | None = None
         parts: list[slice | list[int]] = [slice(None)]
         if self.matcher.crowd_query:
             crowds_and_own = list(self.matcher.fixed)
-            parts = [crowds_and_own, *parts] if self.semantic_for_all else [crowds_and_own]
+            if self.semantic_for_all:
+                parts = [crowds_and_own, *parts]
+            else:
+                queries = crowds_and_own
         shape, device = (len(targets), self.points, 2), targets[0].semantic.device
         points = torch.rand(shape, dtype=torch.float32, device=device)
         read = AtPoints(points)
         likelihoods = []
         for layer in layers:
             assert layer.class_logits is not None
-            inside = read(layer).sigmoid()  # (B, N, P)
-            classes = layer.class_logits.float().softmax(-1)[..., :-1]
+            inside = read(layer, queries).sigmoid()  # (B, N, P)
+            class_logits = layer.class_logits if queries is None else layer.class_logits[:, queries]
+            classes = class_logits.float().softmax(-1)[..., :-1]
             for part in parts:
                 reading = classes[:, part].transpose(1, 2) @ inside[:, part]  # (B, K, P)
                 # Not clamped: a pixel whose true class has likelihood 0 must have a gradient too.

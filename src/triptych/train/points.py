@@ -28,11 +28,14 @@ class AtPoints:
         self._features: Tensor | None = None
         self._read: Tensor | None = None
 
-    def __call__(self, layer: Prediction) -> Tensor:
-        """Mask logits of a layer at the points."""
+    def __call__(self, layer: Prediction, queries: list[int] | None = None) -> Tensor:
+        """Mask logits of a layer at the points; of some ``queries`` only if they are given."""
         masks = layer.masks
         if not isinstance(masks, MaskFactors):
-            return sample_logits(layer.mask_logits.float(), self.points)
+            dense = layer.mask_logits if queries is None else layer.mask_logits[:, queries]
+            return sample_logits(dense.float(), self.points)
+        if queries is not None:
+            masks = masks.only(queries)
         if self._read is None or self._features is not masks.features:
             self._features = masks.features
             self._read = sample_logits(masks.features.float().contiguous(), self.points)

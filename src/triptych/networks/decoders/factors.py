@@ -28,6 +28,11 @@ class MaskFactors:
     """``(B, N, 4)``: where the masks fade; see
     :class:`~triptych.networks.decoders.anchors.Anchors`."""
 
+    def only(self, queries: list[int]) -> MaskFactors:
+        """The masks of some queries."""
+        place = None if self.place is None else self.place[:, queries]
+        return MaskFactors(self.embedding[:, queries], self.features, place)
+
     def masks(self) -> Tensor:
         """All mask logits, ``(B, N, h, w)``."""
         height, width = self.features.shape[-2:]
