@@ -8,7 +8,7 @@ their turn in every round, forwards and backwards alternately, first on the mach
 then beside the neighbours, processes that do nothing but keep a core busy:
 
     spin     what the runtimes do by themselves
-    ours     what the commands of triptych set (triptych.threads; an engine's ``sharing``)
+    ours     what the commands of triptych set (triptych.runtime.threads; an engine's ``sharing``)
     passive  OMP_WAIT_POLICY=PASSIVE, and ours of an engine
     one      one thread, and ours of an engine
 
@@ -35,7 +35,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from triptych.threads import OWN, SETTINGS
+from triptych.runtime.threads import OWN, SETTINGS
 
 POLICIES: dict[str, dict[str, str]] = {
     "spin": {},

@@ -38,9 +38,9 @@ from triptych.classes import Classes
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.semantic import ConfusionMatrix
-from triptych.metrics.truth import PanopticTruth, TrueInstance, TrueSegment
 from triptych.readings.instance import Instance
 from triptych.readings.panoptic import PanopticMap, Segment
+from triptych.truth import PanopticTruth, TrueInstance, TrueSegment
 
 THINGS, KINDS = 80, 133  # as in COCO
 NAMES = [f"class {i}" for i in range(KINDS)]

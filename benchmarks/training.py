@@ -29,12 +29,12 @@ from triptych.bench.memory import Peak
 from triptych.classes import Classes
 from triptych.data.targets import Targets
 from triptych.image.preprocess import Preprocess
-from triptych.metrics.truth import IGNORE
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.train.criterion import SetCriterion
 from triptych.train.matcher import Matcher
 from triptych.train.step import LossModule
+from triptych.truth import IGNORE
 
 CLASSES = 133
 ARGUMENTS: dict[str, Any] = {

@@ -38,9 +38,9 @@ from experiments.driver import (
 from experiments.plot import Line, draw
 from triptych.data.sets.open import open_set
 from triptych.evaluation.evaluate import evaluate
-from triptych.metrics.truth import Example
 from triptych.segmenter import Segmenter, load
 from triptych.train.recipe import read_recipe
+from triptych.truth import Example
 
 VARIANTS = {
     "masked": (),

@@ -25,9 +25,9 @@ from experiments.driver import Figures, Study, defined, figures_of, table
 from triptych.evaluation.answers import match_classes
 from triptych.evaluation.evaluate import measure
 from triptych.mask_set import MaskSet
-from triptych.metrics.truth import Example
 from triptych.segmenter import Segmenter, load
 from triptych.train.recipe import read_recipe
+from triptych.truth import Example
 
 RECIPE = Path(__file__).resolve().parents[1] / "projects" / "street" / "ablation.yaml"
 

@@ -42,9 +42,9 @@ from triptych.bench.memory import resident
 from triptych.data.sets.open import open_set
 from triptych.evaluation.answers import Answer, match_classes
 from triptych.evaluation.evaluate import measure
-from triptych.metrics.truth import Example
 from triptych.segmenter import Segmenter, load
 from triptych.train.recipe import read_recipe
+from triptych.truth import Example
 
 COUNTS = {"train": 600, "val": 100}
 SEMANTIC = (

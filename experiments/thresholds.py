@@ -24,8 +24,8 @@ from triptych.data.spread import spread
 from triptych.errors import TriptychError
 from triptych.evaluation.answers import match_classes
 from triptych.metrics.panoptic import PanopticQuality
-from triptych.metrics.truth import Example
 from triptych.segmenter import Segmenter, load
+from triptych.truth import Example
 
 SCORES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 OVERLAPS = (0.5, 0.8)

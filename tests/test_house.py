@@ -13,7 +13,7 @@ LEVELS: tuple[frozenset[str], ...] = tuple(
     frozenset(names.split())
     for names in (
         "errors",
-        "atomic classes config threads",
+        "atomic classes config runtime truth",
         "class_table image networks",
         "readings",
         "checkpoints metrics render",

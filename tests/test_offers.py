@@ -15,11 +15,11 @@ from triptych.errors import TriptychError
 from triptych.evaluation.answers import match_classes
 from triptych.image.geometry import Geometry
 from triptych.mask_set import MaskSet
-from triptych.metrics.truth import Example
 from triptych.predict.files import Results
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import Frame
 from triptych.stream.scene import SourceScene
+from triptych.truth import Example
 from triptych.windows.layout import Window
 from triptych.windows.mask_sets import WindowedMasks
 

@@ -14,8 +14,8 @@ from triptych.data.sets.open import open_set
 from triptych.data.spread import spread
 from triptych.data.views import part
 from triptych.errors import TriptychError
-from triptych.metrics.truth import IGNORE, Example, PanopticTruth
 from triptych.train.examples import Examples, street_examples
+from triptych.truth import IGNORE, Example, PanopticTruth
 
 DATA = Path(__file__).parent / "data"
 

@@ -28,7 +28,7 @@ from triptych.data.targets import Sample, Targets
 from triptych.data.views import Views
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.metrics.truth import IGNORE
+from triptych.truth import IGNORE
 
 BLOCK = 20
 """Samples among which the shares hold; each block has an order of its own."""

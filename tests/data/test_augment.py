@@ -20,7 +20,7 @@ from triptych.data.augment import (
 )
 from triptych.data.scene import Scene
 from triptych.errors import TriptychError
-from triptych.metrics.truth import IGNORE
+from triptych.truth import IGNORE
 
 STILL = Light(brightness=0, contrast=0, saturation=0, hue=0, gamma=0, degrade=0)
 

@@ -8,7 +8,7 @@ from tests.data.street import CAR, HEIGHT, PEDESTRIAN, VOID, WIDTH, frame, write
 
 from triptych.data.camvid import CLASSES, CamVidScenes, CamVidSet, read_labels, read_pixels
 from triptych.errors import TriptychError
-from triptych.metrics.truth import IGNORE
+from triptych.truth import IGNORE
 
 
 def test_scenes_give_pixels_and_single_objects(street_root):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from triptych.data.scene import MIN_STUFF, MIN_VISIBLE, Scene, hide, to_targets
-from triptych.metrics.truth import IGNORE
+from triptych.truth import IGNORE
 
 THINGS = (8, 9, 10)
 

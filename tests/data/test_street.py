@@ -14,7 +14,7 @@ from triptych.data.preview import draw_scene, main
 from triptych.data.street import StreetDataset
 from triptych.data.targets import Sample
 from triptych.errors import TriptychError
-from triptych.metrics.truth import IGNORE
+from triptych.truth import IGNORE
 
 SMALL: dict[str, Any] = {"crop": (96, 128), "paste": 4}
 

@@ -14,7 +14,7 @@ from triptych.data.augment import ViewWindow
 from triptych.data.views import Views, part, view_targets
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.metrics.truth import IGNORE, Example, PanopticTruth, TrueSegment
+from triptych.truth import IGNORE, Example, PanopticTruth, TrueSegment
 
 STILL = dict.fromkeys(["brightness", "contrast", "saturation", "hue", "gamma", "degrade"], 0.0)
 FOURFOLD = Preprocess(size=(4 * disk.HEIGHT, 4 * disk.WIDTH))

@@ -13,9 +13,9 @@ from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import Report, evaluate
 from triptych.image.preprocess import Preprocess
-from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
 from triptych.networks.prediction import Prediction
 from triptych.segmenter import Segmenter
+from triptych.truth import Example, PanopticTruth, TrueSegment
 
 CLASSES = Classes.of(["road", "sky", "car", "bus"], things=["car", "bus"])
 SIZE = 48

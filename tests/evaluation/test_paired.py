@@ -16,9 +16,9 @@ from triptych.evaluation.answers import Answer
 from triptych.evaluation.evaluate import Report, measure
 from triptych.evaluation.paired import MEAN, compare
 from triptych.metrics.bootstrap import Bootstrap
-from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
 from triptych.readings.instance import Instance
 from triptych.readings.panoptic import PanopticMap, Segment
+from triptych.truth import Example, PanopticTruth, TrueSegment
 
 CLASSES = Classes.of(["road", "sky", "car"], things=["car"])
 REPLICATES = 40

@@ -12,8 +12,8 @@ from triptych.classes import Classes
 from triptych.evaluation.thresholds import GRID, choose_thresholds, panoptic_truth
 from triptych.image.geometry import Geometry
 from triptych.mask_set import MaskSet
-from triptych.metrics.truth import Example, PanopticTruth, TrueInstance, TrueSegment
 from triptych.readings.settings import ReadingSettings
+from triptych.truth import Example, PanopticTruth, TrueInstance, TrueSegment
 
 SIZE = (32, 32)
 CLASSES = Classes.of(["car", "sky"], things=["car"])

@@ -12,8 +12,8 @@ from triptych.metrics.bootstrap import Bootstrap, ImageCounts, resampled_precisi
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.semantic import ConfusionMatrix
-from triptych.metrics.truth import PanopticTruth, TrueSegment
 from triptych.readings.panoptic import PanopticMap, Segment
+from triptych.truth import PanopticTruth, TrueSegment
 
 STREET = Classes.of(["road", "sky", "car"], things=["car"])
 

@@ -19,8 +19,8 @@ from pycocotools import mask as rle
 from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.metrics.instance import FIGURES, MaskAP, turned_run_lengths
-from triptych.metrics.truth import TrueInstance
 from triptych.readings.instance import Instance
+from triptych.truth import TrueInstance
 
 CLASSES = Classes.of(["car", "person", "bicyclist", "never"])
 

@@ -15,8 +15,8 @@ from PIL import Image
 from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.metrics.panoptic import PanopticQuality, Quality
-from triptych.metrics.truth import PanopticTruth, TrueSegment
 from triptych.readings.panoptic import PanopticMap, Segment
+from triptych.truth import PanopticTruth, TrueSegment
 
 CLASSES = Classes.of(["car", "person", "road", "sky", "never"], things=["car", "person", "never"])
 

@@ -12,10 +12,10 @@ from tests.train.test_matcher import stripes, targets
 from torch import Tensor
 
 from triptych.data.targets import Targets
-from triptych.metrics.truth import IGNORE
 from triptych.networks.prediction import Prediction
 from triptych.train.criterion import CROWD, SetCriterion
 from triptych.train.matcher import Matcher
+from triptych.truth import IGNORE
 
 
 def criterion(**arguments: object) -> SetCriterion:

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from tests.train.test_matcher import targets
 
 from triptych.data.targets import Targets
-from triptych.metrics.truth import IGNORE
 from triptych.networks.models.registry import build
 from triptych.networks.prediction import Prediction
 from triptych.train.labelling import LabellingCriterion
+from triptych.truth import IGNORE
 
 
 def labels(semantic: torch.Tensor) -> Targets:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from triptych.data.targets import Targets
 from triptych.errors import TriptychError
-from triptych.metrics.truth import IGNORE
 from triptych.networks.prediction import Prediction
 from triptych.train.matcher import Matcher, pairwise_cross_entropy, pairwise_dice
+from triptych.truth import IGNORE
 
 
 def targets(class_ids: list[int], masks: Tensor, semantic: Tensor | None = None) -> Targets:

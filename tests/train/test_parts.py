@@ -15,10 +15,10 @@ from triptych.config import Document, build
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.evaluation.thresholds import Chosen
-from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
 from triptych.train import parts
 from triptych.train.loop import run
 from triptych.train.recipe import Recipe
+from triptych.truth import Example, PanopticTruth, TrueSegment
 
 MODEL = {
     "backbone": "efficientnet_lite0",

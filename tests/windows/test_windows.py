@@ -15,9 +15,9 @@ from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
 from triptych.mask_set import MaskSet
 from triptych.metrics.instance import MaskAP
-from triptych.metrics.truth import TrueInstance
 from triptych.networks.prediction import Prediction
 from triptych.segmenter import Segmenter
+from triptych.truth import TrueInstance
 from triptych.windows.join import Match, join
 from triptych.windows.layout import Windows
 from triptych.windows.mask_sets import WindowedMasks

@@ -16,7 +16,7 @@ from triptych import __version__
 from triptych.commands import console
 from triptych.commands.console import complain
 from triptych.errors import TriptychError
-from triptych.threads import share_cores
+from triptych.runtime.threads import share_cores
 
 if TYPE_CHECKING:
     from triptych.commands.registry import Command

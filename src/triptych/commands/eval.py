@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from triptych.evaluation.answers import Answer
     from triptych.evaluation.evaluate import Report
     from triptych.evaluation.paired import Difference
-    from triptych.metrics.truth import Example
     from triptych.segmenter import Segmenter
+    from triptych.truth import Example
 
 AGAINST = 1000
 """Resamplings for a comparison, unless --intervals gives another number."""

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from triptych.data.scene import Pixels, Scene
 from triptych.errors import TriptychError
-from triptych.metrics.truth import IGNORE, WIDE_IGNORE
+from triptych.truth import IGNORE, WIDE_IGNORE
 
 CROP_ATTEMPTS = 4
 MAX_SHARE = 0.75

@@ -21,7 +21,7 @@ from triptych.classes import Classes
 from triptych.data.components import OutlineLimits, single_components
 from triptych.data.scene import Pixels, Regions, Scene
 from triptych.errors import TriptychError
-from triptych.metrics.truth import IGNORE
+from triptych.truth import IGNORE
 
 CLASS_NAMES = (
     "sky",

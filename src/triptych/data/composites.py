@@ -13,7 +13,7 @@ from triptych.data.cutouts import CocoCutouts
 from triptych.data.paste import compose
 from triptych.data.scene import Scene
 from triptych.errors import TriptychError
-from triptych.metrics.truth import Example, PanopticTruth, TrueSegment
+from triptych.truth import Example, PanopticTruth, TrueSegment
 
 
 class CompositeSet(Dataset[Example]):

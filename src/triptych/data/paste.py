@@ -17,7 +17,7 @@ from PIL import Image
 from triptych.data.camvid import BICYCLIST, CAR, PAVEMENT, PEDESTRIAN, ROAD
 from triptych.data.cutouts import Cutout
 from triptych.data.scene import MIN_SHARE, MIN_VISIBLE, Pixels, Regions, Scene, hide
-from triptych.metrics.truth import IGNORE
+from triptych.truth import IGNORE
 
 # Measured on the single objects of CamVid's training frames (480x360): an object whose box ends
 # at row b is about SLOPE * (b - horizon) pixels high, the horizon lying HORIZON_ABOVE_ROAD pixels

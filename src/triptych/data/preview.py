@@ -23,7 +23,7 @@ from triptych.data.composites import CompositeSet
 from triptych.data.scene import Pixels, Scene
 from triptych.data.street import StreetDataset
 from triptych.errors import TriptychError
-from triptych.metrics.truth import IGNORE
+from triptych.truth import IGNORE
 
 OUTLINES = np.array(
     [(255, 0, 0), (0, 255, 0), (0, 160, 255), (255, 255, 0), (255, 0, 255), (0, 255, 255)],

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy import ndimage
 
 from triptych.data.targets import Targets
-from triptych.metrics.truth import IGNORE
+from triptych.truth import IGNORE
 
 Pixels = NDArray[np.uint8]
 Regions = NDArray[np.uint8]

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from triptych.metrics.truth import IGNORE
+from triptych.truth import IGNORE
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Targets:
 
     semantic: Tensor
     """``(h, w)`` int64 dense class ids; where the class is unknown
-    :func:`~triptych.metrics.truth.ignored_id` of their number."""
+    :func:`~triptych.truth.ignored_id` of their number."""
 
     ambiguous: Tensor
     """``(C, h, w)`` bool: connected regions of a thing class whose split into instances is unknown.

@@ -18,7 +18,7 @@ from triptych.data.sets.open import open_set, open_splits
 from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
-from triptych.metrics.truth import IGNORE, VOID, Example, ignored_id, map_type
+from triptych.truth import IGNORE, VOID, Example, ignored_id, map_type
 
 Mask = NDArray[np.bool_]
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.mask_set import MaskSet
-from triptych.metrics.truth import Example, ignored_id, map_type
 from triptych.readings.instance import Instance, PlacedInstance
 from triptych.readings.panoptic import PanopticMap
+from triptych.truth import Example, ignored_id, map_type
 
 
 @dataclass(frozen=True)

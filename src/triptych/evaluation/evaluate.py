@@ -17,8 +17,8 @@ from triptych.metrics.bootstrap import Bootstrap, ImageCounts, Interval, interva
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.semantic import ConfusionMatrix
-from triptych.metrics.truth import Example
 from triptych.segmenter import Segmenter
+from triptych.truth import Example
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from triptych.data.sets.coco_instances import partition as partition_of_objects
 from triptych.data.sets.maps import partition as partition_of_map
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality
-from triptych.metrics.truth import Example, PanopticTruth
 from triptych.segmenter import Segmenter
+from triptych.truth import Example, PanopticTruth
 
 GRID = tuple(round(step / 20, 2) for step in range(1, 20))
 """Thresholds that are compared for instances."""

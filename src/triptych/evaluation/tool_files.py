@@ -19,9 +19,9 @@ from triptych.errors import TriptychError
 from triptych.evaluation import entries
 from triptych.evaluation.answers import Answer
 from triptych.evaluation.entries import Size, read_json
-from triptych.metrics.truth import VOID, ignored_id
 from triptych.readings.instance import Instance
 from triptych.readings.panoptic import PanopticMap, Segment
+from triptych.truth import VOID, ignored_id
 
 SEMANTIC, PANOPTIC, INSTANCES = "semantic", "panoptic", "instances"
 

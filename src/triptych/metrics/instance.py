@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.metrics.truth import PlacedTruth, TrueInstance
 from triptych.readings.instance import Instance, PlacedInstance
+from triptych.truth import PlacedTruth, TrueInstance
 
 Box = tuple[float, float, float, float]
 RunLengths = dict[str, Any]

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from triptych.classes import Classes
 from triptych.errors import TriptychError
-from triptych.metrics.truth import VOID, PanopticTruth
+from triptych.truth import VOID, PanopticTruth
 
 if TYPE_CHECKING:
     from triptych.readings.panoptic import PanopticMap, Segment

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.errors import TriptychError
-
-IntBox = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels, right and bottom exclusive."""
+from triptych.truth import IntBox
 
 NOWHERE: IntBox = (0, 0, 0, 0)
 """The box of a mask without pixels."""

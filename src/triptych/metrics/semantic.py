@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from triptych.errors import TriptychError
-from triptych.metrics.truth import ignored_id
+from triptych.truth import ignored_id
 
 
 class ConfusionMatrix:

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.data.targets import Targets
-from triptych.metrics.truth import ignored_id
 from triptych.networks.prediction import Prediction
 from triptych.train.matcher import Matcher
 from triptych.train.points import (
@@ -19,6 +18,7 @@ from triptych.train.points import (
     sample_nearest,
     uncertain_points,
 )
+from triptych.truth import ignored_id
 
 CROWD = 0.4
 """Probability of its class that a crowd query learns: less than half, so that it is an object in

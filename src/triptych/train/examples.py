@@ -14,7 +14,7 @@ from triptych.data.sets.open import open_set
 from triptych.data.spread import spread
 from triptych.data.views import part
 from triptych.errors import TriptychError
-from triptych.metrics.truth import Example
+from triptych.truth import Example
 
 Examples = Mapping[str, Iterator[Example]]
 """Sets of examples by name; the name goes before their figures. The main set is called ``""``."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from triptych.classes import Classes
 from triptych.data.sets.sheet import sheet
 from triptych.data.targets import Targets
-from triptych.metrics.truth import VOID, Example, PanopticTruth, TrueSegment
+from triptych.truth import VOID, Example, PanopticTruth, TrueSegment
 
 MAXIMUM = 12
 """Images in the picture."""

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.data.targets import Targets
-from triptych.metrics.truth import ignored_id
 from triptych.networks.prediction import Prediction
+from triptych.truth import ignored_id
 
 
 class LabellingCriterion(nn.Module):

@@ -24,7 +24,6 @@ from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import evaluate
 from triptych.evaluation.thresholds import choose_thresholds
-from triptych.metrics.truth import Example
 from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.train.class_queries import query_count
@@ -37,6 +36,7 @@ from triptych.train.recipe import ModelRecipe, Recipe
 from triptych.train.remarks import example_image, remarks
 from triptych.train.starting import start_weights
 from triptych.train.step import Criterion, autocast_type
+from triptych.truth import Example
 
 _LITE = "triptych.networks.backbones.efficientnet_lite:load_imagenet"
 PRETRAINED: dict[str, str] = {f"efficientnet_lite{size}": _LITE for size in (0, 1, 2)}

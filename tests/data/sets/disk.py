@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from triptych.metrics.truth import Example, TrueInstance
+from triptych.truth import Example, TrueInstance
 
 HEIGHT, WIDTH = 12, 16
 

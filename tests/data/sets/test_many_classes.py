@@ -16,9 +16,9 @@ from triptych.evaluation.answers import match_classes
 from triptych.evaluation.evaluate import measure
 from triptych.evaluation.files import open_answers
 from triptych.metrics.semantic import ConfusionMatrix
-from triptych.metrics.truth import IGNORE, WIDE_IGNORE, ignored_id
 from triptych.networks.prediction import Prediction
 from triptych.train.labelling import LabellingCriterion
+from triptych.truth import IGNORE, WIDE_IGNORE, ignored_id
 
 COUNT = 300
 

@@ -14,7 +14,7 @@ from triptych.commands.cli import main
 from triptych.data.sets.base import read_image
 from triptych.data.sets.open import open_set
 from triptych.data.sets.sheet import TILE, VOID_LIGHT, sheet, truth_map
-from triptych.metrics.truth import Example
+from triptych.truth import Example
 
 
 def test_a_tile_holds_the_photo_small_and_the_numbers_whole(tmp_path):

@@ -19,7 +19,7 @@ from tests.data.street import write_street
 from triptych.data.camvid import CLASSES
 from triptych.data.sets.open import open_splits
 from triptych.errors import TriptychError
-from triptych.metrics.truth import IGNORE
+from triptych.truth import IGNORE
 
 SIZE = (60, 80)
 SKY, CAR, PEDESTRIAN = (CLASSES.index(name) for name in ("sky", "car", "pedestrian"))

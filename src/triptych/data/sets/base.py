@@ -12,14 +12,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.preprocess import load_image
-from triptych.metrics.truth import IGNORE, Example, PanopticTruth, TrueInstance
+from triptych.truth import IGNORE, Example, Truth
 
 UNKNOWN = IGNORE
 """Class id of pixels whose class nobody knows (void), in maps of up to 255 classes."""
@@ -140,18 +138,6 @@ def refuse(fault: Fault) -> None:
     """
     if fault.kind.grave:
         raise DataError(fault.text, fault.kind)
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What is known about one image, without its pixels."""
-
-    semantic: NDArray[np.integer]
-    """``(H, W)`` class ids; :func:`~triptych.metrics.truth.ignored_id` for void."""
-    panoptic: PanopticTruth | None = None
-    instances: Sequence[TrueInstance] | None = None
-    ignored: NDArray[np.bool_] | None = None
-    """``(H, W)``: objects of classes that the class table leaves out; see :class:`Example`."""
 
 
 @dataclass(frozen=True)

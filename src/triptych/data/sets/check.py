@@ -18,11 +18,11 @@ from triptych.data.sets.base import (
     DiskSet,
     Fault,
     FaultKind,
-    Truth,
     read_image,
     same_size,
 )
 from triptych.data.sets.report import poverty
+from triptych.truth import Truth
 
 Seen = dict[bytes, Path]
 """Digests of pictures, and the file of the first one that has it."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable, TableForm
 from triptych.classes import Classes
-from triptych.data.sets.base import Census, DiskSet, Fault, FaultKind, Note, Truth, refuse
+from triptych.data.sets.base import Census, DiskSet, Fault, FaultKind, Note, refuse
 from triptych.data.sets.beside import around
 from triptych.data.sets.coco_json import Annotation, read_coco
 from triptych.data.sets.layout import DataLayout, InSplits, Splits, titled
@@ -24,11 +24,12 @@ from triptych.data.sets.places import located
 from triptych.data.sets.values import Id, flag, number, shown
 from triptych.errors import TriptychError
 from triptych.metrics.run_lengths import cut_mask
-from triptych.metrics.truth import (
+from triptych.truth import (
     PanopticTruth,
     PlacedTruth,
     TrueInstance,
     TrueSegment,
+    Truth,
     ignored_id,
     map_type,
 )

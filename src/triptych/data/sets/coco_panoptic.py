@@ -16,16 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.class_table import ClassTable, TableForm
-from triptych.data.sets.base import (
-    Census,
-    DiskSet,
-    EmptySetError,
-    Fault,
-    FaultKind,
-    Note,
-    Truth,
-    refuse,
-)
+from triptych.data.sets.base import Census, DiskSet, EmptySetError, Fault, FaultKind, Note, refuse
 from triptych.data.sets.beside import around
 from triptych.data.sets.coco_json import Annotation, read_coco
 from triptych.data.sets.layout import DataLayout, InSplits, Splits, titled
@@ -34,7 +25,7 @@ from triptych.data.sets.pictures import ImageEntry
 from triptych.data.sets.places import located
 from triptych.data.sets.values import Id, file_name, flag, shown, whole
 from triptych.errors import TriptychError
-from triptych.metrics.truth import VOID, PanopticTruth, TrueSegment, ignored_id, map_type
+from triptych.truth import VOID, PanopticTruth, TrueSegment, Truth, ignored_id, map_type
 
 COLOURS = 2**24
 """Ids that a colour can tell apart."""

@@ -10,10 +10,10 @@ import torch
 from triptych.class_table import ClassTable
 from triptych.data.camvid import CLASSES
 from triptych.data.composites import CompositeSet, panoptic_truth
-from triptych.data.sets.base import DiskSet, Note, Truth, refuse
+from triptych.data.sets.base import DiskSet, Note, refuse
 from triptych.data.sets.layout import AsPacked, DataLayout, Splits
 from triptych.errors import TriptychError
-from triptych.metrics.truth import Example
+from triptych.truth import Example, Truth
 
 CAMVID_SPLITS = ("train", "val", "test")
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triptych.classes import Classes
-from triptych.data.sets.base import DiskSet, EmptySetError, Fault, FaultKind, Note, Truth, refuse
+from triptych.data.sets.base import DiskSet, EmptySetError, Fault, FaultKind, Note, refuse
 from triptych.data.sets.numbers import ColourTable, counted, read_labels, read_objects
 from triptych.data.sets.schema import NOT_NAMED, Schema
 from triptych.errors import TriptychError
 from triptych.image.decode import SUFFIXES
-from triptych.metrics.truth import PanopticTruth, TrueSegment, ignored_id, map_type
+from triptych.truth import PanopticTruth, TrueSegment, Truth, ignored_id, map_type
 
 Objects = Callable[[NDArray[np.integer], NDArray[np.integer], Path, Note], NDArray[np.integer]]
 """From the numbers of the label map and of the object map, both ``(H, W)``, to ``(H, W)`` numbers

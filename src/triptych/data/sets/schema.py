@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from triptych.class_table import ClassTable
 from triptych.classes import Classes, Colour
 from triptych.errors import TriptychError
-from triptych.metrics.truth import MAX_CLASSES, ignored_id
+from triptych.truth import MAX_CLASSES, ignored_id
 
 LARGEST = 2**16
 """Label maps have 8 or 16 bits, so numbers on disk are below this."""

@@ -10,10 +10,10 @@ from PIL import Image
 
 from triptych.classes import Classes
 from triptych.data.sets.base import LabelledSet
-from triptych.metrics.truth import VOID, Example
 from triptych.readings.panoptic import PanopticMap, Segment
 from triptych.render.layout import BACKGROUND, Panel, arrange
 from triptych.render.panels import panoptic_panel
+from triptych.truth import VOID, Example
 
 TILE = (400, 300)
 """Width and height of a tile; images are shrunk to fit."""

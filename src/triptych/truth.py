@@ -1,4 +1,4 @@
-"""Images with ground truth, in the form that the metrics compare with."""
+"""Images with ground truth: what data sets give, training learns and metrics compare with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from triptych.errors import TriptychError
-from triptych.metrics.run_lengths import IntBox
+
+IntBox = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels, right and bottom exclusive."""
 
 IGNORE = 255
 """Class id, in maps of up to 255 classes, of pixels whose class is unknown (void, or padding)."""
@@ -166,6 +168,18 @@ class PanopticTruth:
         for segment in self.segments:
             semantic[self.ids == segment.id] = segment.class_id
         return semantic
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known about one image, without its pixels."""
+
+    semantic: NDArray[np.integer]
+    """``(H, W)`` class ids; :func:`ignored_id` for void."""
+    panoptic: PanopticTruth | None = None
+    instances: Sequence[TrueInstance] | None = None
+    ignored: NDArray[np.bool_] | None = None
+    """``(H, W)``: objects of classes that the class table leaves out; see :class:`Example`."""
 
 
 @dataclass(frozen=True)

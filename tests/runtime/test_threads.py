@@ -10,8 +10,8 @@ import sys
 import pytest
 from tests.tiny_model import tiny_segformer
 
-from triptych import threads
 from triptych.commands.cli import main
+from triptych.runtime import threads
 
 PLAIN = {name: value for name, value in os.environ.items() if name not in threads.OWN}
 
@@ -67,7 +67,7 @@ def test_the_library_leaves_the_environment_alone() -> None:
 
 
 def test_the_library_can_ask_for_it() -> None:
-    program = "from triptych.threads import share_cores; assert share_cores(); import torch"
+    program = "from triptych.runtime.threads import share_cores; assert share_cores(); import torch"
     assert at_torchs_import(program) == dict(threads.SETTINGS)
 
 

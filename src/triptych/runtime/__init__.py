@@ -1,0 +1,1 @@
+"""How a process is set up before PyTorch is loaded."""
