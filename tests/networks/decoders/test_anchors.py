@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from triptych.networks.decoders.anchors import START, Anchors, squared_distance
+from triptych.networks.decoders.anchors import START, Anchors, distance_at, squared_distance
 from triptych.networks.decoders.query import MaskHead
 
 
@@ -38,6 +38,18 @@ def test_fading_is_the_squared_distance_in_reaches():
             at, 1, torch.tensor([y])
         )
         torch.testing.assert_close(fading, wanted[None])
+
+
+def test_the_distance_at_points_is_a_product():
+    torch.manual_seed(0)
+    place = torch.cat((torch.rand(2, 5, 2), (8 * torch.rand(2, 5, 2) - 4).exp()), -1)
+    place[:, 0, 2:] = 0  # a free query
+    points = torch.rand(2, 300, 2)
+    x, y = points[:, None].unbind(-1)
+    wanted = squared_distance(place, 0, x) + squared_distance(place, 1, y)
+    coefficients, powers = distance_at(place, points)
+    torch.testing.assert_close(coefficients @ powers, wanted, atol=2e-3, rtol=1e-5)
+    assert wanted.max() > 100
 
 
 def test_only_the_last_queries_are_anchored():

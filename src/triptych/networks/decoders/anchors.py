@@ -53,3 +53,21 @@ def squared_distance(place: Tensor, axis: int, at: Tensor) -> Tensor:
     In float32: squares of small quotients are not for half precision.
     """
     return ((at - place[..., axis, None]) * place[..., axis + 2, None]).square()
+
+
+def distance_at(place: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """The same over both axes, as two factors ``(B, N, 5)`` and ``(B, 5, P)`` of a matrix product.
+
+    A square of a distance is a polynomial of the point. So thousands of points a query take one
+    product, where the squares themselves are written and read several times.
+
+    Args:
+        place: ``(B, N, 4)``, as :class:`Anchors` gives it.
+        points: ``(B, P, 2)``, x and y.
+    """
+    # Around the middle of the picture: the terms are smaller, and so is what rounding leaves.
+    centre, square = place[..., :2] - 0.5, place[..., 2:].square()
+    constant = (square * centre.square()).sum(-1, keepdim=True)
+    coefficients = torch.cat((constant, -2 * square * centre, square), -1)
+    x = points.transpose(1, 2) - 0.5
+    return coefficients, torch.cat((torch.ones_like(x[:, :1]), x, x.square()), 1)

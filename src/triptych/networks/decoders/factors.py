@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from triptych.networks.decoders.anchors import squared_distance
+from triptych.networks.decoders.anchors import distance_at, squared_distance
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,8 @@ class MaskFactors:
         logits = self.embedding @ features.to(self.embedding.dtype)
         if self.place is None:
             return logits.float()
-        x, y = points[:, None].unbind(-1)
-        fading = squared_distance(self.place, 0, x) + squared_distance(self.place, 1, y)
-        return logits - fading
+        coefficients, powers = distance_at(self.place, points)
+        return torch.baddbmm(logits.float(), coefficients, powers, alpha=-1)
 
 
 def chosen_masks(layers: list[MaskFactors], image: int, queries: list[Tensor]) -> Tensor:
