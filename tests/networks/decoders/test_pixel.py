@@ -112,11 +112,13 @@ def test_conv_norm(outputs, groups, activate):
 
 
 def test_separable_convolutions_are_few_weights():
-    def weights(separable: bool) -> int:
-        decoder = FPNPixelDecoder(CHANNELS, 64, separable=separable)
+    def weights(separable: bool, kernel: int = 5) -> int:
+        decoder = FPNPixelDecoder(CHANNELS, 64, separable=separable, separable_kernel=kernel)
         return sum(p.numel() for p in decoder.smooth.parameters())
 
     assert weights(True) < weights(False) / 4
+    assert weights(True) - weights(True, 3) == 4 * 64 * (25 - 9)
+    assert weights(False, 3) == weights(False)
 
 
 def test_everything_learns():

@@ -82,7 +82,8 @@ class FPNPixelDecoder(nn.Module):
         heads: attention heads of the encoder.
         feedforward: hidden width of the encoder.
         encoder_layers: encoder layers over the 1/32 map; 0 for a plain pyramid.
-        separable: depthwise-separable 3x3 convolutions in the pyramid, for small models.
+        separable: depthwise-separable convolutions in the pyramid, for small models.
+        separable_kernel: their edge.
         position_bands: frequencies of a position embedding that is added to every map that comes
             out, projected by one learned linear map each; 0 for none, as published. Convolutions
             hardly know where they are, so without it two objects that look alike have like
@@ -99,6 +100,7 @@ class FPNPixelDecoder(nn.Module):
         feedforward: int = 1024,
         encoder_layers: int = 1,
         separable: bool = False,
+        separable_kernel: int = 5,
         position_bands: int = 0,
     ) -> None:
         super().__init__()
@@ -112,7 +114,8 @@ class FPNPixelDecoder(nn.Module):
         self.lateral = nn.ModuleList(
             ConvNorm(width, dim, 1, activate=False) for width in reversed(channels[:3])
         )
-        self.smooth = nn.ModuleList(self._smooth(dim, separable) for _ in range(4))
+        kernel = separable_kernel if separable else None
+        self.smooth = nn.ModuleList(self._smooth(dim, kernel) for _ in range(4))
         self.mask_features = PointConv(dim, dim)
         # Coarse to fine.
         self.place = nn.ModuleList(
@@ -121,11 +124,12 @@ class FPNPixelDecoder(nn.Module):
         )
 
     @staticmethod
-    def _smooth(dim: int, separable: bool) -> nn.Module:
-        if not separable:
+    def _smooth(dim: int, separable_kernel: int | None) -> nn.Module:
+        if separable_kernel is None:
             return ConvNorm(dim, dim, 3)
         return nn.Sequential(
-            ConvNorm(dim, dim, 5, groups=dim, activate=False), ConvNorm(dim, dim, 1)
+            ConvNorm(dim, dim, separable_kernel, groups=dim, activate=False),
+            ConvNorm(dim, dim, 1),
         )
 
     def forward(self, maps: tuple[Tensor, ...]) -> PixelFeatures:

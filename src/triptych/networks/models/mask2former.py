@@ -46,6 +46,7 @@ def mask2former(
     encoder_layers: int = 6,
     encoder_feedforward: int = 1024,
     separable: bool = False,
+    separable_kernel: int = 5,
     position_bands: int = 0,
     queries: int = 100,
     dim: int = 256,
@@ -67,6 +68,7 @@ def mask2former(
         encoder_layers: transformer layers in the pixel decoder.
         encoder_feedforward: their hidden width.
         separable: depthwise-separable convolutions in the "fpn" pixel decoder.
+        separable_kernel: their edge: 3 as in the paper, or 5.
         position_bands: frequencies of the positions in its maps; 0 for none.
         queries: number of queries ``N``.
         dim: width of both decoders.
@@ -90,7 +92,12 @@ def mask2former(
         pixels: nn.Module = DeformablePixelDecoder(channels, dim, **shared)
     elif pixel_decoder == "fpn":
         pixels = FPNPixelDecoder(
-            channels, dim, separable=separable, position_bands=position_bands, **shared
+            channels,
+            dim,
+            separable=separable,
+            separable_kernel=separable_kernel,
+            position_bands=position_bands,
+            **shared,
         )
     else:
         raise TriptychError(f"no pixel decoder is called {pixel_decoder!r}; use deformable or fpn")
