@@ -16,6 +16,7 @@ from triptych import __version__
 from triptych.commands import console
 from triptych.commands.console import complain
 from triptych.errors import TriptychError
+from triptych.runtime.memory import keep_freed_memory
 from triptych.runtime.threads import share_cores
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     share_cores()
+    keep_freed_memory()
     console.prepare()
     try:
         if arguments == ["--version"]:
