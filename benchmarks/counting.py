@@ -7,7 +7,8 @@ Runs the model over every frame, follows the objects and counts what crosses the
 ``benchmarks/junction/layout.json``; ``benchmarks/junction/README.md`` says how the truth was made.
 Prints, for each line and way, the crossings of cars, and for the ten vehicles with boxes: in how
 many of their boxes a track was found (the best one, of an overlap of one half or more), identity
-switches (another track than the last one found) and fragments (found again after it was not).
+switches (another track than the last one found), fragments (found again after it was not), and how
+many were found by the vehicle's own track (identity true positives).
 
 ``--found`` keeps what the network found in a file, so that other settings take seconds.
 ``--against bytetrack`` puts ByteTrack of the supervision library (``pip install
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import itertools
 import json
 import time
 from collections import Counter, defaultdict
@@ -240,18 +242,18 @@ def true_crossings() -> dict[str, tuple[int, int]]:
     return {line: (ways[line, "forward"], ways[line, "backward"]) for line, _ in ways}
 
 
+Place = tuple[str, int]
+"""A vehicle and a frame: one of the true boxes."""
+
+
 @dataclasses.dataclass
 class Identities:
     """How the ten vehicles fared."""
 
-    boxes: int = 0
-    found: int = 0
-    switches: int = 0
-    fragments: int = 0
-    _last: dict[str, int] = dataclasses.field(default_factory=dict)
-    _lost: set[str] = dataclasses.field(default_factory=set)
+    numbers: dict[Place, int | None] = dataclasses.field(default_factory=dict)
+    """Which track was found in each true box, frame by frame; None: none was."""
 
-    def add(self, truth: dict[str, Box], tracks: Iterable[Track]) -> None:
+    def add(self, index: int, truth: dict[str, Box], tracks: Iterable[Track]) -> None:
         """Compare the tracks of a frame with the true boxes in it."""
         seen = [track for track in tracks if track.state is State.SEEN]
         table = np.array([[shapes.box_iou(box, t.box) for t in seen] for box in truth.values()])
@@ -261,24 +263,61 @@ class Identities:
             for row, column in zip(*linear_sum_assignment(-table), strict=True)
             if table[row, column] >= 0.5
         }
-        self.boxes += len(truth)
-        self.found += len(pairs)
-        for vehicle in truth:
-            number = pairs.get(vehicle)
-            if number is None:
-                self._lost.add(vehicle)
-                continue
-            if vehicle in self._last:
-                self.switches += self._last[vehicle] != number
-                self.fragments += vehicle in self._lost
-            self._last[vehicle] = number
-            self._lost.discard(vehicle)
+        self.numbers |= {(vehicle, index): pairs.get(vehicle) for vehicle in truth}
+
+    @property
+    def found(self) -> set[Place]:
+        """The boxes with a track."""
+        return {place for place, number in self.numbers.items() if number is not None}
+
+    def only(self, places: set[Place]) -> Identities:
+        """The same for some of the boxes."""
+        return Identities({p: number for p, number in self.numbers.items() if p in places})
+
+    @property
+    def switches(self) -> int:
+        """How often the track is another than the last one found."""
+        return sum(
+            before != after
+            for found in self._by_vehicle().values()
+            for before, after in itertools.pairwise(n for n in found if n is not None)
+        )
+
+    @property
+    def fragments(self) -> int:
+        """How often a vehicle is found again after it was not."""
+        stretches = (
+            sum(found for found, _ in itertools.groupby(n is not None for n in numbers))
+            for numbers in self._by_vehicle().values()
+        )
+        return sum(max(count - 1, 0) for count in stretches)
+
+    @property
+    def own(self) -> int:
+        """Boxes found by the vehicle's own track, when each vehicle has one and each track one.
+
+        Identity true positives (Ristani et al., 2016): of all pairings, the best one.
+        """
+        counted = Counter((vehicle, self.numbers[vehicle, i]) for vehicle, i in self.found)
+        vehicles = sorted({vehicle for vehicle, _ in counted})
+        tracks = sorted({number for _, number in counted if number is not None})
+        table = np.array([[counted[v, n] for n in tracks] for v in vehicles])
+        table = table.reshape(len(vehicles), len(tracks))
+        return int(table[linear_sum_assignment(-table)].sum())
+
+    def _by_vehicle(self) -> dict[str, list[int | None]]:
+        found: dict[str, list[int | None]] = defaultdict(list)
+        for (vehicle, _), number in sorted(self.numbers.items(), key=lambda item: item[0][1]):
+            found[vehicle].append(number)
+        return found
 
 
-def run(seen: Seen, tracker: Follower, zones: LineZones | None = None) -> Iterator[str]:
-    """Follow and count, and tell."""
+def run(
+    seen: Seen, tracker: Follower, identities: Identities, zones: LineZones | None = None
+) -> Iterator[str]:
+    """Follow and count, and tell; ``identities`` is filled."""
     layout = Layout.from_dict(json.loads((TRUTH / "layout.json").read_text()))
-    tally, identities, truth = Tally(seen.classes, layout), Identities(), true_boxes()
+    tally, truth = Tally(seen.classes, layout), true_boxes()
     began = time.perf_counter()
     for index, found in enumerate(seen.frames):
         sure = [instance for instance in found if instance.score >= seen.threshold]
@@ -289,17 +328,22 @@ def run(seen: Seen, tracker: Follower, zones: LineZones | None = None) -> Iterat
             if cars is not None:
                 zones.update(cars)
         if index in truth:
-            identities.add(truth[index], tracks)
+            identities.add(index, truth[index], tracks)
     took = (time.perf_counter() - began) / len(seen.frames)
     counts = tally.counts(tracks, {})
     lines = {name: (c.forward[KIND], c.backward[KIND]) for name, c in counts.lines.items()}
     yield "crossings forward/backward, our rule: " + told(lines)
     if zones is not None:
         yield "crossings forward/backward, LineZone: " + told(zones.counts())
-    yield (
-        f"ten vehicles: {identities.found} of {identities.boxes} boxes found, "
-        f"{identities.switches} switches, {identities.fragments} fragments; "
-        f"{counts.entered[KIND]} cars entered; {1000 * took:.1f} ms a frame"
+    yield f"{fared(identities)}; {counts.entered[KIND]} cars entered; {1000 * took:.1f} ms a frame"
+
+
+def fared(identities: Identities) -> str:
+    """How the ten vehicles did."""
+    return (
+        f"ten vehicles: {len(identities.found)} of {len(identities.numbers)} boxes found, "
+        f"{identities.own} by the vehicle's own track, {identities.switches} switches, "
+        f"{identities.fragments} fragments"
     )
 
 
@@ -329,15 +373,20 @@ def main() -> None:
         seen = look(given.clip, given.model, settings.faint)
         if given.found:
             seen.save(given.found)
+    ours = Identities()
     print("ours")
-    for line in run(seen, Tracker(settings)):
+    for line in run(seen, Tracker(settings), ours):
         print("  " + line)
     if given.against:
         theirs = ByteTrack(seen.threshold, settings.memory, settings.confirm)
         layout = Layout.from_dict(json.loads((TRUTH / "layout.json").read_text()))
+        others = Identities()
         print("ByteTrack")
-        for line in run(seen, theirs, LineZones(layout, seen.size, 3)):
+        for line in run(seen, theirs, others, LineZones(layout, seen.size, 3)):
             print("  " + line)
+        both = ours.found & others.found
+        print("in the boxes that both found")
+        print(f"  ours: {fared(ours.only(both))}\n  ByteTrack: {fared(others.only(both))}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,10 @@ REACH_SECONDS = 0.09
 they are closer, less far in proportion. A mask that jumps to a neighbour takes its number along
 otherwise."""
 
+PART = 0.9
+"""What lies inside a known object of its class with this share of its box is a part of that one: a
+mask that falls in two, or a second mask of the same object, begins no new object."""
+
 FAINT_IOU = 0.5
 """Two shapes that overlap by less are not the same object, if the network is not sure of one."""
 
@@ -158,7 +162,13 @@ class Tracker:
                 after.append(dataclasses.replace(track, state=State.LOST, instance=None))
             elif track.state is not State.NEW:
                 gone.append(track)
-        after += [self._born(sight, moment) for sight in sights if sight.place not in taken]
+        new = [sight for sight in sights if sight.place not in taken]
+        bodies = [
+            track
+            for track in after
+            if track.state is State.SEEN and track.instance is not None and track.sights > 1
+        ]
+        after += [self._born(one, moment) for one in new if not _is_part(one, bodies)]
         self.tracks, self.gone = tuple(after), tuple(gone)
         return self.tracks
 
@@ -254,6 +264,16 @@ class Tracker:
             last=moment,
             sights=sights,
         )
+
+
+def _is_part(sight: Sight, bodies: Sequence[Track]) -> bool:
+    """Whether what is seen lies inside one of these objects."""
+    box = sight.box
+    return any(
+        track.class_id == sight.instance.class_id
+        and shapes.area(shapes.common(track.body, box)) >= PART * shapes.area(box)
+        for track in bodies
+    )
 
 
 def _iou(track: Track, sight: Sight) -> float:
