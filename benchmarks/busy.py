@@ -8,9 +8,7 @@ their turn in every round, forwards and backwards alternately, first on the mach
 then beside the neighbours, processes that do nothing but keep a core busy:
 
     spin     what the runtimes do by themselves
-    ours     what the commands of triptych set (triptych.runtime: threads and memory; an engine's
-             ``sharing``)
-    memory   freed memory is kept, as by the commands, and threads spin
+    ours     what the commands of triptych set (triptych.runtime.threads; an engine's ``sharing``)
     passive  OMP_WAIT_POLICY=PASSIVE, and ours of an engine
     one      one thread, and ours of an engine
 
@@ -37,14 +35,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from triptych.runtime import memory
-from triptych.runtime.memory import keep_freed_memory
 from triptych.runtime.threads import OWN, SETTINGS
 
 POLICIES: dict[str, dict[str, str]] = {
     "spin": {},
     "ours": dict(SETTINGS),
-    "memory": {},
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
     "one": {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"},
 }
@@ -60,15 +55,13 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def work(options: argparse.Namespace) -> None:
     """What a policy's process does: so many times of each work for each line that comes in."""
-    if options.work in ("ours", "memory"):
-        keep_freed_memory()  # before torch is imported
     from triptych.bench.madeup import made_up_masks, made_up_picture
     from triptych.bench.subject import load_network
     from triptych.commands.sizes import parse_size
     from triptych.engines.registry import ENGINES, EXPORTS
     from triptych.image.preprocess import load_image
 
-    if options.work in ("spin", "memory") and options.engine in EXPORTS:
+    if options.work == "spin" and options.engine in EXPORTS:
         module, engine = ENGINES[options.engine].split(":")
         getattr(importlib.import_module(module), engine).sharing = {}
     segmenter = load_network(
@@ -107,9 +100,7 @@ class Worker:
     """The process of one policy."""
 
     def __init__(self, policy: str, settings: dict[str, str], arguments: Sequence[str]) -> None:
-        plain = {
-            name: value for name, value in os.environ.items() if name not in (*OWN, *memory.OWN)
-        }
+        plain = {name: value for name, value in os.environ.items() if name not in OWN}
         env = plain | settings
         command = [sys.executable, __file__, *arguments, "--work", policy]
         self.process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The command line keeps freed memory, and whoever has decided otherwise goes before."""
+"""A training keeps freed memory, and whoever has decided otherwise goes before."""
 
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ def test_it_is_done_once_before_torch() -> None:
 
 
 @pytest.mark.skipif(not GLIBC, reason="no glibc here")
-def test_the_command_line_does_so() -> None:
+@pytest.mark.parametrize(("arguments", "done"), [(["train", "gone.yaml"], "1"), (["models"], "")])
+def test_the_command_train_does_so(arguments: list[str], done: str) -> None:
     program = (
-        "import os; from triptych.commands.cli import main; main(['--version']);"
-        "print(os.environ.get('THP_MEM_ALLOC_ENABLE'))"
+        f"import os; from triptych.commands.cli import main; main({arguments});"
+        "print('set:', os.environ.get('THP_MEM_ALLOC_ENABLE', ''))"
     )
-    assert told(program).splitlines()[-1] == "1"
+    assert told(program).splitlines()[-1] == f"set: {done}".strip()
 
 
 @pytest.mark.parametrize("name", [name for name in memory.OWN if name != "LD_PRELOAD"])

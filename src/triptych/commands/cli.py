@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     share_cores()
-    keep_freed_memory()
+    if arguments[:1] == ["train"]:
+        keep_freed_memory()
     console.prepare()
     try:
         if arguments == ["--version"]:

@@ -1,9 +1,9 @@
 """How freed memory is kept: in the process and in huge pages, so that the next tensor finds it.
 
-A network allocates and frees the same tens of megabytes over and over. By default glibc gives every
-block of more than 32 MB back to the system, and often smaller ones; the system clears the next one
-page by page, 4 kB at a time. Kept blocks cost nothing to reuse, and pages of 2 MB take far fewer
-misses of the processor's address cache. ``benchmarks/busy.py`` measures it.
+A training step allocates and frees the same hundreds of megabytes over and over. By default glibc
+gives every block of more than 32 MB back to the system, and often smaller ones; the system clears
+the next one page by page, 4 kB at a time. Kept blocks cost nothing to reuse, and pages of 2 MB take
+far fewer misses of the processor's address cache. In use a network finds its memory again anyhow.
 
 Only for Linux with glibc; elsewhere nothing changes. Imports nothing heavy.
 """
@@ -43,7 +43,7 @@ KEPT = 1 << 30
 def keep_freed_memory() -> bool:
     """Let freed memory stay in the process; call it before torch is imported.
 
-    The command line does so. The library does not, since a process is its user's.
+    ``triptych train`` does so. The library does not, since a process is its user's.
 
     Returns:
         Whether it did: not if one of :data:`OWN` is set, torch is imported already, or there is no
