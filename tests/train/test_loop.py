@@ -138,7 +138,7 @@ def test_signal_finishes_the_step_and_writes_a_checkpoint(tmp_path, number):
     before = signal.getsignal(number)
 
     def interrupted(model, step):
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         return {"figure": 1.0}
 
     parts = tiny.tiny_parts(evaluate=interrupted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def test_train_recipe_reads_overrides_and_turns_signals_into_exit_codes(
     made = []
 
     def interrupted(model, step):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return {}
 
     def assemble(recipe):

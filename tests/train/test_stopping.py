@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import threading
 
@@ -12,10 +11,10 @@ from triptych.train.stopping import TIME_IS_UP, StopRequest
 def test_first_signal_is_noted_and_the_second_ends_at_once():
     with StopRequest(None) as stop:
         assert stop.reason == 0
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert stop.reason == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_handlers_are_put_back():
