@@ -220,12 +220,9 @@ class TestPredict:
     def test_ctrl_c_keeps_what_is_finished(self, photos, model):
         for index in range(3, 100):
             Image.new("RGB", (40, 32)).save(photos / f"{index}.jpg")
-        # Ctrl-C may fall between the opening of a file and its `with`: Python closes it then, and
-        # says so in a warning that is off by default.
-        environment = ENVIRONMENT | {"PYTHONWARNINGS": "error,ignore::ResourceWarning"}
         command = [sys.executable, "-m", "triptych", "predict", "photos", "--model", model]
         process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         while process.poll() is None and len(list(Path("out").glob("[!.]*.json"))) < 2:
             time.sleep(0.01)
