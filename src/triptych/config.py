@@ -2,7 +2,8 @@
 
 A typing error in a recipe must not cost an hour of training, nor one in the description of a data
 set wrong figures, so nothing is guessed: unknown keys, doubled keys and wrong types are errors that
-name the key, its line and what is allowed there.
+name the key, its line and what is allowed there. msgspec checks the values; the keys are checked
+here, since for dataclasses msgspec lets unknown ones pass.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
+import msgspec
 import yaml
 
 from triptych.errors import TriptychError
@@ -23,8 +25,8 @@ from triptych.errors import TriptychError
 T = TypeVar("T")
 Key = tuple[str, ...]
 
-MAPPING = typing.get_origin(Mapping[str, Any])
-"""What annotations with ``Mapping[...]`` are of."""
+MAPPINGS = (dict, typing.get_origin(Mapping[str, Any]))
+"""What annotations of mappings are of."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -168,67 +170,44 @@ def suggest(word: str, known: typing.Iterable[str]) -> str:
 
 
 def _convert(value: Any, hint: Any, key: Key, document: Document) -> Any:
-    """``value`` as the type ``hint``; only an int for a float is widened, nothing is parsed."""
+    """``value`` as the type ``hint``: what has keys of its own here, what has none by msgspec."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        return _convert_union(value, inner, hint, key, document)
     if is_dataclass(hint):
         return _section(hint, {} if value is None else value, key, document)  # type: ignore[arg-type]
-    if origin is Literal and any(
-        value == choice and type(value) is type(choice) for choice in inner
-    ):
-        return value
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if hint is Path and isinstance(value, str):
-        return Path(value)
-    if hint in (int, str, bool) and type(value) is hint:
-        return value
-    if origin is tuple and isinstance(value, list):
-        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        if len(kinds) == len(value):
-            pairs = zip(value, kinds, strict=True)
-            return tuple(_convert(v, kind, key, document) for v, kind in pairs)
-    if origin in (dict, Mapping, MAPPING):
-        value = {} if value is None else value
-        if isinstance(value, Mapping):
-            return {
-                _convert(k, inner[0], (*key, str(k)), document): _convert(
-                    v, inner[1], (*key, str(k)), document
-                )
-                for k, v in value.items()
-            }
-    raise TriptychError(
-        f"{document.place(key)}: {'.'.join(key)} must be {describe(hint)}, not {value!r}"
-        + (suggest(str(value), map(str, inner)) if origin is Literal else "")
-    )
+    if origin in (Union, types.UnionType) and (kind := _only_kind(value, inner)):
+        return _convert(value, kind, key, document)
+    if origin in MAPPINGS and (value is None or isinstance(value, Mapping)):
+        return {
+            _convert(k, inner[0], (*key, str(k)), document): _convert(
+                v, inner[1], (*key, str(k)), document
+            )
+            for k, v in (value or {}).items()
+        }
+    if origin is tuple and inner[-1] is Ellipsis and isinstance(value, list):
+        return tuple(_convert(v, inner[0], key, document) for v in value)
+    try:
+        return msgspec.convert(value, hint, dec_hook=_path)
+    except msgspec.ValidationError:
+        raise TriptychError(
+            f"{document.place(key)}: {'.'.join(key)} must be {describe(hint)}, not {value!r}"
+            + (suggest(str(value), map(str, inner)) if origin is Literal else "")
+        ) from None
 
 
-def _convert_union(
-    value: Any, kinds: Sequence[Any], hint: Any, key: Key, document: Document
-) -> Any:
-    if value is None and type(None) in kinds:
-        return None
-    choices = [kind for kind in kinds if kind is not type(None)]
-    for kind in choices:
-        try:
-            return _convert(value, kind, key, document)
-        except TriptychError:
-            if _is_meant(kind, value, choices):
-                raise  # its own message is the better one
-    raise TriptychError(
-        f"{document.place(key)}: {'.'.join(key)} must be {describe(hint)}, not {value!r}"
-    )
-
-
-def _is_meant(kind: Any, value: Any, choices: Sequence[Any]) -> bool:
-    """Whether a value that ``kind`` refuses can be nothing else: a section, or the only list."""
+def _only_kind(value: Any, kinds: Sequence[Any]) -> Any:
+    """The one of several types that a mapping or a list can be; None if it can be none."""
     if isinstance(value, Mapping):
-        return is_dataclass(kind) or typing.get_origin(kind) in (dict, Mapping, MAPPING)
-    lists = [choice for choice in choices if typing.get_origin(choice) is tuple]
-    return isinstance(value, list) and lists == [kind]
+        has_keys = [k for k in kinds if is_dataclass(k) or typing.get_origin(k) in MAPPINGS]
+        return has_keys[0] if has_keys else None
+    lists = [k for k in kinds if typing.get_origin(k) is tuple]
+    return lists[0] if isinstance(value, list) and len(lists) == 1 else None
+
+
+def _path(kind: type, value: Any) -> Any:
+    """A path, which msgspec does not know, from text."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise ValueError
 
 
 def describe(hint: Any) -> str:
