@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from triptych.classes import Classes
 from triptych.image.preprocess import Preprocess
 from triptych.networks.models.registry import build
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.segmenter import Segmenter
 
 COLOURS = Classes.of(["red", "green", "blue"], things=["red", "green"])

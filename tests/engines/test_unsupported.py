@@ -20,7 +20,7 @@ from triptych.engines.base import trace
 from triptych.engines.registry import make_engine
 from triptych.engines.unsupported import unsupported
 from triptych.errors import TriptychError
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
 

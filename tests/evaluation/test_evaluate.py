@@ -13,7 +13,7 @@ from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import Report, evaluate
 from triptych.image.preprocess import Preprocess
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.segmenter import Segmenter
 from triptych.truth import Example, PanopticTruth, TrueSegment
 

@@ -27,7 +27,7 @@ from triptych.checkpoints.names.maskformer import (
     write_config,
 )
 from triptych.networks.models.maskformer import MaskFormer, maskformer
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 PUBLISHED = FAMILY.published
 STAGES = ["stage1", "stage2", "stage3", "stage4"]

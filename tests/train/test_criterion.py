@@ -12,7 +12,7 @@ from tests.train.test_matcher import stripes, targets
 from torch import Tensor
 
 from triptych.data.targets import Targets
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.train.criterion import CROWD, SetCriterion
 from triptych.train.matcher import Matcher
 from triptych.truth import IGNORE

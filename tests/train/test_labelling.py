@@ -9,7 +9,7 @@ from tests.train.test_matcher import targets
 
 from triptych.data.targets import Targets
 from triptych.networks.models.registry import build
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.train.labelling import LabellingCriterion
 from triptych.truth import IGNORE
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from triptych.data.targets import Targets
 from triptych.errors import TriptychError
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.train.matcher import Matcher, pairwise_cross_entropy, pairwise_dice
 from triptych.truth import IGNORE
 

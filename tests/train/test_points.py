@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from triptych.networks.decoders.factors import MaskFactors
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.train.points import (
     AtPoints,
     masks_of,

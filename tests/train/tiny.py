@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from triptych.config import Document, build
 from triptych.data.targets import Targets
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.train.loop import run
 from triptych.train.parts import Parts
 from triptych.train.processes import choose_device, joined

@@ -15,7 +15,7 @@ from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
 from triptych.mask_set import MaskSet
 from triptych.metrics.instance import MaskAP
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.segmenter import Segmenter
 from triptych.truth import TrueInstance
 from triptych.windows.join import Match, join

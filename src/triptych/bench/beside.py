@@ -21,7 +21,7 @@ from triptych.engines.eager import inference
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Batch, Preprocess
 from triptych.mask_set import MaskSet
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.readings.panoptic import PanopticMap
 from triptych.segmenter import Segmenter
 

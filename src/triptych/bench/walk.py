@@ -19,7 +19,7 @@ from triptych.bench.subject import Subject
 from triptych.engines.base import Engine
 from triptych.image.preprocess import load_image
 from triptych.networks.layers.linear import FUSED
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.readings.masks import READINGS
 from triptych.render.panels import panels
 from triptych.segmenter import Segmenter

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from triptych.engines.folder import Exported, Size
 from triptych.engines.unsupported import unsupported
 from triptych.errors import TriptychError
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from triptych.engines.eager import inference
 from triptych.engines.folder import Exported
 from triptych.engines.unsupported import unsupported
 from triptych.networks.layers.deformable import DeformableAttention
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 log = logging.getLogger(__name__)
 

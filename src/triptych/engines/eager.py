@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.engines.folder import Exported
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.data.targets import Targets
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.train.matcher import Matcher
 from triptych.train.points import (
     AtPoints,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from triptych.data.targets import Targets
 from triptych.errors import TriptychError
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.train.points import AtPoints, sample_nearest
 
 FORBIDDEN = 1e6

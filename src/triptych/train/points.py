@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from triptych.networks.decoders.factors import MaskFactors, chosen_masks
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 
 class AtPoints:

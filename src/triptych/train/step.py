@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from triptych.errors import TriptychError
 from triptych.networks.decoders.annealing import MaskAnnealing
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.train.recompute import recompute_activations
 
 T = TypeVar("T")

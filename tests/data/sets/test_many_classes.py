@@ -16,7 +16,7 @@ from triptych.evaluation.answers import match_classes
 from triptych.evaluation.evaluate import measure
 from triptych.evaluation.files import open_answers
 from triptych.metrics.semantic import ConfusionMatrix
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 from triptych.train.labelling import LabellingCriterion
 from triptych.truth import IGNORE, WIDE_IGNORE, ignored_id
 

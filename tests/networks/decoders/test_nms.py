@@ -13,7 +13,7 @@ from triptych.errors import TriptychError
 from triptych.networks.decoders.nms import mask_nms, overlaps
 from triptych.networks.decoders.pixel import PixelFeatures
 from triptych.networks.decoders.query import QueryDecoder
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 
 def slow(prediction: Prediction, overlap: float) -> list[set[int]]:

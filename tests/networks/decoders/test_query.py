@@ -17,7 +17,7 @@ from triptych.checkpoints.keymap import to_ours
 from triptych.checkpoints.names.decoders import QUERY_DECODER_RULES
 from triptych.networks.decoders.pixel import PixelFeatures
 from triptych.networks.decoders.query import MaskHead, QueryDecoder
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 SIZES = [(3, 4), (5, 8), (9, 15)]
 """Heights and widths of the memory maps, coarse to fine."""

@@ -9,7 +9,7 @@ from triptych.checkpoints.names.segformer import write_config
 from triptych.errors import TriptychError
 from triptych.networks.backbones.mit import Block
 from triptych.networks.models.segformer import SIZES, SegFormer, segformer
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 
 def tiny(**arguments) -> SegFormer:

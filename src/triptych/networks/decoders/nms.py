@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 SUPPRESSED_LOGIT = 20.0
 """Logit of "no object" for a query that NMS drops; minus this, of the classes."""

@@ -19,7 +19,7 @@ from triptych.networks.decoders.pixel import PixelFeatures
 from triptych.networks.layers.attention import Attention
 from triptych.networks.layers.linear import Linear
 from triptych.networks.layers.position import sine_position
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 
 class MLP(nn.Sequential):

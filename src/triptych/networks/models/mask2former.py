@@ -12,7 +12,7 @@ from triptych.networks.backbones.registry import build_backbone
 from triptych.networks.decoders.deformable_pixel import DeformablePixelDecoder
 from triptych.networks.decoders.pixel import FPNPixelDecoder
 from triptych.networks.decoders.query import QueryDecoder
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 
 class Mask2Former(nn.Module):

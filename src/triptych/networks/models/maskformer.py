@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from triptych.networks.backbones.registry import build_backbone
 from triptych.networks.decoders.detr import DetrDecoder
 from triptych.networks.decoders.fpn_pixel import PlainFPNPixelDecoder
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 
 class MaskFormer(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from triptych.errors import TriptychError
 from triptych.networks.backbones.mit import MiT
 from triptych.networks.decoders.mlp import MLPDecoder
-from triptych.networks.prediction import Prediction
+from triptych.networks.contract import Prediction
 
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
     "b0": ((32, 64, 160, 256), (2, 2, 2, 2), 256),
