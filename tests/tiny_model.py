@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from triptych.classes import Classes
 from triptych.image.preprocess import Preprocess
-from triptych.networks.models.registry import build
 from triptych.networks.contract import Prediction
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 
 COLOURS = Classes.of(["red", "green", "blue"], things=["red", "green"])
@@ -32,7 +32,7 @@ class ColourModel(nn.Module):
     def forward(self, pixels: Tensor) -> Prediction:
         self.batches.append(tuple(pixels.shape))
         masks = self.gain * (F.avg_pool2d(pixels, 4) - 0.5)
-        return Prediction(masks, self.class_logits.expand(len(pixels), -1, -1))
+        return Prediction.from_logits(masks, self.class_logits.expand(len(pixels), -1, -1))
 
 
 def colour_segmenter(model: nn.Module | None = None, **preprocess: Any) -> Segmenter:

@@ -22,8 +22,8 @@ from triptych.engines.registry import EXPORTS, make_engine
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
 from triptych.networks.backbones.registry import BACKBONES
-from triptych.networks.models.registry import FAMILIES, build
 from triptych.networks.contract import Prediction
+from triptych.networks.models.registry import FAMILIES, build
 from triptych.segmenter import Segmenter, find_precision, load
 
 TRUNKS: dict[str, dict[str, Any]] = {

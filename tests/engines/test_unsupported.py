@@ -34,7 +34,7 @@ class Network(nn.Module):
         self.work = work
 
     def forward(self, pixels: Tensor) -> Prediction:
-        return Prediction(self.work(pixels * self.weight), None)
+        return Prediction.from_logits(self.work(pixels * self.weight), None)
 
 
 def svd(pixels: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Painter(nn.Module):
         masks = [pixels[:, 0], pixels[:, 1], pixels[:, 2] * left, pixels[:, 2] * ~left]
         classes = torch.full((1, 4, 5), -20.0)
         classes[:, range(4), [0, 1, 2, 2]] = 20.0
-        return Prediction(self.scale * (torch.stack(masks, 1) - 0.5), classes)
+        return Prediction.from_logits(self.scale * (torch.stack(masks, 1) - 0.5), classes)
 
 
 def painted(cars: tuple[int, ...] = (8, 32)) -> Tensor:

@@ -26,8 +26,8 @@ from triptych.checkpoints.names.maskformer import (
     read_config,
     write_config,
 )
-from triptych.networks.models.maskformer import MaskFormer, maskformer
 from triptych.networks.contract import Prediction
+from triptych.networks.models.maskformer import MaskFormer, maskformer
 
 PUBLISHED = FAMILY.published
 STAGES = ["stage1", "stage2", "stage3", "stage4"]

@@ -12,7 +12,7 @@ from tests.train.test_matcher import stripes, targets
 from torch import Tensor
 
 from triptych.data.targets import Targets
-from triptych.networks.contract import Prediction
+from triptych.networks.contract import DenseMasks, Prediction
 from triptych.train.criterion import CROWD, SetCriterion
 from triptych.train.matcher import Matcher
 from triptych.truth import IGNORE
@@ -32,7 +32,7 @@ def right(truth: Tensor, class_ids: list[int], classes: int, queries: int) -> Pr
     labels[0, len(truth) :, classes] = 20
     for query, class_id in enumerate(class_ids):
         labels[0, query, class_id] = 20
-    return Prediction(logits, labels)
+    return Prediction.from_logits(logits, labels)
 
 
 def test_a_perfect_prediction_costs_almost_nothing_and_each_mistake_its_own_term() -> None:
@@ -42,7 +42,7 @@ def test_a_perfect_prediction_costs_almost_nothing_and_each_mistake_its_own_term
     good = right(truth, ids, 3, 5)
     assert good.class_logits is not None
     wrong_class = dataclasses.replace(good, class_logits=good.class_logits.roll(1, -1))
-    wrong_mask = dataclasses.replace(good, masks=-good.mask_logits)
+    wrong_mask = dataclasses.replace(good, masks=DenseMasks(-good.mask_logits))
     perfect, other_class, other_mask = (
         {term: value.item() for term, value in loss(p, [labels]).items()}
         for p in (good, wrong_class, wrong_mask)
@@ -61,7 +61,7 @@ def test_a_perfect_prediction_costs_almost_nothing_and_each_mistake_its_own_term
 
 def test_class_loss_is_the_weighted_cross_entropy() -> None:
     truth = stripes(1)
-    prediction = Prediction(
+    prediction = Prediction.from_logits(
         torch.full((1, 2, 16, 16), 5.0), torch.tensor([[[2.0, 1.0], [0.5, 0.0]]])
     )
     prediction.mask_logits[0, 1] = -5
@@ -81,21 +81,21 @@ def test_a_double_is_no_object_with_a_weight_of_its_own() -> None:
     classes[0, 0, 0] = classes[0, 3, 1] = 3.0  # so these two are matched
     labels = targets([0, 1], truth)
     loss = criterion(no_object=0.1, double=0.7)
-    value = loss(Prediction(logits, classes), [labels])["class"].item()
+    value = loss(Prediction.from_logits(logits, classes), [labels])["class"].item()
     matched, unmatched = math.log(1 + 2 * math.exp(-3.0)), math.log(3)
     assert value == pytest.approx((2 * matched + 0.9 * unmatched) / 2.9, rel=1e-5)
 
     # What has a query of its own cannot have a double: free queries are not for it.
     loss.matcher.own_query = {0: 0}
     loss.matcher.fixed = (0,)
-    value = loss(Prediction(logits, classes), [labels])["class"].item()
+    value = loss(Prediction.from_logits(logits, classes), [labels])["class"].item()
     assert value == pytest.approx((2 * matched + 0.3 * unmatched) / 2.3, rel=1e-5)
 
 
 def test_mask_losses_equal_those_on_all_pixels_where_logits_are_constant() -> None:
     # With constant logits every point says the same, so sampling cannot matter.
     truth = torch.ones(1, 16, 16, dtype=torch.bool)
-    prediction = Prediction(torch.full((1, 1, 8, 8), 0.7), torch.zeros(1, 1, 2))
+    prediction = Prediction.from_logits(torch.full((1, 1, 8, 8), 0.7), torch.zeros(1, 1, 2))
     losses = criterion(points=100)(prediction, [targets([0], truth)])
     chance = 1 / (1 + math.exp(-0.7))
     assert losses["mask"].item() == pytest.approx(-math.log(chance), rel=1e-5)
@@ -105,7 +105,7 @@ def test_mask_losses_equal_those_on_all_pixels_where_logits_are_constant() -> No
 
 def test_semantic_loss_is_the_likelihood_of_the_reading() -> None:
     classes = torch.tensor([[[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
-    prediction = Prediction(torch.tensor([[[[1.0]], [[-0.5]]]]), classes)
+    prediction = Prediction.from_logits(torch.tensor([[[[1.0]], [[-0.5]]]]), classes)
     semantic = torch.ones((4, 4), dtype=torch.long)
     labels = targets([], torch.zeros((0, 4, 4), dtype=torch.bool), semantic)
     value = criterion(semantic=1.0, points=10)(prediction, [labels])["semantic"].item()
@@ -115,7 +115,9 @@ def test_semantic_loss_is_the_likelihood_of_the_reading() -> None:
 
 
 def test_class_weights_shift_the_semantic_loss_between_classes() -> None:
-    prediction = Prediction(torch.zeros(1, 2, 4, 4), torch.tensor([[[2.0, 0.0, 0.0]] * 2]))
+    prediction = Prediction.from_logits(
+        torch.zeros(1, 2, 4, 4), torch.tensor([[[2.0, 0.0, 0.0]] * 2])
+    )
     semantic = torch.zeros(4, 4, dtype=torch.long)
     semantic[2:] = 1
     labels = [targets([], torch.zeros((0, 4, 4), dtype=torch.bool), semantic)]
@@ -132,7 +134,9 @@ def test_ambiguous_regions_have_less_say_in_the_semantic_loss() -> None:
     semantic = torch.where(unsure.ambiguous[0], 0, 1)
     labels = [dataclasses.replace(unsure, semantic=semantic)]
     # Right on the right half, wrong on the ambiguous left one.
-    prediction = Prediction(torch.zeros(1, 1, 16, 16), torch.tensor([[[-3.0, 3.0, -9.0]]]))
+    prediction = Prediction.from_logits(
+        torch.zeros(1, 1, 16, 16), torch.tensor([[[-3.0, 3.0, -9.0]]])
+    )
 
     def value(ambiguous: float) -> float:
         losses = criterion(semantic=1.0, ambiguous=ambiguous)(prediction, labels)
@@ -150,7 +154,7 @@ def test_unknown_pixels_teach_nothing() -> None:
     semantic[:, 8:] = IGNORE
     labels = targets([0, 1], truth, semantic)
     logits = torch.randn(1, 3, 16, 16, requires_grad=True)
-    prediction = Prediction(logits, torch.zeros(1, 3, 3))
+    prediction = Prediction.from_logits(logits, torch.zeros(1, 3, 3))
     sum(criterion(semantic=1.0)(prediction, [labels]).values()).backward()
     assert logits.grad is not None
     assert logits.grad[..., :8].abs().max() > 0
@@ -162,7 +166,9 @@ def in_region(logits: Tensor, labels: Targets) -> tuple[Tensor, Tensor]:
     class preference."""
     masks = logits.clone().requires_grad_()
     classes = torch.zeros(1, logits.shape[1], 3, requires_grad=True)
-    torch.stack(list(criterion()(Prediction(masks, classes), [labels]).values())).sum().backward()
+    torch.stack(
+        list(criterion()(Prediction.from_logits(masks, classes), [labels]).values())
+    ).sum().backward()
     assert classes.grad is not None
     assert masks.grad is not None
     return classes.grad[0], masks.grad[0]
@@ -197,7 +203,7 @@ def test_a_query_in_void_is_left_alone() -> None:
     masks = torch.stack([*torch.where(truth, 5.0, -5.0), torch.full((16, 16), -5.0)])[None]
     for inside, taught in ((1, False), (2, True)):  # in void, and without a pixel
         classes = torch.zeros(1, 3, 3, requires_grad=True)
-        criterion()(Prediction(masks, classes), [labels])["class"].backward()
+        criterion()(Prediction.from_logits(masks, classes), [labels])["class"].backward()
         assert classes.grad is not None
         assert bool(classes.grad[0, inside].any()) is taught
 
@@ -208,7 +214,7 @@ def test_padding_is_no_void() -> None:
     labels = dataclasses.replace(labels, padding=truth[1])
     masks = torch.stack([*torch.where(truth, 5.0, -5.0)])[None]
     classes = torch.zeros(1, 2, 3, requires_grad=True)
-    criterion()(Prediction(masks, classes), [labels])["class"].backward()
+    criterion()(Prediction.from_logits(masks, classes), [labels])["class"].backward()
     assert classes.grad is not None
     assert classes.grad[0, 1].any(), "nothing is there, and the query learns it"
 
@@ -219,7 +225,7 @@ def test_no_object_means_none_of_the_labelled_classes_where_some_are_not() -> No
     masks = torch.full((1, 2, 16, 16), 5.0)
     masks[0, 1] = -5
     classes = torch.randn(1, 2, 5, requires_grad=True, generator=torch.Generator().manual_seed(0))
-    value = criterion(no_object=0.1)(Prediction(masks, classes), [labels])["class"]
+    value = criterion(no_object=0.1)(Prediction.from_logits(masks, classes), [labels])["class"]
     chances = classes[0].softmax(-1)
     expected = -chances[0, 0].log() - 0.1 * (chances[1, 1] + chances[1, 3] + chances[1, 4]).log()
     assert value.item() == pytest.approx(expected.item() / 1.1, rel=1e-5)
@@ -233,7 +239,7 @@ def test_no_object_means_none_of_the_labelled_classes_where_some_are_not() -> No
 def test_ambiguous_regions_may_be_left_to_nobody() -> None:
     unsure, _ = left_half_ambiguous()
     matcher = Matcher(points=500, ambiguous=False)
-    prediction = Prediction(torch.randn(1, 4, 16, 16), torch.randn(1, 4, 4))
+    prediction = Prediction.from_logits(torch.randn(1, 4, 16, 16), torch.randn(1, 4, 4))
     ((_, segments),) = matcher(prediction, [unsure])
     assert segments.tolist() == list(range(len(unsure.class_ids)))
 
@@ -291,7 +297,9 @@ def test_a_crowd_query_learns_its_class_by_less_than_half_whatever_is_in_the_ima
     classes = torch.zeros(1, 5, 4, requires_grad=True)
     for _ in range(400):
         (step,) = torch.autograd.grad(
-            sum(loss(Prediction(torch.zeros(1, 5, 16, 16), classes), [labels]).values()),
+            sum(
+                loss(Prediction.from_logits(torch.zeros(1, 5, 16, 16), classes), [labels]).values()
+            ),
             classes,
         )
         classes = (classes - 5 * step).detach().requires_grad_()
@@ -304,14 +312,14 @@ def test_where_there_are_crowd_queries_the_semantic_loss_leaves_free_queries_alo
     loss, labels = crowded(1.0)
     masks = torch.zeros(1, 5, 16, 16, requires_grad=True)
     classes = torch.zeros(1, 5, 4, requires_grad=True)
-    sum(loss(Prediction(masks, classes), [labels]).values()).backward()
+    sum(loss(Prediction.from_logits(masks, classes), [labels]).values()).backward()
     assert masks.grad is not None
     assert classes.grad is not None
     for gradient in (masks.grad, classes.grad):
         assert gradient[0, :2].abs().sum() > 0
         assert not gradient[0, 2:].any()
     loss, labels = crowded(1.0, for_all=True)
-    sum(loss(Prediction(masks, classes), [labels]).values()).backward()
+    sum(loss(Prediction.from_logits(masks, classes), [labels]).values()).backward()
     assert masks.grad[0, 2:].any()
 
 
@@ -320,8 +328,8 @@ def test_what_free_queries_find_is_missing_in_the_crowds_class_map_all_the_same(
     for_all: bool,
 ) -> None:
     loss, labels = crowded(1.0, for_all)
-    nothing = Prediction(torch.full((1, 5, 16, 16), -9.0), torch.zeros(1, 5, 4))
-    found = Prediction(nothing.mask_logits.clone(), torch.zeros(1, 5, 4))
+    nothing = Prediction.from_logits(torch.full((1, 5, 16, 16), -9.0), torch.zeros(1, 5, 4))
+    found = Prediction.from_logits(nothing.mask_logits.clone(), torch.zeros(1, 5, 4))
     found.mask_logits[0, 2] = torch.where(labels.semantic == 2, 9.0, -40.0)
     assert found.class_logits is not None
     found.class_logits[0, 2, 2] = 9  # a free query holds the things
@@ -337,7 +345,7 @@ def test_what_free_queries_find_is_missing_in_the_crowds_class_map_all_the_same(
 
 def test_every_layer_adds_its_losses() -> None:
     truth = stripes(2)
-    last = Prediction(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 4))
+    last = Prediction.from_logits(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 4))
     labels = [targets([0, 1], truth)]
     one = criterion()(last, labels)
     three = criterion()(dataclasses.replace(last, auxiliary=(last, last)), labels)
@@ -347,7 +355,7 @@ def test_every_layer_adds_its_losses() -> None:
 
 def test_weights_scale_the_terms() -> None:
     truth = stripes(2)
-    prediction = Prediction(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 4))
+    prediction = Prediction.from_logits(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 4))
     labels = [targets([0, 1], truth)]
     torch.manual_seed(0)
     one = criterion()(prediction, labels)
@@ -359,7 +367,7 @@ def test_weights_scale_the_terms() -> None:
 
 def test_masks_are_normalised_by_the_segments_of_all_processes() -> None:
     truth = stripes(2)
-    prediction = Prediction(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 4))
+    prediction = Prediction.from_logits(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 4))
     labels = [targets([0, 1], truth)]
     alone = criterion()(prediction, labels)["mask"].item()
     shared = criterion()(prediction, labels, lambda mine: mine * 2)["mask"].item()
@@ -370,7 +378,7 @@ def test_a_batch_without_any_object_still_reaches_every_output() -> None:
     nothing = targets([], torch.zeros((0, 8, 8), dtype=torch.bool), torch.zeros((8, 8)).long())
     logits = torch.randn(2, 3, 4, 4, requires_grad=True)
     classes = torch.randn(2, 3, 5, requires_grad=True)
-    losses = criterion(semantic=1.0)(Prediction(logits, classes), [nothing, nothing])
+    losses = criterion(semantic=1.0)(Prediction.from_logits(logits, classes), [nothing, nothing])
     total = torch.stack(list(losses.values())).sum()
     total.backward()
     assert torch.isfinite(total)
@@ -388,7 +396,7 @@ def test_following_the_gradient_finds_the_segments() -> None:
     loss = criterion(semantic=1.0, points=256)
     for _ in range(60):
         optimiser.zero_grad()
-        terms = loss(Prediction(logits, classes), [targets(ids, truth, semantic)])
+        terms = loss(Prediction.from_logits(logits, classes), [targets(ids, truth, semantic)])
         torch.stack(list(terms.values())).sum().backward()
         optimiser.step()
     best = classes[0].softmax(-1)

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from tests.train.test_matcher import targets
 
 from triptych.data.targets import Targets
-from triptych.networks.models.registry import build
 from triptych.networks.contract import Prediction
+from triptych.networks.models.registry import build
 from triptych.train.labelling import LabellingCriterion
 from triptych.truth import IGNORE
 
@@ -24,7 +24,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_known_pixels(weights: tuple[f
     truth = torch.randint(0, 3, (2, 16, 24))
     truth[0, :5] = IGNORE
     loss = LabellingCriterion(class_weights=weights)(
-        Prediction(logits, None), [labels(t) for t in truth]
+        Prediction.from_logits(logits, None), [labels(t) for t in truth]
     )
     resized = F.interpolate(logits, size=(16, 24), mode="bilinear")
     weight = torch.tensor(weights) if weights else None
@@ -36,7 +36,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_known_pixels(weights: tuple[f
 def test_nothing_but_void_costs_nothing() -> None:
     logits = torch.randn(1, 3, 4, 6, requires_grad=True)
     void = torch.full((16, 24), IGNORE)
-    loss = LabellingCriterion()(Prediction(logits, None), [labels(void)])["pixel"]
+    loss = LabellingCriterion()(Prediction.from_logits(logits, None), [labels(void)])["pixel"]
     loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None
@@ -46,8 +46,10 @@ def test_nothing_but_void_costs_nothing() -> None:
 def test_two_processes_share_the_normalisation() -> None:
     logits, truth = torch.randn(1, 3, 4, 6), torch.randint(0, 3, (1, 16, 24))
     criterion = LabellingCriterion()
-    alone = criterion(Prediction(logits, None), [labels(truth[0])])["pixel"]
-    shared = criterion(Prediction(logits, None), [labels(truth[0])], lambda mine: mine / 2)["pixel"]
+    alone = criterion(Prediction.from_logits(logits, None), [labels(truth[0])])["pixel"]
+    shared = criterion(
+        Prediction.from_logits(logits, None), [labels(truth[0])], lambda mine: mine / 2
+    )["pixel"]
     assert shared.item() == pytest.approx(2 * alone.item(), rel=1e-5)
 
 

@@ -63,7 +63,9 @@ def test_the_assignment_is_the_cheapest_of_all() -> None:
     logits = (torch.randn(1, 5, 3, 1, 1) * truth.float()).sum(2)
     classes = torch.randn(1, 5, 4)
     matcher = Matcher(points=4096)
-    ((query, segment),) = matcher(Prediction(logits, classes), [targets([0, 1, 2], truth)])
+    ((query, segment),) = matcher(
+        Prediction.from_logits(logits, classes), [targets([0, 1, 2], truth)]
+    )
 
     flat = logits[0].flatten(1)
     known = torch.ones(1, 48 * 48)
@@ -84,7 +86,7 @@ def test_each_cost_decides_when_the_others_are_off() -> None:
     truth = stripes(2)
     logits = torch.where(truth, 6.0, -6.0)[None]
     classes = torch.tensor([[[0.0, 9.0, 0.0], [9.0, 0.0, 0.0]]])  # query 0 says 1, query 1 says 0
-    prediction, labels = Prediction(logits, classes), [targets([0, 1], truth)]
+    prediction, labels = Prediction.from_logits(logits, classes), [targets([0, 1], truth)]
     by_class = Matcher(classification=1, mask=0, dice=0, points=200)(prediction, labels)
     by_mask = Matcher(classification=0, mask=1, dice=0, points=200)(prediction, labels)
     by_dice = Matcher(classification=0, mask=0, dice=1, points=200)(prediction, labels)
@@ -102,7 +104,8 @@ def test_void_pixels_have_no_say() -> None:
     logits[:, :, 8:] = torch.where(truth.flip(0), 60.0, -60.0)[:, :, 8:]  # wrong, loudly, in void
     matcher = Matcher(classification=0, points=500)
     ((query, segment),) = matcher(
-        Prediction(logits[None], torch.zeros(1, 2, 3)), [targets([0, 1], truth, semantic)]
+        Prediction.from_logits(logits[None], torch.zeros(1, 2, 3)),
+        [targets([0, 1], truth, semantic)],
     )
     assert query.tolist() == segment.tolist()
 
@@ -111,7 +114,7 @@ def test_an_image_without_segments_matches_nothing_and_more_segments_than_querie
     None
 ):
     matcher = Matcher(points=50)
-    prediction = Prediction(torch.randn(2, 3, 8, 8), torch.randn(2, 3, 5))
+    prediction = Prediction.from_logits(torch.randn(2, 3, 8, 8), torch.randn(2, 3, 5))
     empty = targets([], torch.zeros((0, 8, 8), dtype=torch.bool))
     crowded = targets([0, 1, 2, 3], stripes(4, 8))
     (none, _), (some, chosen) = matcher(prediction, [empty, crowded])
@@ -123,7 +126,7 @@ def test_an_image_without_segments_matches_nothing_and_more_segments_than_querie
 def test_own_queries_answer_for_their_class_and_for_nothing_else() -> None:
     truth = stripes(4)
     matcher = Matcher(points=100, own_query=(2, 0))
-    prediction = Prediction(torch.randn(1, 4, 16, 16), torch.randn(1, 4, 5))
+    prediction = Prediction.from_logits(torch.randn(1, 4, 16, 16), torch.randn(1, 4, 5))
     ((query, segment),) = matcher(prediction, [targets([0, 1, 2, 3], truth)])
     found = dict(zip(segment.tolist(), query.tolist(), strict=True))
     assert found[2] == 0  # class 2 owns query 0, class 0 owns query 1
@@ -134,7 +137,7 @@ def test_own_queries_answer_for_their_class_and_for_nothing_else() -> None:
 def test_crowd_queries_are_matched_with_nothing_and_stand_before_own_queries() -> None:
     matcher = Matcher(points=100, own_query=(2, 0), crowd_query=(1,))
     assert matcher.fixed == (0, 1, 2)
-    prediction = Prediction(torch.randn(1, 5, 16, 16), torch.randn(1, 5, 5))
+    prediction = Prediction.from_logits(torch.randn(1, 5, 16, 16), torch.randn(1, 5, 5))
     ((query, segment),) = matcher(prediction, [targets([0, 1, 2, 3], stripes(4))])
     found = dict(zip(segment.tolist(), query.tolist(), strict=True))
     assert found[2] == 1
@@ -149,7 +152,7 @@ def test_regions_of_classes_with_a_crowd_query_are_matched_with_nothing() -> Non
         plain, ambiguous=stripes(3)[1:], ambiguous_class_ids=torch.tensor([1, 0])
     )
     assert matcher.answerable(labels).tolist() == [True, False, True]
-    prediction = Prediction(torch.randn(1, 5, 16, 16), torch.randn(1, 5, 5))
+    prediction = Prediction.from_logits(torch.randn(1, 5, 16, 16), torch.randn(1, 5, 5))
     ((_, segment),) = matcher(prediction, [labels])
     assert sorted(segment.tolist()) == [0, 2]
 
@@ -164,13 +167,13 @@ def test_a_sure_class_without_a_mask_does_not_win_where_classes_count_by_their_m
     weights = {"classification": 4.0, "points": 20000}
     for aligned, winner in ((False, 0), (True, 1)):
         matcher = Matcher(aligned=aligned, **weights)  # type: ignore[arg-type]
-        ((query, _),) = matcher(Prediction(masks, classes), [targets([0], truth)])
+        ((query, _),) = matcher(Prediction.from_logits(masks, classes), [targets([0], truth)])
         assert query.tolist() == [winner]
 
 
 def test_an_own_query_without_its_class_stays_free() -> None:
     matcher = Matcher(points=100, own_query=(0, 1))
-    prediction = Prediction(torch.randn(1, 3, 16, 16), torch.randn(1, 3, 4))
+    prediction = Prediction.from_logits(torch.randn(1, 3, 16, 16), torch.randn(1, 3, 4))
     # Three segments of other classes, but only one query that may take them.
     ((query, segment),) = matcher(prediction, [targets([2, 2, 2], stripes(3))])
     assert query.tolist() == [2]
@@ -183,14 +186,16 @@ def test_a_cost_that_is_not_finite_names_the_image_and_the_term(term: str) -> No
     (classes if term == "class" else logits)[1, 0] = float("nan")
     labels = [targets([0], torch.ones(1, 8, 8, dtype=torch.bool))] * 2
     with pytest.raises(TriptychError, match=f"the {term} cost of image 1 of the batch"):
-        Matcher(points=20)(Prediction(logits, classes), labels)
+        Matcher(points=20)(Prediction.from_logits(logits, classes), labels)
 
 
 def test_half_precision_logits_are_matched_in_full_precision() -> None:
     truth = stripes(3)
     logits, classes = torch.randn(1, 4, 16, 16).bfloat16(), torch.randn(1, 4, 4).bfloat16()
     torch.manual_seed(3)
-    half = Matcher()(Prediction(logits, classes), [targets([0, 1, 2], truth)])
+    half = Matcher()(Prediction.from_logits(logits, classes), [targets([0, 1, 2], truth)])
     torch.manual_seed(3)
-    full = Matcher()(Prediction(logits.float(), classes.float()), [targets([0, 1, 2], truth)])
+    full = Matcher()(
+        Prediction.from_logits(logits.float(), classes.float()), [targets([0, 1, 2], truth)]
+    )
     assert [t.tolist() for t in half[0]] == [t.tolist() for t in full[0]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from triptych.networks.decoders.factors import MaskFactors
 from triptych.networks.contract import Prediction
+from triptych.networks.decoders.factors import MaskFactors
 from triptych.train.points import (
     AtPoints,
     masks_of,
@@ -80,7 +80,7 @@ def test_masks_multiplied_out_or_not_are_the_same_at_points() -> None:
     points = torch.rand(2, 50, 2)
     read = AtPoints(points)
     for layer in layers_of_factors():
-        dense = Prediction(layer.mask_logits, None)
+        dense = Prediction.from_logits(layer.mask_logits, None)
         torch.testing.assert_close(read(layer), sample_logits(layer.mask_logits, points))
         torch.testing.assert_close(read(dense), read(layer))
 
@@ -97,7 +97,7 @@ def test_features_of_another_batch_are_read_anew() -> None:
 
 def test_rows_of_masks_multiplied_out_or_not_are_the_same() -> None:
     layers = layers_of_factors()
-    dense = [Prediction(layer.mask_logits, None) for layer in layers]
+    dense = [Prediction.from_logits(layer.mask_logits, None) for layer in layers]
     queries = [torch.tensor([3, 1]), torch.tensor([0])]
     torch.testing.assert_close(masks_of(layers, 1, queries), masks_of(dense, 1, queries))
 

@@ -44,7 +44,7 @@ class TinyModel(nn.Module):
 
     def forward(self, pixels: Tensor) -> Prediction:
         x = self.backbone(pixels) + self.position.weight.view(1, 8, 1, 1)
-        return Prediction(self.head(self.dropout(x)), None)
+        return Prediction.from_logits(self.head(self.dropout(x)), None)
 
 
 class TinyCriterion(nn.Module):

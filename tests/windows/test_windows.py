@@ -49,7 +49,7 @@ class NumberModel(nn.Module):
         sure = 12 - torch.arange(len(KINDS)).float()
         logits = torch.zeros(len(KINDS), len(CLASSES) + 1)
         logits[torch.arange(len(KINDS)), torch.tensor(KINDS)] = sure
-        return Prediction(masks, logits.expand(len(pixels), -1, -1))
+        return Prediction.from_logits(masks, logits.expand(len(pixels), -1, -1))
 
 
 def segmenter() -> Segmenter:

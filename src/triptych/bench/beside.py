@@ -179,7 +179,7 @@ def compare_answers(
     limit = TOLERANCE if exact else None
     found = [
         Agreement(name, "difference", apart, limit)
-        for name, apart in differences(prediction, Prediction(masks, classes)).items()
+        for name, apart in differences(prediction, Prediction.from_logits(masks, classes)).items()
     ]
 
     def mask_set(mask_logits: Tensor, class_logits: Tensor | None) -> MaskSet:

@@ -18,8 +18,8 @@ from triptych.bench.rounds import now
 from triptych.bench.subject import Subject
 from triptych.engines.base import Engine
 from triptych.image.preprocess import load_image
-from triptych.networks.layers.linear import FUSED
 from triptych.networks.contract import Prediction
+from triptych.networks.layers.linear import FUSED
 from triptych.readings.masks import READINGS
 from triptych.render.panels import panels
 from triptych.segmenter import Segmenter

@@ -169,7 +169,7 @@ class GraphEngine:
             session = self._session(size, PRECISIONS[precision])
             found = [session(one.contiguous()) for one in pixels.split(1)]
         masks, *classes = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return Prediction(masks, classes[0] if classes else None)
+        return Prediction.from_logits(masks, classes[0] if classes else None)
 
     def _session(self, size: Size, precision: str) -> Session:
         key = size, precision

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from triptych.engines.eager import inference
 from triptych.engines.folder import Exported
 from triptych.engines.unsupported import unsupported
-from triptych.networks.layers.deformable import DeformableAttention
 from triptych.networks.contract import Prediction
+from triptych.networks.layers.deformable import DeformableAttention
 
 log = logging.getLogger(__name__)
 

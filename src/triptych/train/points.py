@@ -12,43 +12,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from triptych.networks.decoders.factors import MaskFactors, chosen_masks
 from triptych.networks.contract import Prediction
 
 
 class AtPoints:
     """Reads the masks of any layer at the same points ``(B, P, 2)``: ``(B, N, P)``, in fp32.
 
-    The features that the layers of a decoder share are read once. Reading and multiplying are both
+    The maps that the layers of a decoder share are read once. Reading and multiplying are both
     linear, so that it does not matter which comes first.
     """
 
     def __init__(self, points: Tensor) -> None:
         self.points = points
-        self._features: Tensor | None = None
+        self._maps: Tensor | None = None
         self._read: Tensor | None = None
 
     def __call__(self, layer: Prediction, queries: list[int] | None = None) -> Tensor:
         """Mask logits of a layer at the points; of some ``queries`` only if they are given."""
-        masks = layer.masks
-        if not isinstance(masks, MaskFactors):
-            dense = layer.mask_logits if queries is None else layer.mask_logits[:, queries]
-            return sample_logits(dense.float(), self.points)
-        if queries is not None:
-            masks = masks.only(queries)
-        if self._read is None or self._features is not masks.features:
-            self._features = masks.features
-            self._read = sample_logits(masks.features.float().contiguous(), self.points)
+        masks = layer.masks if queries is None else layer.masks.only(queries)
+        if self._read is None or self._maps is not masks.maps:
+            self._maps = masks.maps
+            self._read = sample_logits(masks.maps.float().contiguous(), self.points)
         return masks.at(self.points, self._read)
 
 
 def masks_of(layers: Sequence[Prediction], image: int, queries: Sequence[Tensor]) -> Tensor:
     """Logits ``(M, h, w)`` of one image's queries in each layer, layer after layer, in fp32."""
-    factors = [layer.masks for layer in layers if isinstance(layer.masks, MaskFactors)]
-    if len(factors) == len(layers):
-        return chosen_masks(factors, image, list(queries))
-    chosen = [layer.mask_logits[image, q] for layer, q in zip(layers, queries, strict=True)]
-    return torch.cat(chosen).float()
+    masks = [layer.masks for layer in layers]
+    return masks[0].chosen(masks, image, queries)
 
 
 def sample_logits(masks: Tensor, points: Tensor) -> Tensor:

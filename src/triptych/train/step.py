@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
-from triptych.networks.decoders.annealing import MaskAnnealing
 from triptych.networks.contract import Prediction
+from triptych.networks.decoders.annealing import MaskAnnealing
 from triptych.train.recompute import recompute_activations
 
 T = TypeVar("T")

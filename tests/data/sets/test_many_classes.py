@@ -76,7 +76,7 @@ def test_training(data):
     assert targets.ambiguous_class_ids.tolist() == [299]
     logits = torch.zeros(1, COUNT, 12, 16)
     logits[:, 255, :, :8] = logits[:, 299, :, 8:] = 50.0
-    loss = LabellingCriterion()(Prediction(logits, None), [targets])["pixel"]
+    loss = LabellingCriterion()(Prediction.from_logits(logits, None), [targets])["pixel"]
     assert loss.item() == pytest.approx(0, abs=1e-5)
 
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.errors import TriptychError
+from triptych.networks.contract import Prediction
 from triptych.networks.decoders.nms import mask_nms, overlaps
 from triptych.networks.decoders.pixel import PixelFeatures
 from triptych.networks.decoders.query import QueryDecoder
-from triptych.networks.contract import Prediction
 
 
 def slow(prediction: Prediction, overlap: float) -> list[set[int]]:
@@ -47,7 +47,7 @@ def test_it_is_the_plain_loop(seed: int, queries: int, overlap: float, like: boo
     classes = torch.randn(2, queries, 3)
     if like:  # equal masks, and equal scores
         masks, classes = masks[:, :1].repeat(1, queries, 1, 1), classes.round()
-    before = Prediction(masks, classes)
+    before = Prediction.from_logits(masks, classes)
     after = mask_nms(before, overlap)
     assert after.class_logits is not None
     torch.testing.assert_close(after.mask_logits, masks)
@@ -64,7 +64,7 @@ def test_masks_without_pixels_overlap_nothing() -> None:
     masks = torch.full((1, 2, 4, 4), -3.0)
     assert torch.equal(overlaps(masks), torch.zeros(1, 2, 2))
     classes = torch.tensor([[[2.0, 0.0], [2.0, 0.0]]])
-    after = mask_nms(Prediction(masks, classes), 0.5)
+    after = mask_nms(Prediction.from_logits(masks, classes), 0.5)
     assert after.class_logits is not None
     assert torch.equal(after.class_logits, classes)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,9 +13,9 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerTran
 
 from triptych.checkpoints.keymap import to_ours
 from triptych.checkpoints.names.decoders import QUERY_DECODER_RULES
+from triptych.networks.contract import Prediction
 from triptych.networks.decoders.pixel import PixelFeatures
 from triptych.networks.decoders.query import MaskHead, QueryDecoder
-from triptych.networks.contract import Prediction
 
 SIZES = [(3, 4), (5, 8), (9, 15)]
 """Heights and widths of the memory maps, coarse to fine."""
@@ -75,7 +73,7 @@ def changed(features: PixelFeatures, level: int, where: Tensor) -> PixelFeatures
     """Other values in one memory map, at the ``(h, w)`` positions ``where``."""
     memory = list(features.memory)
     memory[level] = torch.where(where, torch.randn_like(memory[level]) * 3, memory[level])
-    return replace(features, memory=tuple(memory))
+    return features._replace(memory=tuple(memory))
 
 
 def point_all_embeddings(decoder: QueryDecoder, value: float) -> None:
@@ -128,7 +126,7 @@ def test_queries_see_through_their_own_masks_and_images_through_theirs():
     for b, n in [(0, 0), (0, 2), (1, 1)]:
         memory = features.memory[0].clone()
         memory[b] = torch.where(~seen[b, n], torch.randn_like(memory[b]) * 3, memory[b])
-        after = decoder(replace(features, memory=(memory, *features.memory[1:]))).class_logits
+        after = decoder(features._replace(memory=(memory, *features.memory[1:]))).class_logits
         unmoved = torch.isclose(before, after, atol=1e-5).all(dim=-1)
         assert unmoved[b, n]
         assert not unmoved[b].all()
@@ -139,7 +137,7 @@ def test_queries_see_through_their_own_masks_and_images_through_theirs():
 def test_an_empty_mask_looks_everywhere_like_a_full_one(sign):
     decoder, features = decoder_of(queries=2), features_of()
     point_all_embeddings(decoder, sign)
-    features = replace(features, mask_features=features.mask_features.abs() + 0.1)
+    features = features._replace(mask_features=features.mask_features.abs() + 0.1)
     assert all(bool(inside.all()) == (sign > 0) for inside in insides(decoder, features))
     assert all(bool(inside.any()) == (sign > 0) for inside in insides(decoder, features))
     masked = decoder(features)
@@ -153,7 +151,7 @@ def test_a_pixel_of_probability_one_half_is_inside():
     point_all_embeddings(decoder, -1)
     pixels = torch.ones(1, 16, *SIZES[0])
     pixels[..., 1, 2] = 0.0
-    features = replace(features, mask_features=pixels)
+    features = features._replace(mask_features=pixels)
     only = torch.zeros(SIZES[0], dtype=torch.bool)
     only[1, 2] = True
     assert same(decoder(features), decoder(changed(features, 0, ~only)))

@@ -8,8 +8,8 @@ import torch
 from triptych.checkpoints.names.segformer import write_config
 from triptych.errors import TriptychError
 from triptych.networks.backbones.mit import Block
-from triptych.networks.models.segformer import SIZES, SegFormer, segformer
 from triptych.networks.contract import Prediction
+from triptych.networks.models.segformer import SIZES, SegFormer, segformer
 
 
 def tiny(**arguments) -> SegFormer:

@@ -7,11 +7,11 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from triptych.networks.contract import Prediction
 from triptych.networks.decoders.pixel import PixelFeatures
 from triptych.networks.decoders.query import MaskHead
 from triptych.networks.layers.attention import Attention
 from triptych.networks.layers.position import sine_position
-from triptych.networks.contract import Prediction
 
 
 class DetrDecoderLayer(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,12 +29,17 @@ class MaskFactors:
     """``(B, N, 4)``: where the masks fade; see
     :class:`~triptych.networks.decoders.anchors.Anchors`."""
 
+    @property
+    def maps(self) -> Tensor:
+        """The features, which are read at points."""
+        return self.features
+
     def only(self, queries: list[int]) -> MaskFactors:
         """The masks of some queries."""
         place = None if self.place is None else self.place[:, queries]
         return MaskFactors(self.embedding[:, queries], self.features, place)
 
-    def masks(self) -> Tensor:
+    def dense(self) -> Tensor:
         """All mask logits, ``(B, N, h, w)``."""
         height, width = self.features.shape[-2:]
         logits = (self.embedding @ self.features.flatten(2)).unflatten(2, (height, width))
@@ -54,14 +60,15 @@ class MaskFactors:
         coefficients, powers = distance_at(self.place, points)
         return torch.baddbmm(logits.float(), coefficients, powers, alpha=-1)
 
-
-def chosen_masks(layers: list[MaskFactors], image: int, queries: list[Tensor]) -> Tensor:
-    """Logits ``(M, h, w)`` of some queries of each layer, layer after layer, for one image."""
-    pairs = list(zip(layers, queries, strict=True))
-    places = [layer.place[image, rows] for layer, rows in pairs if layer.place is not None]
-    factors = MaskFactors(
-        torch.cat([layer.embedding[image, rows] for layer, rows in pairs])[None],
-        layers[0].features[image : image + 1],
-        torch.cat(places)[None] if places else None,
-    )
-    return factors.masks()[0].float()
+    def chosen(
+        self, layers: Sequence[MaskFactors], image: int, queries: Sequence[Tensor]
+    ) -> Tensor:
+        """Logits ``(M, h, w)`` of some queries of each layer, in one product."""
+        pairs = list(zip(layers, queries, strict=True))
+        places = [layer.place[image, rows] for layer, rows in pairs if layer.place is not None]
+        factors = MaskFactors(
+            torch.cat([layer.embedding[image, rows] for layer, rows in pairs])[None],
+            self.features[image : image + 1],
+            torch.cat(places)[None] if places else None,
+        )
+        return factors.dense()[0].float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,8 +13,7 @@ from triptych.networks.layers.position import fourier_position, sine_position
 from triptych.networks.layers.winograd import Conv3x3
 
 
-@dataclass(frozen=True)
-class PixelFeatures:
+class PixelFeatures(NamedTuple):
     """What a pixel decoder hands to the query decoder."""
 
     mask_features: Tensor

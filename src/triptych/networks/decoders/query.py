@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.errors import TriptychError
+from triptych.networks.contract import DenseMasks, Prediction
 from triptych.networks.decoders.anchors import Anchors
 from triptych.networks.decoders.annealing import MaskAnnealing
 from triptych.networks.decoders.factors import MaskFactors
@@ -19,7 +20,6 @@ from triptych.networks.decoders.pixel import PixelFeatures
 from triptych.networks.layers.attention import Attention
 from triptych.networks.layers.linear import Linear
 from triptych.networks.layers.position import sine_position
-from triptych.networks.contract import Prediction
 
 
 class MLP(nn.Sequential):
@@ -71,11 +71,12 @@ class MaskHead(nn.Module):
     def predict(self, queries: Tensor, mask_features: Tensor) -> Prediction:
         """The same as a prediction, whose masks are not multiplied out while training."""
         factors = self.factors(queries, mask_features)
-        return Prediction(factors if self.training else factors.masks(), self.classes(queries))
+        masks = factors if self.training else DenseMasks(factors.dense())
+        return Prediction(masks, self.classes(queries))
 
     def masks(self, queries: Tensor, mask_features: Tensor) -> Tensor:
         """Mask logits alone: ``(B, N, C)`` and ``(B, mask_dim, h, w)`` to ``(B, N, h, w)``."""
-        return self.factors(queries, mask_features).masks()
+        return self.factors(queries, mask_features).dense()
 
     def factors(self, queries: Tensor, mask_features: Tensor) -> MaskFactors:
         """The same, not multiplied out."""

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from triptych.errors import TriptychError
 from triptych.networks.backbones.registry import build_backbone
+from triptych.networks.contract import Ask, EncoderDecoder, Prediction
 from triptych.networks.decoders.deformable_pixel import DeformablePixelDecoder
-from triptych.networks.decoders.pixel import FPNPixelDecoder
+from triptych.networks.decoders.pixel import FPNPixelDecoder, PixelFeatures
 from triptych.networks.decoders.query import QueryDecoder
-from triptych.networks.contract import Prediction
 
 
-class Mask2Former(nn.Module):
+class Mask2Former(EncoderDecoder):
     """Masked-attention mask transformer (Cheng et al., CVPR 2022)."""
 
     competition = "independent"
@@ -29,12 +29,18 @@ class Mask2Former(nn.Module):
         self.pixel_decoder = pixel_decoder
         self.query_decoder = query_decoder
 
-    def forward(self, pixels: Tensor) -> Prediction:
-        """Predict ``N`` masks with classes for normalised pixels ``(B, 3, H, W)``.
+    def encode(self, pixels: Tensor) -> PixelFeatures:
+        """Pixel features of normalised pixels ``(B, 3, H, W)``."""
+        features: PixelFeatures = self.pixel_decoder(self.backbone(pixels))
+        return features
+
+    def decode(self, features: PixelFeatures, ask: Ask | None = None) -> Prediction:
+        """Predict ``N`` masks with classes.
 
         ``H`` and ``W`` are multiples of ``size_divisor``; masks come at ``(H/4, W/4)``.
         """
-        return self.query_decoder(self.pixel_decoder(self.backbone(pixels)))
+        prediction: Prediction = self.query_decoder(features)
+        return prediction
 
 
 def mask2former(

@@ -7,12 +7,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from triptych.networks.backbones.registry import build_backbone
+from triptych.networks.contract import Ask, EncoderDecoder, Prediction
 from triptych.networks.decoders.detr import DetrDecoder
 from triptych.networks.decoders.fpn_pixel import PlainFPNPixelDecoder
-from triptych.networks.contract import Prediction
+from triptych.networks.decoders.pixel import PixelFeatures
 
 
-class MaskFormer(nn.Module):
+class MaskFormer(EncoderDecoder):
     """Per-mask instead of per-pixel classification (Cheng et al., NeurIPS 2021)."""
 
     competition = "independent"
@@ -26,12 +27,18 @@ class MaskFormer(nn.Module):
         self.pixel_decoder = pixel_decoder
         self.query_decoder = query_decoder
 
-    def forward(self, pixels: Tensor) -> Prediction:
-        """Predict ``N`` masks with classes for normalised pixels ``(B, 3, H, W)``.
+    def encode(self, pixels: Tensor) -> PixelFeatures:
+        """Pixel features of normalised pixels ``(B, 3, H, W)``."""
+        features: PixelFeatures = self.pixel_decoder(self.backbone(pixels))
+        return features
+
+    def decode(self, features: PixelFeatures, ask: Ask | None = None) -> Prediction:
+        """Predict ``N`` masks with classes.
 
         Masks come at ``(H/4, W/4)``. Any size of at least 32 a side is taken; fractions round up.
         """
-        return self.query_decoder(self.pixel_decoder(self.backbone(pixels)))
+        prediction: Prediction = self.query_decoder(features)
+        return prediction
 
 
 def maskformer(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from triptych.errors import TriptychError
 from triptych.networks.backbones.mit import MiT
+from triptych.networks.contract import Ask, EncoderDecoder, Prediction
 from triptych.networks.decoders.mlp import MLPDecoder
-from triptych.networks.contract import Prediction
 
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
     "b0": ((32, 64, 160, 256), (2, 2, 2, 2), 256),
@@ -22,7 +23,14 @@ SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
 """Channels and depths of the four stages, and the decoder's width (SegFormer, table 6)."""
 
 
-class SegFormer(nn.Module):
+class StageMaps(NamedTuple):
+    """What the encoder hands on."""
+
+    maps: tuple[Tensor, ...]
+    """``(B, C, h, w)``, fine to coarse."""
+
+
+class SegFormer(EncoderDecoder):
     """Pixel labeller of Xie et al. (NeurIPS 2021): ``N = K`` masks that compete by softmax."""
 
     competition = "softmax"
@@ -33,12 +41,16 @@ class SegFormer(nn.Module):
         self.backbone = backbone
         self.decoder = decoder
 
-    def forward(self, pixels: Tensor) -> Prediction:
-        """Predict ``mask_logits (B, K, H/4, W/4)`` for normalised pixels ``(B, 3, H, W)``.
+    def encode(self, pixels: Tensor) -> StageMaps:
+        """Maps of the four stages, for normalised pixels ``(B, 3, H, W)``.
 
         Any size of at least about ``size_divisor`` a side is taken; fractions round up.
         """
-        return Prediction(self.decoder(self.backbone(pixels)), class_logits=None)
+        return StageMaps(self.backbone(pixels))
+
+    def decode(self, features: StageMaps, ask: Ask | None = None) -> Prediction:
+        """Predict ``mask_logits (B, K, H/4, W/4)``."""
+        return Prediction.from_logits(self.decoder(features.maps), None)
 
 
 def segformer(
