@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from tests.tiny_model import COLOURS, ColourModel, colour_segmenter, tiny_segformer
 
-import triptych.segmenter
+import triptych.segmenter.loading
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
 from triptych.readings.settings import ReadingSettings
@@ -153,7 +153,7 @@ class TestSaveAndLoad:
     def test_bundled_names_come_first_and_paths_mean_folders(self, tmp_path, monkeypatch):
         tiny_segformer().save(tmp_path / "installed")
         installed = {"street": tmp_path / "installed"}
-        monkeypatch.setattr(triptych.segmenter, "bundled", lambda: installed)
+        monkeypatch.setattr(triptych.segmenter.loading, "bundled", lambda: installed)
         monkeypatch.chdir(tmp_path)
         Path("street").mkdir()
         assert load("street").name == "street"

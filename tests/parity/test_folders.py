@@ -271,7 +271,7 @@ def test_settings_that_transformers_has_no_place_for_are_told(tmp_path, caplog):
 
 def test_a_checkpoint_of_the_catalogue_is_read_as_its_authors_do(tmp_path, monkeypatch):
     saved("mask2former, Swin", tmp_path / "model")
-    monkeypatch.setattr("triptych.segmenter.fetch", lambda *_: tmp_path / "model")
+    monkeypatch.setattr("triptych.segmenter.loading.fetch", lambda *_: tmp_path / "model")
     known = load("facebook/mask2former-swin-tiny-ade-semantic", device="cpu")
     assert known.readings.semantic_resize == "scores"
     assert load("somebody/else", device="cpu").readings.semantic_resize == "masks"
