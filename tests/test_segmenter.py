@@ -175,7 +175,7 @@ class TestSaveAndLoad:
             asked.append((name, revision, token))
             return tmp_path
 
-        monkeypatch.setattr(triptych.segmenter, "fetch", fetch)
+        monkeypatch.setattr(triptych.segmenter.loading, "fetch", fetch)
         assert load("owner/model", revision="v1", token="secret").name == "owner/model"
         assert asked == [("owner/model", "v1", "secret")]
 
