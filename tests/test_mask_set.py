@@ -111,7 +111,8 @@ OBJECT = Classes.of(["object"], things=["object"])
         {"class_logits": torch.zeros(2, 11)},
         {"class_logits": torch.zeros(3, 12)},
         {"class_logits": None},
-        {"quality": torch.zeros(2)},
+        {"quality": torch.zeros(3)},
+        {"prompt": torch.zeros(3, dtype=torch.long)},
         {"competition": "softmax"},
         {"competition": "softmax", "class_logits": None},
         {"competition": "none"},
@@ -141,3 +142,13 @@ def test_a_mask_set_is_frozen_and_moves_whole():
     assert moved.mask_logits.device.type == moved.quality.device.type == "meta"
     assert moved.class_logits is None
     assert moved.geometry == masks.geometry
+
+
+def test_quality_and_classes_are_independent_of_each_other():
+    fields = {"mask_logits": torch.ones(2, 4, 4), "class_logits": 5 * torch.eye(2, 12)}
+    plain = MaskSet(**fields, classes=STREET, geometry=SQUARE)
+    rated = MaskSet(**fields, classes=STREET, geometry=SQUARE, quality=torch.tensor([0.1, 0.9]))
+    assert rated.offers == plain.offers
+    for one, other in zip(rated.instances(0.0), plain.instances(0.0), strict=True):
+        assert (one.score, one.class_id) == (other.score, other.class_id)
+    assert torch.equal(rated.semantic().ids, plain.semantic().ids)

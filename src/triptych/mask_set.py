@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import torch
 from PIL import Image
 
+from triptych.errors import TriptychError
 from triptych.image.decode import ImageLike, load_image
 from triptych.readings.explain import Explanation, explain
 from triptych.readings.instance import Instances, read_instances
@@ -50,6 +54,26 @@ class MaskSet(Masks):
     def explain(self, settings: ReadingSettings | None = None) -> Explanation:
         """Which rule every query fell to; see :func:`triptych.readings.explain.explain`."""
         return explain(self, settings)
+
+    def best(self) -> MaskSet:
+        """Of several masks for one prompt, the likeliest: one for each prompt, in their order.
+
+        Raises:
+            TriptychError: the masks answer no prompts.
+        """
+        if self.prompt is None or self.quality is None:
+            raise TriptychError("these masks answer no prompts, so none is the best for one")
+        # The best first, and stable: of equal ones the first wins.
+        order = self.quality.argsort(descending=True, stable=True)
+        chosen = [order[self.prompt[order] == p][0] for p in self.prompt.unique()]
+        rows = torch.stack(chosen)
+        return dataclasses.replace(
+            self,
+            mask_logits=self.mask_logits[rows],
+            class_logits=None if self.class_logits is None else self.class_logits[rows],
+            quality=self.quality[rows],
+            prompt=self.prompt[rows],
+        )
 
     def overlay(self, image: ImageLike) -> Image.Image:
         """The readings that there are side by side over the image.

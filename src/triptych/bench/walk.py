@@ -18,7 +18,7 @@ from triptych.bench.rounds import now
 from triptych.bench.subject import Subject
 from triptych.engines.base import Engine
 from triptych.image.preprocess import load_image
-from triptych.networks.contract import Prediction
+from triptych.networks.contract import Ask, Features, Prediction
 from triptych.networks.layers.linear import FUSED
 from triptych.readings.masks import READINGS
 from triptych.render.panels import panels
@@ -97,12 +97,24 @@ class Watched:
         self.name, self.model, self.preparation = engine.name, engine.model, engine.preparation
         self._engine, self._meter, self._images = engine, meter, images
 
-    def __call__(self, pixels: Tensor, precision: torch.dtype | None = None) -> Prediction:
+    def __call__(
+        self, pixels: Tensor, precision: torch.dtype | None = None, ask: Ask | None = None
+    ) -> Prediction:
         """See :class:`triptych.engines.base.Engine`."""
         self._meter.lap("preprocess", self._images, pixels)
-        prediction = self._engine(pixels, precision)
+        prediction = self._engine(pixels, precision, ask)
         self._meter.lap("network", self.model, pixels, prediction)
         return prediction
+
+    def encode(self, pixels: Tensor, precision: torch.dtype | None = None) -> Features:
+        """See :class:`triptych.engines.base.Engine`; only whole passes are measured."""
+        return self._engine.encode(pixels, precision)
+
+    def decode(
+        self, features: Features, ask: Ask | None = None, precision: torch.dtype | None = None
+    ) -> Prediction:
+        """See :class:`triptych.engines.base.Engine`; only whole passes are measured."""
+        return self._engine.decode(features, ask, precision)
 
 
 @contextlib.contextmanager

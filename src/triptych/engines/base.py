@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from triptych.engines.folder import Exported, Size
 from triptych.engines.unsupported import unsupported
 from triptych.errors import TriptychError
-from triptych.networks.contract import Prediction
+from triptych.networks.contract import Ask, Features, Prediction
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +47,30 @@ class Engine(Protocol):
     preparation: float
     """Seconds that went into compiling so far."""
 
-    def __call__(self, pixels: Tensor, precision: torch.dtype | None = None) -> Prediction:
+    def __call__(
+        self, pixels: Tensor, precision: torch.dtype | None = None, ask: Ask | None = None
+    ) -> Prediction:
         """Predict for normalised pixels ``(B, 3, Hn, Wn)``.
 
         Args:
             pixels: on the network's device, of its weights' type.
             precision: type of the arithmetic where the engine thinks it safe; None for that of
                 the weights.
+            ask: what to say to the network; see :class:`triptych.networks.contract.Network`.
 
         Raises:
             TriptychError: the engine cannot do it in this precision, or cannot run this network.
         """
+        ...
+
+    def encode(self, pixels: Tensor, precision: torch.dtype | None = None) -> Features:
+        """The first half: what depends on the image alone."""
+        ...
+
+    def decode(
+        self, features: Features, ask: Ask | None = None, precision: torch.dtype | None = None
+    ) -> Prediction:
+        """The second half. May be called from any thread, as the others."""
         ...
 
 

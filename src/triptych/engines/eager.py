@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.engines.folder import Exported
-from triptych.networks.contract import Prediction
+from triptych.networks.contract import Ask, Features, Prediction
 
 
 @contextlib.contextmanager
@@ -30,8 +30,24 @@ class Eager:
     def __init__(self, model: nn.Module, exported: Exported | None = None) -> None:
         self.model = model
 
-    def __call__(self, pixels: Tensor, precision: torch.dtype | None = None) -> Prediction:
+    def __call__(
+        self, pixels: Tensor, precision: torch.dtype | None = None, ask: Ask | None = None
+    ) -> Prediction:
         """See :class:`triptych.engines.base.Engine`."""
         with inference(pixels.device, precision):
-            prediction: Prediction = self.model(pixels)
+            prediction: Prediction = self.model(pixels) if ask is None else self.model(pixels, ask)
+        return prediction
+
+    def encode(self, pixels: Tensor, precision: torch.dtype | None = None) -> Features:
+        """See :class:`triptych.engines.base.Engine`."""
+        with inference(pixels.device, precision):
+            return self.model.encode(pixels)  # type: ignore[operator]
+
+    def decode(
+        self, features: Features, ask: Ask | None = None, precision: torch.dtype | None = None
+    ) -> Prediction:
+        """See :class:`triptych.engines.base.Engine`."""
+        device = next(self.model.parameters()).device
+        with inference(device, precision):
+            prediction: Prediction = self.model.decode(features, ask)  # type: ignore[operator]
         return prediction

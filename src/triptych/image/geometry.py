@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from triptych.errors import TriptychError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -31,3 +36,10 @@ class Geometry:
             raise TriptychError(
                 f"geometry: valid_size {self.valid_size} exceeds input_size {self.input_size}"
             )
+
+
+def image_token(image: Tensor) -> str:
+    """What tells an image from others: equal for equal pixels, uint8 ``(H, W, 3)``."""
+    pixels = image.cpu().contiguous().numpy()
+    digest = hashlib.blake2b(pixels.data, digest_size=16).hexdigest()
+    return f"{pixels.shape[1]}x{pixels.shape[0]}-{digest}"

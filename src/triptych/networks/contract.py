@@ -17,9 +17,7 @@ from torch import Tensor, nn
 TaskName = Literal["semantic", "instance", "panoptic"]
 
 Features = Any
-"""What ``encode`` gives and ``decode`` takes: a named tuple of tensors, or of tuples of such.
-
-Its fields are the named outputs of an exported graph; see :mod:`triptych.engines.graph`."""
+"""What ``encode`` gives and ``decode`` takes: a named tuple of tensors, and of tuples of such."""
 
 
 @dataclass(frozen=True)
@@ -204,3 +202,24 @@ class EncoderDecoder(nn.Module):
     def forward(self, pixels: Tensor, ask: Ask | None = None) -> Prediction:
         """Predict masks for normalised pixels ``(B, 3, H, W)``."""
         return self.decode(self.encode(pixels), ask)
+
+
+def tensors_of(features: Features) -> dict[str, Tensor]:
+    """The tensors of features by name: ``mask_features``, ``memory.0``, ``memory.1``."""
+    found: dict[str, Tensor] = {}
+    for name, value in features._asdict().items():
+        if isinstance(value, Tensor):
+            found[name] = value
+        else:
+            found |= {f"{name}.{number}": tensor for number, tensor in enumerate(value)}
+    return found
+
+
+def features_like(features: Features, tensors: Sequence[Tensor]) -> Features:
+    """Features of the same form as others, made of tensors in the order of :func:`tensors_of`."""
+    rest = iter(tensors)
+    values = (
+        next(rest) if isinstance(value, Tensor) else tuple(next(rest) for _ in value)
+        for value in features
+    )
+    return type(features)(*values)

@@ -36,6 +36,8 @@ class Masks:
     - *promptable* (Segment Anything): independent masks of one class with ``quality`` in place
       of class logits; they offer instances alone.
 
+    Queries with classes may have a ``quality`` as well; the readings go by the classes then.
+
     Raises:
         TriptychError: shapes, or which fields are given, fit none of the three.
     """
@@ -47,10 +49,17 @@ class Masks:
     classes: Classes
     geometry: Geometry
     quality: Tensor | None = None
-    """``(N,)`` float in 0..1, the network's own estimate of each mask; promptable only."""
+    """``(N,)`` float in 0..1, the network's own estimate of each mask; None for pixel labellers."""
     competition: Literal["independent", "softmax"] = "independent"
     readings: ReadingSettings = field(default_factory=ReadingSettings)
     """The checkpoint's own settings: what the readings use unless they are told otherwise."""
+    prompt: Tensor | None = None
+    """``(N,)`` int64: which prompt each mask answers; promptable only."""
+    image: str = ""
+    """Which image this is about (:func:`triptych.image.geometry.image_token`); empty where the
+    network looked and answered in one go."""
+    task: str | None = None
+    """The task that the network was told, if it is told one."""
 
     def __post_init__(self) -> None:
         if self.mask_logits.ndim != 3 or 0 in self.mask_logits.shape:
@@ -64,15 +73,13 @@ class Masks:
         elif self.competition != "independent":
             fits, wanted = False, "competition 'independent' or 'softmax'"
         elif self.class_logits is not None:
-            fits = tuple(self.class_logits.shape) == (queries, columns) and self.quality is None
-            wanted = f"class_logits of shape ({queries}, {columns}) and no quality"
+            fits = tuple(self.class_logits.shape) == (queries, columns)
+            wanted = f"class_logits of shape ({queries}, {columns})"
         else:
-            fits = (
-                self.quality is not None
-                and tuple(self.quality.shape) == (queries,)
-                and columns == 2
-            )
+            fits = self.quality is not None and columns == 2
             wanted = f"class_logits, or quality of shape ({queries},) with a single class"
+        for values in (self.quality, self.prompt):
+            fits = fits and (values is None or tuple(values.shape) == (queries,))
         if not fits:
             raise TriptychError(
                 f"a mask set of {queries} {self.competition} masks and {columns - 1} classes "
@@ -102,6 +109,7 @@ class Masks:
             mask_logits=self.mask_logits.to(device),
             class_logits=move(self.class_logits),
             quality=move(self.quality),
+            prompt=move(self.prompt),
         )
 
     @property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, NoReturn, Unpack, overload
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,15 @@ from triptych.engines.folder import Exported
 from triptych.engines.registry import make_engine
 from triptych.errors import TriptychError
 from triptych.image.decode import MAX_PIXELS_IN_WINDOWS
+from triptych.image.geometry import image_token
 from triptych.image.preprocess import Batch, ImageLike, Preprocess, load_image
 from triptych.mask_set import MaskSet
+from triptych.networks.contract import EncoderDecoder, Task
 from triptych.readings.settings import ReadingSettings
+from triptych.segmenter.encoded import Answering, EncodedImage
+from triptych.segmenter.memory import memory_told
+from triptych.segmenter.prompts import spread
+from triptych.segmenter.question import Asking, Question, misunderstood
 from triptych.windows.layout import Windows
 from triptych.windows.mask_sets import WindowedMasks, packed
 
@@ -100,21 +106,41 @@ class Segmenter:
         """Type of the weights."""
         return next(self.model.parameters()).dtype
 
+    @property
+    def asks(self) -> frozenset[type]:
+        """What can be said to the network; see :class:`triptych.networks.contract.Network`."""
+        return self._answering().asks
+
     @overload
     def __call__(
-        self, images: ImageLike, *, batch_size: int = 1, windows: None = None
+        self,
+        images: ImageLike,
+        *,
+        batch_size: int = 1,
+        windows: None = None,
+        **ask: Unpack[Asking],
     ) -> MaskSet: ...
     @overload
     def __call__(
-        self, images: list[Any] | tuple[Any, ...], *, batch_size: int = 1, windows: None = None
+        self,
+        images: list[Any] | tuple[Any, ...],
+        *,
+        batch_size: int = 1,
+        windows: None = None,
+        **ask: Unpack[Asking],
     ) -> list[MaskSet]: ...
     @overload
     def __call__(
-        self, images: ImageLike, *, batch_size: int = 1, windows: Windows
+        self, images: ImageLike, *, batch_size: int = 1, windows: Windows, **ask: Unpack[Asking]
     ) -> WindowedMasks: ...
     @overload
     def __call__(
-        self, images: list[Any] | tuple[Any, ...], *, batch_size: int = 1, windows: Windows
+        self,
+        images: list[Any] | tuple[Any, ...],
+        *,
+        batch_size: int = 1,
+        windows: Windows,
+        **ask: Unpack[Asking],
     ) -> list[WindowedMasks]: ...
     def __call__(
         self,
@@ -122,6 +148,7 @@ class Segmenter:
         *,
         batch_size: int = 1,
         windows: Windows | None = None,
+        **ask: Unpack[Asking],
     ) -> MaskSet | WindowedMasks | list[MaskSet] | list[WindowedMasks]:
         """Find the masks of one picture, or of each picture in a list.
 
@@ -131,33 +158,78 @@ class Segmenter:
             batch_size: the most pictures that are decoded and go through the network at a time.
                 More than one pays on a GPU; a CPU is as quick, or quicker, one by one.
             windows: cut every picture into these, which go through the network like pictures;
-                for large ones.
+                for large ones. A prompt goes to the window in which it lies deepest.
+            ask: what :meth:`EncodedImage.__call__` takes: a task for every picture, or prompts
+                about one picture.
 
         Raises:
-            TriptychError: a picture cannot be read, the memory does not suffice, or
-                ``batch_size`` is below 1.
+            TriptychError: a picture cannot be read, the memory does not suffice, ``batch_size`` is
+                below 1, or the network does not understand what is asked.
         """
         if batch_size < 1:
             raise TriptychError(f"batch_size is {batch_size}; it must be at least 1")
+        question = Question(**ask)
+        question.check(self.asks)
+        if question.points_at_something:
+            if isinstance(images, list | tuple):
+                raise TriptychError("prompts are about one image; give one, not a list")
+            if windows is None:
+                return self.encode(images)(**ask)
+            pixels = load_image(images, MAX_PIXELS_IN_WINDOWS)
+            return self._point_in_windows(pixels, windows, question)
         if windows is not None:
             if isinstance(images, list | tuple):
-                return [self(image, batch_size=batch_size, windows=windows) for image in images]
+                return [
+                    self(image, batch_size=batch_size, windows=windows, **ask) for image in images
+                ]
             pixels = load_image(images, MAX_PIXELS_IN_WINDOWS)
-            return self.segment_windows(pixels, windows, batch_size)
+            return self.segment_windows(pixels, windows, batch_size, task=question.task)
         if not isinstance(images, list | tuple):
-            return self.segment([load_image(images)])[0]
+            return self.segment([load_image(images)], task=question.task)[0]
         found: list[MaskSet] = []
         for start in range(0, len(images), batch_size):
-            found += self.segment([load_image(i) for i in images[start : start + batch_size]])
+            some = [load_image(i) for i in images[start : start + batch_size]]
+            found += self.segment(some, task=question.task)
         return found
 
-    def segment(self, images: Sequence[Tensor]) -> list[MaskSet]:
+    def encode(self, image: ImageLike) -> EncodedImage:
+        """Look at one picture, to ask about it as often as one likes.
+
+        Raises:
+            TriptychError: it cannot be read, would grow too large, the memory does not suffice, or
+                the network looks and answers in one go only.
+        """
+        if not isinstance(self.model, EncoderDecoder):
+            raise TriptychError(
+                f"{type(self.model).__name__} has no encode and decode; derive it from "
+                "triptych.networks.contract.EncoderDecoder"
+            )
+        pixels = load_image(image)
+        plan = self.preprocess.plan((pixels.shape[0], pixels.shape[1]))
+        batch = self.preprocess([pixels], [plan])
+        with memory_told(f"{_input(batch)}; use a smaller image"):
+            features = self.engine.encode(batch.pixels.to(self.device, self.dtype), self.autocast)
+        return EncodedImage(features, plan, image_token(pixels), self._answering())
+
+    def with_classes(self, classes: Any, things: Sequence[str] = ()) -> NoReturn:
+        """The same network with other classes; no family here has an open vocabulary.
+
+        Raises:
+            TriptychError: always; the line says what the network understands.
+        """
+        raise misunderstood("other classes", self.asks)
+
+    def segment(self, images: Sequence[Tensor], *, task: str | None = None) -> list[MaskSet]:
         """Find the masks of decoded images, uint8 ``(H, W, 3)``.
 
         Those that need network inputs of the same size go through the network together. Others
         never meet: padding one image to the size of another would change what a network sees of
         it (convolutions and attention reach into the padding), and results would depend on
         the company an image happens to be in.
+
+        Args:
+            images: the images.
+            task: for networks that are told one.
 
         Raises:
             TriptychError: an image would grow too large, or the memory does not suffice.
@@ -166,14 +238,19 @@ class Segmenter:
         groups: dict[tuple[int, int], list[int]] = {}
         for index, plan in enumerate(plans):
             groups.setdefault(plan.input_size, []).append(index)
+        ask = Task(task) if task else None  # type: ignore[arg-type]
         found: dict[int, MaskSet] = {}
         for members in groups.values():
             batch = self.preprocess([images[i] for i in members], [plans[i] for i in members])
-            found.update(zip(members, self._forward(batch), strict=True))
+            with memory_told(f"{_input(batch)}; use a smaller batch, or smaller images"):
+                pixels = batch.pixels.to(self.device, self.dtype)
+                prediction = self.engine(pixels, self.autocast, ask)
+            masks = self._answering().mask_sets(prediction, batch.geometries, task=task)
+            found.update(zip(members, masks, strict=True))
         return [found[index] for index in range(len(images))]
 
     def segment_windows(
-        self, image: Tensor, windows: Windows, batch_size: int = 1
+        self, image: Tensor, windows: Windows, batch_size: int = 1, *, task: str | None = None
     ) -> WindowedMasks:
         """Find the masks of a decoded image, uint8 ``(H, W, 3)``, window by window.
 
@@ -185,36 +262,35 @@ class Segmenter:
         found = (
             masks
             for start in range(0, len(places), batch_size)
-            for masks in self.segment([image[at.area] for at in places[start : start + batch_size]])
+            for masks in self.segment(
+                [image[at.area] for at in places[start : start + batch_size]], task=task
+            )
         )
         parts = tuple(found if len(places) == 1 else packed(found, len(places)))
         return WindowedMasks(tuple(places), parts, size)
 
-    def _forward(self, batch: Batch) -> Iterator[MaskSet]:
-        pixels = batch.pixels.to(self.device, self.dtype)
-        try:
-            prediction = self.engine(pixels, self.autocast)
-        except RuntimeError as error:
-            # CUDA has a type of its own for this; the CPU only says so.
-            if isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error):
-                count, _, height, width = batch.pixels.shape
-                raise TriptychError(
-                    f"not enough memory for a network input of {count} x {height} x {width} "
-                    "pixels; use a smaller batch, or smaller images"
-                ) from error
-            raise
-        for index, geometry in enumerate(batch.geometries):
-            logits = prediction.class_logits
-            # Copies: ordinary tensors outside inference mode, and keeping one mask set of a
-            # batch does not keep the others.
-            yield MaskSet(
-                prediction.mask_logits[index].to(torch.float32, copy=True),
-                None if logits is None else logits[index].to(torch.float32, copy=True),
-                self.classes,
-                geometry,
-                competition=self.model.competition,  # type: ignore[arg-type]
-                readings=self.readings,
-            )
+    def _point_in_windows(
+        self, image: Tensor, windows: Windows, question: Question
+    ) -> WindowedMasks:
+        """Answer each prompt about a large image in the window in which it lies deepest."""
+        if question.mask is not None:
+            raise TriptychError("mask= does not go with windows; encode the image, and ask there")
+        size = (int(image.shape[0]), int(image.shape[1]))
+        prompts = question.prompts(size, "")
+        found = []
+        for window, members in spread(prompts, windows.over(size)):
+            rows, columns = window.area
+            encoded = self.encode(image[window.area])
+            moved = [prompts[i].moved(-columns.start, -rows.start) for i in members]
+            masks = encoded.answer(question, moved)
+            assert masks.prompt is not None
+            numbers = torch.tensor(members, device=masks.prompt.device)
+            found.append((window, dataclasses.replace(masks, prompt=numbers[masks.prompt])))
+        places, parts = zip(*found, strict=True)
+        return WindowedMasks(places, parts, size)
+
+    def _answering(self) -> Answering:
+        return Answering(self.engine, self.autocast, self.classes, self.readings)
 
     def save(
         self,
@@ -256,3 +332,9 @@ class Segmenter:
 
 
 _WRITERS = {"triptych": write_folder, "transformers": write_transformers}
+
+
+def _input(batch: Batch) -> str:
+    """The size of a network's input, for messages."""
+    count, _, height, width = batch.pixels.shape
+    return f"a network input of {count} x {height} x {width} pixels"

@@ -17,7 +17,7 @@ from triptych.readings.instance import Instances
 from triptych.readings.panoptic import PanopticMap
 from triptych.readings.semantic import SemanticMap
 from triptych.windows.layout import Window
-from triptych.windows.objects import Piece, joined
+from triptych.windows.objects import ObjectPart, joined
 from triptych.windows.segments import assembled
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class WindowedMasks:
     Each pixel of the semantic and panoptic map comes from the window in which it lies deepest. An
     object that several windows show is one instance, and one segment: its parts are recognised by
     the pixels that both windows show, where they must be of one class and share more than
-    half of the smaller one.
+    half of the smaller one. Of prompts, there are the windows in which they lie, and each has its
+    own answer.
     """
 
     windows: tuple[Window, ...]
@@ -81,12 +82,14 @@ class WindowedMasks:
         :class:`triptych.readings.instance.PlacedInstance`: a mask as large as the image is made
         when it is asked for.
         """
-        pieces, source = [], ""
+        parts, source = [], ""
         for number, (window, masks) in enumerate(self._read()):
             found = masks.instances(threshold, top)
             source = found.source
-            pieces += [Piece.of(number, window, instance) for instance in found]
-        return Instances(tuple(joined(self.windows, pieces, self.image_size)), source)
+            parts += [ObjectPart.of(number, window, instance) for instance in found]
+        # Two prompts may be about one object, and have two answers all the same.
+        apart = self.parts[0].prompt is not None
+        return Instances(tuple(joined(self.windows, parts, self.image_size, apart=apart)), source)
 
     def panoptic(self, threshold: float | None = None, overlap: float | None = None) -> PanopticMap:
         """Every pixel in one segment; see :func:`triptych.readings.panoptic.read_panoptic`.
@@ -96,6 +99,10 @@ class WindowedMasks:
         """
         maps = ((window, masks.panoptic(threshold, overlap)) for window, masks in self._read())
         return assembled(maps, self.image_size, self.classes)
+
+    def best(self) -> WindowedMasks:
+        """See :meth:`MaskSet.best`."""
+        return dataclasses.replace(self, parts=tuple(masks.best() for masks in self.parts))
 
     def overlay(self, image: ImageLike) -> Image.Image:
         """The readings that there are side by side; see :meth:`MaskSet.overlay`."""

@@ -14,7 +14,7 @@ from triptych.windows.layout import Area, Window, shared, within
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class ObjectPart:
     """What one window shows of an object."""
 
     window: int
@@ -27,7 +27,7 @@ class Piece:
     score: float
 
     @classmethod
-    def of(cls, window: int, at: Window, instance: Instance) -> Piece:
+    def of(cls, window: int, at: Window, instance: Instance) -> ObjectPart:
         """Cut out of its window, so that it keeps no more of it than it needs."""
         rows, columns = (
             slice(part.start + whole.start, part.stop + whole.start)
@@ -44,31 +44,39 @@ class Piece:
 
 
 def joined(
-    windows: Sequence[Window], pieces: Sequence[Piece], size: tuple[int, int]
+    windows: Sequence[Window],
+    parts: Sequence[ObjectPart],
+    size: tuple[int, int],
+    *,
+    apart: bool = False,
 ) -> list[Instance]:
-    """The objects in an image of ``size (H, W)``, best first; their masks are unions."""
-    groups = join([piece.window for piece in pieces], _matches(windows, pieces))
-    found = [_instance([pieces[index] for index in group], size) for group in groups]
+    """The objects in an image of ``size (H, W)``, best first; their masks are unions.
+
+    ``apart``: each part is an object of its own.
+    """
+    matches = () if apart else _matches(windows, parts)
+    groups = join([part.window for part in parts], matches)
+    found = [_instance([parts[index] for index in group], size) for group in groups]
     return sorted(found, key=lambda instance: -instance.score)
 
 
-def _matches(windows: Sequence[Window], pieces: Sequence[Piece]) -> Iterator[Match]:
+def _matches(windows: Sequence[Window], parts: Sequence[ObjectPart]) -> Iterator[Match]:
     by_window: list[list[int]] = [[] for _ in windows]
-    for index, piece in enumerate(pieces):
-        by_window[piece.window].append(index)
+    for index, part in enumerate(parts):
+        by_window[part.window].append(index)
     for (one, mine), (other, theirs) in itertools.combinations(enumerate(by_window), 2):
         zone = shared(windows[one].area, windows[other].area)
         if zone is None:
             continue
         for a, b in itertools.product(mine, theirs):
-            if pieces[a].class_id == pieces[b].class_id:
-                iou, part = _overlap(pieces[a], pieces[b], zone)
+            if parts[a].class_id == parts[b].class_id:
+                iou, share = _overlap(parts[a], parts[b], zone)
                 if iou:
-                    yield Match(iou, part, a, b)
+                    yield Match(iou, share, a, b)
 
 
-def _overlap(one: Piece, other: Piece, zone: Area) -> tuple[float, float]:
-    """Of two pieces in a rectangle: their intersection over their union, and over the smaller."""
+def _overlap(one: ObjectPart, other: ObjectPart, zone: Area) -> tuple[float, float]:
+    """Of two parts in a rectangle: their intersection over their union, and over the smaller."""
     in_one, in_other = shared(one.area, zone), shared(other.area, zone)
     both = in_one and in_other and shared(in_one, in_other)
     if not (in_one and in_other and both):
@@ -79,15 +87,15 @@ def _overlap(one: Piece, other: Piece, zone: Area) -> tuple[float, float]:
     return (inside / (mine + theirs - inside), inside / min(mine, theirs)) if inside else (0.0, 0.0)
 
 
-def _instance(pieces: Sequence[Piece], size: tuple[int, int]) -> Instance:
-    first, areas = pieces[0], [piece.area for piece in pieces]
+def _instance(parts: Sequence[ObjectPart], size: tuple[int, int]) -> Instance:
+    first, areas = parts[0], [part.area for part in parts]
     rows, columns = (
-        slice(min(part.start for part in parts), max(part.stop for part in parts))
-        for parts in zip(*areas, strict=True)
+        slice(min(span.start for span in spans), max(span.stop for span in spans))
+        for spans in zip(*areas, strict=True)
     )
     cut = first.mask.new_zeros(rows.stop - rows.start, columns.stop - columns.start)
-    for piece in pieces:
-        cut[within(piece.area, (rows, columns))] |= piece.mask
+    for part in parts:
+        cut[within(part.area, (rows, columns))] |= part.mask
     box = float(columns.start), float(rows.start), float(columns.stop), float(rows.stop)
-    score = pooled([p.score for p in pieces], [int(p.mask.sum()) for p in pieces])
+    score = pooled([p.score for p in parts], [int(p.mask.sum()) for p in parts])
     return PlacedInstance(cut, size, first.class_id, first.name, score, box)

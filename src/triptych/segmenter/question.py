@@ -1,0 +1,145 @@
+"""What a user asks of a network, checked and in the network's own terms."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypedDict, get_args
+
+import torch
+
+from triptych.errors import TriptychError
+from triptych.image.geometry import Geometry
+from triptych.networks.contract import Ask, Prompts, Task, TaskName, Vocabulary
+from triptych.readings.masks import Masks
+from triptych.segmenter.prompts import Prompt, read_prompts
+
+TASKS: tuple[str, ...] = get_args(TaskName)
+
+WORDS: dict[type, str] = {
+    Task: f"a task ({', '.join(TASKS)})",
+    Prompts: "points, boxes and masks",
+    Vocabulary: "other classes (with_classes)",
+}
+"""The kinds of ask, for messages."""
+
+
+class Asking(TypedDict, total=False):
+    """With what a user asks; see :meth:`triptych.segmenter.encoded.EncodedImage.__call__`."""
+
+    task: str | None
+    points: Any
+    labels: Any
+    boxes: Any
+    mask: Masks | None
+    multimask: bool | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """:class:`Asking`, with its defaults."""
+
+    task: str | None = None
+    points: Any = None
+    labels: Any = None
+    boxes: Any = None
+    mask: Masks | None = None
+    multimask: bool | None = None
+
+    @property
+    def points_at_something(self) -> bool:
+        """Whether there is anything about prompts in it."""
+        given = (self.points, self.labels, self.boxes, self.mask, self.multimask)
+        return any(one is not None for one in given)
+
+    def check(self, asks: frozenset[type]) -> None:
+        """Refuse what a network does not understand, before it works.
+
+        Raises:
+            TriptychError: it is asked for what it does not understand, for an unknown task, or for
+                nothing where it needs prompts.
+        """
+        if self.task is not None:
+            if Task not in asks:
+                raise misunderstood("a task", asks)
+            if self.task not in TASKS:
+                raise TriptychError(f"no task is called {self.task!r}; use {' or '.join(TASKS)}")
+        if self.points_at_something:
+            if Prompts not in asks:
+                raise misunderstood("points, boxes or masks", asks)
+        elif Prompts in asks:
+            raise TriptychError("there is no prompt; give points=, boxes= or both")
+
+    def prompts(self, image_size: tuple[int, int], image: str) -> list[Prompt]:
+        """The prompts, in pixels of the image.
+
+        Args:
+            image_size: ``(H, W)``.
+            image: its token.
+
+        Raises:
+            TriptychError: as :func:`triptych.segmenter.prompts.read_prompts`.
+        """
+        return read_prompts(
+            image_size,
+            image,
+            points=self.points,
+            labels=self.labels,
+            boxes=self.boxes,
+            mask=self.mask,
+        )
+
+    def asks(
+        self, prompts: list[Prompt], geometry: Geometry
+    ) -> Iterator[tuple[Ask | None, list[int]]]:
+        """What to ask the network about an image, in turn.
+
+        Yields:
+            An ask, and which of the prompts are in it. Prompts with equally many points go
+            together; to fill up the others would change what the network answers.
+        """
+        if not prompts:
+            yield Task(self.task) if self.task else None, []  # type: ignore[arg-type]
+            return
+        multimask = self.multimask
+        if multimask is None:
+            multimask = all(prompt.is_click for prompt in prompts)
+        groups: dict[tuple[int, bool, bool], list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            groups.setdefault(prompt.kind, []).append(index)
+        for members in groups.values():
+            yield joined([prompts[i] for i in members], geometry, multimask), members
+
+
+def misunderstood(what: str, asks: frozenset[type]) -> TriptychError:
+    """The error of asking a network for what it does not understand."""
+    known = [words for one, words in WORDS.items() if one in asks]
+    understood = f"it understands {' and '.join(known)}" if known else "its classes are fixed"
+    return TriptychError(f"this network does not take {what}; {understood}")
+
+
+def joined(prompts: list[Prompt], geometry: Geometry, multimask: bool) -> Prompts:
+    """Prompts of one kind as the network takes them: in pixels of its input."""
+    (height, width), (h, w) = geometry.image_size, geometry.valid_size
+    scale = torch.tensor((w / width, h / height), dtype=torch.float32)
+    points = torch.stack([prompt.points for prompt in prompts])
+    labels = torch.stack([prompt.labels for prompt in prompts])
+    boxes = [prompt.box for prompt in prompts if prompt.box is not None]
+    masks = [prompt.mask for prompt in prompts if prompt.mask is not None]
+    return Prompts(
+        points=points * scale if points.shape[1] else None,
+        labels=labels if points.shape[1] else None,
+        boxes=torch.stack(boxes) * scale.repeat(2) if boxes else None,
+        masks=torch.stack(masks)[:, None] if masks else None,
+        multimask=multimask,
+    )
+
+
+def on_device(ask: Ask | None, device: torch.device) -> Ask | None:
+    """An ask with its tensors where the network computes."""
+    if ask is None:
+        return ask
+    values = ((f.name, getattr(ask, f.name)) for f in dataclasses.fields(ask))
+    moved = {name: v.to(device) for name, v in values if isinstance(v, torch.Tensor)}
+    return dataclasses.replace(ask, **moved)  # type: ignore[arg-type]
