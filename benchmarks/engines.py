@@ -25,8 +25,9 @@ from triptych.bench.rounds import Spread, in_turns
 from triptych.bench.subject import load_network, prepared
 from triptych.bench.walk import running, walk
 from triptych.commands.sizes import parse_size
-from triptych.engines.base import Engine, differences
+from triptych.engines.base import Engine
 from triptych.engines.folder import read_exported
+from triptych.engines.graph import differences
 from triptych.engines.registry import make_engine
 from triptych.image.preprocess import load_image
 from triptych.segmenter import find_precision

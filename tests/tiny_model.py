@@ -49,6 +49,7 @@ class TaskModel(EncoderDecoder):
     competition = "independent"
     size_divisor = 4
     asks = frozenset({Task})
+    features_type = Seen
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +79,7 @@ class ClickModel(EncoderDecoder):
     competition = "independent"
     size_divisor = 4
     asks = frozenset({Prompts})
+    features_type = Seen
 
     def __init__(self) -> None:
         super().__init__()

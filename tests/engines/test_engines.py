@@ -15,10 +15,14 @@ from tests.tiny_model import tiny_segformer
 from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
-from triptych.engines import base
-from triptych.engines.base import GraphEngine, Session
+from triptych.engines import graph
 from triptych.engines.eager import Eager
-from triptych.engines.folder import Size
+from triptych.engines.graph import (
+    GraphEngine,
+    Run,
+    Traced,
+)
+from triptych.engines.parts import Part, whole
 from triptych.engines.registry import ENGINES, make_engine
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
@@ -63,41 +67,42 @@ class Numbers(GraphEngine):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        self.made: list[tuple[Size, str, Path | None]] = []
+        self.made: list[tuple[Part, str]] = []
 
     def check(self, precision: str) -> None:
         if precision == "fp16":
             raise TriptychError("no fp16")
 
-    def session(self, size: Size, precision: str, file: Path | None) -> Session:
-        self.made.append((size, precision, file))
+    def compile(self, traced: Traced, precision: str) -> Run:
+        self.made.append((traced.part, precision))
         number = float(len(self.made))
-        return lambda pixels: (pixels[:, :1] * 0 + number,)
+        return lambda inputs: (inputs[0][:, :1] * 0 + number,)
 
 
-def test_sessions_are_kept_by_size_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "KEPT", 2)
+def test_sessions_are_cached_by_size_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "KEPT", 2)
     engine = Numbers(small("segformer"))
 
     def number(width: int, precision: torch.dtype | None = None) -> float:
-        return float(engine(torch.zeros(1, 3, 4, width), precision).mask_logits[0, 0, 0, 0])
+        pixels = torch.zeros(1, 3, 32, width)
+        return float(engine(pixels, precision).mask_logits[0, 0, 0, 0])
 
-    assert [number(8), number(8), number(12), number(8)] == [1, 1, 2, 1]
-    assert number(8, torch.bfloat16) == 3  # 12 gives way: 8 was asked for since
-    assert [number(8), number(12)] == [1, 4]
+    assert [number(32), number(32), number(64), number(32)] == [1, 1, 2, 1]
+    assert number(32, torch.bfloat16) == 3  # 64 gives way: 32 was asked for since
+    assert [number(32), number(64)] == [1, 4]
     assert engine.made == [
-        ((8, 4), "fp32", None),
-        ((12, 4), "fp32", None),
-        ((8, 4), "bf16", None),
-        ((12, 4), "fp32", None),
+        (whole((32, 32)), "fp32"),
+        (whole((64, 32)), "fp32"),
+        (whole((32, 32)), "bf16"),
+        (whole((64, 32)), "fp32"),
     ]
     with pytest.raises(TriptychError, match="no fp16"):
-        number(8, torch.float16)
+        number(32, torch.float16)
 
 
 def test_threads_share_one_session() -> None:
     engine = Numbers(small("segformer"))
-    threads = [threading.Thread(target=engine, args=(torch.zeros(1, 3, 4, 8),)) for _ in range(8)]
+    threads = [threading.Thread(target=engine, args=(torch.zeros(1, 3, 32, 32),)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

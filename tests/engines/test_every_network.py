@@ -16,8 +16,8 @@ from tests.networks.models.test_registry import CLASSES, SMALL
 from torch import nn
 
 from triptych.commands.cli import main
-from triptych.engines.base import differences
 from triptych.engines.eager import Eager
+from triptych.engines.graph import differences
 from triptych.engines.registry import EXPORTS, make_engine
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess

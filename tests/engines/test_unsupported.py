@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from triptych.commands.cli import main
 from triptych.engines import openvino as openvino_engine
-from triptych.engines.base import trace
+from triptych.engines.graph import trace
+from triptych.engines.parts import whole
 from triptych.engines.registry import make_engine
 from triptych.engines.unsupported import unsupported
 from triptych.errors import TriptychError
@@ -107,7 +108,7 @@ def test_the_command_ends_with_that_line(
 
 def test_an_operation_is_looked_up_in_the_graph() -> None:
     model = Network(svd)
-    program = trace(model, (8, 8))
+    program = trace(model, whole((8, 8))).program
     error = RuntimeError("no rule for aten.linalg_svd.default")
     place = f"test_unsupported.py:{line_of(Network.forward)})"
     assert place in str(unsupported("T", error, model, program))

@@ -14,7 +14,8 @@ from tests.tiny_model import tiny_segformer
 
 from triptych.commands.cli import main
 from triptych.engines import openvino
-from triptych.engines.folder import ENGINE, Exported, read_exported
+from triptych.engines.folder import ENGINE, Exported, Graph, read_exported
+from triptych.engines.parts import whole
 from triptych.errors import TriptychError
 from triptych.interop.export import LIMITS
 from triptych.segmenter import load
@@ -59,7 +60,7 @@ def test_what_was_exported_is_used(
         def traced(*args: Any) -> None:
             raise AssertionError("a graph was made anew")
 
-        patch.setattr(f"triptych.engines.{to}.trace", traced)
+        patch.setattr("triptych.engines.graph.trace", traced)
         found = segmenter(picture)
     eager = load(checkpoint, "cpu")(picture)
     torch.testing.assert_close(found.mask_logits, eager.mask_logits, rtol=1e-4, atol=1e-5)
@@ -105,7 +106,9 @@ class TestMistakes:
         tiny_segformer().save(tmp_path)
         graph = tmp_path / "onnx-64x64.onnx"
         graph.touch()
-        Exported(tmp_path, "onnx", "fp32", {(64, 64): graph}, "torch 2").write()
+        Exported(
+            tmp_path, "onnx", "fp32", {whole((64, 64)): Graph(graph, ("mask_logits",))}, "torch 2"
+        ).write()
         path = tmp_path / ENGINE
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
         return tmp_path
@@ -113,12 +116,22 @@ class TestMistakes:
     def test_it_reads_back(self, tmp_path: Path) -> None:
         found = read_exported(self.folder(tmp_path))
         assert found is not None
-        assert found.graphs == {(64, 64): tmp_path / "onnx-64x64.onnx"}
+        outputs = ("mask_logits",)
+        assert found.graphs == {whole((64, 64)): Graph(tmp_path / "onnx-64x64.onnx", outputs)}
+
+    def test_a_folder_of_before_has_graphs_of_whole_networks(self, tmp_path: Path) -> None:
+        old = {"input": [64, 48], "file": "onnx-64x64.onnx"}
+        found = read_exported(self.folder(tmp_path, version=1, graphs=[old]))
+        assert found is not None
+        assert found.graphs == {whole((64, 48)): Graph(tmp_path / "onnx-64x64.onnx", ())}
 
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            ({"version": 2}, r"engine.json: has version 2 and this Triptych reads 1; export it"),
+            (
+                {"version": 3},
+                r"engine.json: has version 3 and this Triptych reads up to 2; export it",
+            ),
             ({"format": "x"}, 'has no "format": "triptych-engine"; export it again'),
             ({"weights": "0"}, "made from other weights than model.safetensors holds; export"),
             ({"graphs": [{"input": [1, 1], "file": "../a"}]}, "which is not in the folder"),

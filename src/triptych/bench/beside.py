@@ -16,8 +16,8 @@ from torch import Tensor
 from triptych.bench import plain
 from triptych.checkpoints.names.family import Published
 from triptych.checkpoints.names.registry import family
-from triptych.engines.base import differences
 from triptych.engines.eager import inference
+from triptych.engines.graph import differences
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Batch, Preprocess
 from triptych.mask_set import MaskSet

@@ -13,8 +13,8 @@ from triptych.bench.beside import FEW, TOLERANCE, Agreement, class_map
 from triptych.bench.rounds import now
 from triptych.bench.subject import Subject
 from triptych.bench.walk import running, walk
-from triptych.engines.base import differences
 from triptych.engines.eager import Eager
+from triptych.engines.graph import differences
 from triptych.image.preprocess import load_image
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]

@@ -60,10 +60,11 @@ class Export:
             overwrite=self.overwrite,
         ):
             width, height = one.input
+            what = "features" if one.part == "encode" else "logits"
             print(
                 one_line(
                     f"{self.out / one.file}: network input {width}x{height}, {self.precision}; "
-                    f"logits differ from eager's by {one.difference:.1e} of the largest"
+                    f"{what} differ from eager's by {one.difference:.1e} of the largest"
                 )
             )
         return 0

@@ -7,18 +7,21 @@ seven times). A repeated block is compiled once for all places that have it in t
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from triptych.engines.eager import inference
 from triptych.engines.folder import Exported
+from triptych.engines.parts import Part, decoding, encoding, two_halves, whole
 from triptych.engines.unsupported import unsupported
-from triptych.networks.contract import Prediction
+from triptych.networks.contract import Ask, Features, Prediction
 from triptych.networks.layers.deformable import DeformableAttention
 
 log = logging.getLogger(__name__)
@@ -46,28 +49,63 @@ class Compiled:
             for block in regions(self.model):
                 block.compile(dynamic=False)
         self.preparation = 0.0
-        self._seen: set[tuple[torch.Size, torch.dtype | None]] = set()
+        self._seen: set[tuple[tuple[Part, int], torch.dtype | None]] = set()
 
-    def __call__(self, pixels: Tensor, precision: torch.dtype | None = None) -> Prediction:
+    def __call__(
+        self, pixels: Tensor, precision: torch.dtype | None = None, ask: Ask | None = None
+    ) -> Prediction:
         """See :class:`triptych.engines.base.Engine`."""
-        if (pixels.shape, precision) not in self._seen:
+        if ask is not None:
+            return self.decode(self.encode(pixels, precision), ask, precision)
+        part = whole((pixels.shape[3], pixels.shape[2]))
+        work = functools.partial(self.model, pixels)
+        found: Prediction = self._run((part, len(pixels)), precision, pixels.device, work)
+        return found
+
+    def encode(self, pixels: Tensor, precision: torch.dtype | None = None) -> Features:
+        """See :class:`triptych.engines.base.Engine`."""
+        model = two_halves(self.model)
+        part = encoding((pixels.shape[3], pixels.shape[2]))
+        work = functools.partial(model.encode, pixels)
+        return self._run((part, len(pixels)), precision, pixels.device, work)
+
+    def decode(
+        self, features: Features, ask: Ask | None = None, precision: torch.dtype | None = None
+    ) -> Prediction:
+        """See :class:`triptych.engines.base.Engine`."""
+        model = two_halves(self.model)
+        part, inputs = decoding(features, ask)
+        work = functools.partial(model.decode, features, ask)
+        found: Prediction = self._run((part, 1), precision, inputs[0].device, work)
+        return found
+
+    def _run(
+        self,
+        what: tuple[Part, int],
+        precision: torch.dtype | None,
+        device: torch.device,
+        work: Callable[[], Any],
+    ) -> Any:
+        """Do some work, whose blocks are compiled first; ``what`` it is tells its shapes."""
+        if (what, precision) not in self._seen:
             began = time.perf_counter()
-            self._compile(pixels, precision)
+            self._compile(work, device, precision)
             took = time.perf_counter() - began
             self.preparation += took
-            self._seen.add((pixels.shape, precision))
-            log.info("engine compile: ready for %s in %.1f s", tuple(pixels.shape), took)
-        with inference(pixels.device, precision):
-            prediction: Prediction = self.model(pixels)
-        return prediction
+            self._seen.add((what, precision))
+            log.info("engine compile: ready for %s in %.1f s", what[0], took)
+        with inference(device, precision):
+            return work()
 
-    def _compile(self, pixels: Tensor, precision: torch.dtype | None) -> None:
+    def _compile(
+        self, work: Callable[[], Any], device: torch.device, precision: torch.dtype | None
+    ) -> None:
         """Let the blocks be compiled by what comes to them."""
         limit = torch._dynamo.config.patch(recompile_limit=VARIANTS)
         try:
-            with warnings.catch_warnings(), limit, inference(pixels.device, precision):
+            with warnings.catch_warnings(), limit, inference(device, precision):
                 warnings.simplefilter("ignore")
-                self.model(pixels)
+                work()
         except torch._dynamo.exc.TorchDynamoException as error:
             raise unsupported("torch.compile", error) from error
 

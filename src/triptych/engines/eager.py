@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from triptych.engines.folder import Exported
-from triptych.networks.contract import Ask, Features, Prediction
+from triptych.networks.contract import Ask, Features, Prediction, tensors_of
 
 
 @contextlib.contextmanager
@@ -47,7 +47,7 @@ class Eager:
         self, features: Features, ask: Ask | None = None, precision: torch.dtype | None = None
     ) -> Prediction:
         """See :class:`triptych.engines.base.Engine`."""
-        device = next(self.model.parameters()).device
-        with inference(device, precision):
+        some = next(iter(tensors_of(features).values()))
+        with inference(some.device, precision):
             prediction: Prediction = self.model.decode(features, ask)  # type: ignore[operator]
         return prediction

@@ -14,13 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from triptych.checkpoints.folder import WEIGHTS, read_json, write_json
+from triptych.engines.parts import Part, whole
 from triptych.errors import TriptychError
 
 ENGINE = "engine.json"
-VERSION = 1
+VERSION = 2
+"""Version 1 had graphs of whole networks alone, and reads as such."""
 
-Size = tuple[int, int]
-"""Width and height in pixels."""
+
+@dataclass(frozen=True)
+class Graph:
+    """The file of one graph."""
+
+    file: Path
+    outputs: tuple[str, ...]
+    """Names of what it gives; empty where version 1 does not say."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,8 @@ class Exported:
     """A name in :data:`triptych.engines.registry.ENGINES`."""
     precision: str
     """Arithmetic that was asked for: "fp32", "bf16" or "fp16"."""
-    graphs: Mapping[Size, Path]
-    """Files in the folder, by the network's input, for one picture at a time."""
+    graphs: Mapping[Part, Graph]
+    """By what they compute, for one picture at a time."""
     made_with: str
     """Packages that made them, and their versions, for people."""
 
@@ -43,7 +51,15 @@ class Exported:
         Raises:
             TriptychError: the folder cannot be written.
         """
-        graphs = [{"input": list(size), "file": file.name} for size, file in self.graphs.items()]
+        graphs = [
+            {
+                "part": part.name,
+                "inputs": {name: list(shape) for name, shape in part.inputs},
+                "outputs": list(graph.outputs),
+                "file": graph.file.name,
+            }
+            for part, graph in self.graphs.items()
+        ]
         write_json(
             self.folder / ENGINE,
             {
@@ -71,9 +87,9 @@ def read_exported(folder: Path) -> Exported | None:
     again = "export it again (triptych export)"
     if not isinstance(data, dict) or data.get("format") != "triptych-engine":
         raise TriptychError(f'{path}: has no "format": "triptych-engine"; {again}')
-    if data.get("version") != VERSION:
+    if data.get("version") not in (1, VERSION):
         raise TriptychError(
-            f"{path}: has version {data.get('version')!r} and this Triptych reads {VERSION}; "
+            f"{path}: has version {data.get('version')!r} and this Triptych reads up to {VERSION}; "
             f"{again}, or remove the file to use the checkpoint without it"
         )
     try:
@@ -81,13 +97,13 @@ def read_exported(folder: Path) -> Exported | None:
             folder,
             str(data["engine"]),
             str(data["precision"]),
-            {_size(graph["input"]): folder / graph["file"] for graph in data["graphs"]},
+            dict(_graph(folder, entry) for entry in data["graphs"]),
             str(data["made_with"]),
         )
         digest = data["weights"]
     except (KeyError, TypeError, ValueError) as error:
         raise TriptychError(f"{path}: is damaged ({error!r}); {again}") from error
-    for file in found.graphs.values():
+    for file in (graph.file for graph in found.graphs.values()):
         if file.parent != folder or not file.is_file():
             raise TriptychError(f"{path}: names {file.name}, which is not in the folder; {again}")
     if digest != _digest(folder / WEIGHTS):
@@ -97,9 +113,13 @@ def read_exported(folder: Path) -> Exported | None:
     return found
 
 
-def _size(value: Any) -> Size:
-    width, height = value
-    return int(width), int(height)
+def _graph(folder: Path, entry: Mapping[str, Any]) -> tuple[Part, Graph]:
+    file = folder / entry["file"]
+    if "input" in entry:  # version 1
+        width, height = entry["input"]
+        return whole((int(width), int(height))), Graph(file, ())
+    shapes = {name: tuple(map(int, shape)) for name, shape in entry["inputs"].items()}
+    return Part.named(entry["part"], shapes), Graph(file, tuple(map(str, entry["outputs"])))
 
 
 def _digest(path: Path) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from triptych.engines.base import GraphEngine, Session, need, quiet, trace
-from triptych.engines.folder import Exported, Size
+from triptych.engines.base import need
+from triptych.engines.folder import Exported
+from triptych.engines.graph import GraphEngine, Run, Traced, places, quiet
+from triptych.engines.parts import Part
 from triptych.engines.unsupported import unsupported
 from triptych.errors import TriptychError
 
@@ -38,27 +40,37 @@ class Onnx(GraphEngine):
         super().__init__(model, exported)
         self._runtime = need("onnx", "onnxruntime")
 
-    def session(self, size: Size, precision: str, file: Path | None) -> Session:
-        """See :class:`triptych.engines.base.GraphEngine`."""
+    def compile(self, traced: Traced, precision: str) -> Run:
+        """See :class:`triptych.engines.graph.GraphEngine`."""
+        graph = convert(self.model, traced)
+        try:
+            return self._ready(graph, traced.part)
+        except Exception as error:  # its types share no base but this one
+            raise unsupported("ONNX Runtime", error, instead=INSTEAD) from error
+
+    def load(self, part: Part, precision: str, file: Path) -> Run:
+        """See :class:`triptych.engines.graph.GraphEngine`."""
+        try:
+            return self._ready(str(file), part)
+        except Exception as error:  # its types share no base but this one
+            raise TriptychError(
+                f"{file}: ONNX Runtime cannot read it; export it again (triptych export)"
+            ) from error
+
+    def _ready(self, graph: str | bytes, part: Part) -> Run:
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         for name, value in self.sharing.items():
             options.add_session_config_entry(name, value)
         options.log_severity_level = 3  # errors; warnings tell how nodes were placed
-        graph = str(file) if file else convert(self.model, size)
-        try:
-            session = self._runtime.InferenceSession(
-                graph, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # its types share no base but this one
-            if file:
-                raise TriptychError(
-                    f"{file}: ONNX Runtime cannot read it; export it again (triptych export)"
-                ) from error
-            raise unsupported("ONNX Runtime", error, instead=INSTEAD) from error
+        session = self._runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        names = [one.name for one in session.get_inputs()]
 
-        def run(pixels: Tensor) -> tuple[Tensor, ...]:
-            return tuple(map(torch.from_numpy, session.run(None, {"pixels": pixels.numpy()})))
+        taken = places(part, names)
+
+        def run(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            feed = {name: inputs[place].numpy() for name, place in zip(names, taken, strict=True)}
+            return tuple(map(torch.from_numpy, session.run(None, feed)))
 
         return run
 
@@ -74,35 +86,32 @@ class Onnx(GraphEngine):
                 "openvino or eager for that"
             )
 
-    def write(self, size: Size, file: Path) -> None:
-        """See :class:`triptych.engines.base.GraphEngine`."""
-        file.write_bytes(convert(self.model, size))
+    def write(self, traced: Traced, file: Path) -> None:
+        """See :class:`triptych.engines.graph.GraphEngine`."""
+        file.write_bytes(convert(self.model, traced))
 
 
-def convert(model: nn.Module, size: Size) -> bytes:
-    """A network as an ONNX file for one picture of ``size``.
+def convert(model: nn.Module, traced: Traced) -> bytes:
+    """A part of a network as an ONNX file; its inputs and outputs have their names.
 
     Raises:
         TriptychError: it cannot hold this network, or what writes it is not installed.
     """
     need("onnx", "onnxscript")
     need("onnx", "onnx")
-    program = trace(model, size)
-    names = ["mask_logits", "class_logits"]
-    outputs = len(program.graph_signature.user_outputs)
     try:
         # What rewrites the graph must choose the kernels that the trace chose.
         with quiet(), torch.no_grad():
             exported = torch.onnx.export(
-                program,
+                traced.program,
                 opset_version=OPSET,
-                input_names=["pixels"],
-                output_names=names[:outputs],
+                input_names=[one.name for one in traced.part.inputs],
+                output_names=list(traced.outputs),
                 external_data=False,
                 verbose=False,
             )
             assert exported is not None
             written: bytes = exported.model_proto.SerializeToString()
     except Exception as error:
-        raise unsupported("ONNX", error, model, program, instead=INSTEAD) from error
+        raise unsupported("ONNX", error, model, traced.program, instead=INSTEAD) from error
     return written

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from triptych.engines.base import GraphEngine, Session, need, quiet, trace
-from triptych.engines.folder import Exported, Size
+from triptych.engines.base import need
+from triptych.engines.folder import Exported
+from triptych.engines.graph import GraphEngine, Run, Traced, places, quiet
+from triptych.engines.parts import Part
 from triptych.engines.unsupported import unsupported
 from triptych.errors import TriptychError
 
@@ -36,9 +38,21 @@ class OpenVINO(GraphEngine):
         super().__init__(model, exported)
         self._core = load_openvino().Core()
 
-    def session(self, size: Size, precision: str, file: Path | None) -> Session:
-        """See :class:`triptych.engines.base.GraphEngine`."""
-        graph = self._read(file) if file else convert(self.model, size)
+    def compile(self, traced: Traced, precision: str) -> Run:
+        """See :class:`triptych.engines.graph.GraphEngine`."""
+        return self._ready(convert(self.model, traced), traced.part, precision)
+
+    def load(self, part: Part, precision: str, file: Path) -> Run:
+        """See :class:`triptych.engines.graph.GraphEngine`."""
+        try:
+            graph = self._core.read_model(file)
+        except RuntimeError as error:
+            raise TriptychError(
+                f"{file}: OpenVINO cannot read it; export it again (triptych export)"
+            ) from error
+        return self._ready(graph, part, precision)
+
+    def _ready(self, graph: Any, part: Part, precision: str) -> Run:
         settings = {
             "INFERENCE_PRECISION_HINT": HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
@@ -50,8 +64,10 @@ class OpenVINO(GraphEngine):
         except RuntimeError as error:
             raise unsupported("OpenVINO", error, instead=INSTEAD) from error
 
-        def run(pixels: Tensor) -> tuple[Tensor, ...]:
-            results = compiled(pixels.numpy(), share_inputs=True)
+        taken = places(part, [port.any_name for port in compiled.inputs])
+
+        def run(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            results = compiled([inputs[place].numpy() for place in taken], share_inputs=True)
             return tuple(torch.from_numpy(array) for array in results.to_tuple())
 
         return run
@@ -69,19 +85,11 @@ class OpenVINO(GraphEngine):
                 f"OpenVINO has no {precision} on this processor; use {' or '.join(can)}"
             )
 
-    def write(self, size: Size, file: Path) -> None:
-        """See :class:`triptych.engines.base.GraphEngine`; the weights go into a ``.bin`` beside."""
+    def write(self, traced: Traced, file: Path) -> None:
+        """See :class:`triptych.engines.graph.GraphEngine`; weights go into a ``.bin`` beside."""
         openvino = load_openvino()
         # Half the weights' digits would be a second, silent change beside the precision.
-        openvino.save_model(convert(self.model, size), file, compress_to_fp16=False)
-
-    def _read(self, file: Path) -> Any:
-        try:
-            return self._core.read_model(file)
-        except RuntimeError as error:
-            raise TriptychError(
-                f"{file}: OpenVINO cannot read it; export it again (triptych export)"
-            ) from error
+        openvino.save_model(convert(self.model, traced), file, compress_to_fp16=False)
 
 
 def load_openvino() -> Any:
@@ -95,16 +103,24 @@ def load_openvino() -> Any:
     return need("openvino", "openvino")
 
 
-def convert(model: nn.Module, size: Size) -> Any:
-    """A network as an ``openvino.Model`` for one picture of ``size``.
+def convert(model: nn.Module, traced: Traced) -> Any:
+    """A part of a network as an ``openvino.Model``; its inputs and outputs have their names.
 
     Raises:
         TriptychError: it cannot take this network.
     """
     openvino = load_openvino()
-    program = trace(model, size)
     try:
         with quiet():
-            return openvino.convert_model(program)
+            found = openvino.convert_model(traced.program)
     except Exception as error:
-        raise unsupported("OpenVINO", error, model, program, instead=INSTEAD) from error
+        raise unsupported("OpenVINO", error, model, traced.program, instead=INSTEAD) from error
+    # It leaves out the inputs that the network has no use for.
+    given = traced.program.graph_signature.user_inputs
+    names = dict(zip(given, (one.name for one in traced.part.inputs), strict=True))
+    for port in found.inputs:
+        (name,) = port.get_names() & names.keys()
+        port.get_tensor().set_names({names[name]})
+    for port, name in zip(found.outputs, traced.outputs, strict=True):
+        port.get_tensor().set_names({name})
+    return found

@@ -7,7 +7,8 @@ no ask.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
@@ -190,6 +191,8 @@ class EncoderDecoder(nn.Module):
     """A module whose ``forward`` is ``encode`` and ``decode``; it understands no ask by default."""
 
     asks: frozenset[type] = frozenset()
+    features_type: type
+    """The named tuple that ``encode`` gives."""
 
     def encode(self, pixels: Tensor) -> Features:
         """See :class:`Network`."""
@@ -215,11 +218,11 @@ def tensors_of(features: Features) -> dict[str, Tensor]:
     return found
 
 
-def features_like(features: Features, tensors: Sequence[Tensor]) -> Features:
-    """Features of the same form as others, made of tensors in the order of :func:`tensors_of`."""
-    rest = iter(tensors)
-    values = (
-        next(rest) if isinstance(value, Tensor) else tuple(next(rest) for _ in value)
-        for value in features
-    )
-    return type(features)(*values)
+def features_of(kind: type, tensors: Mapping[str, Tensor]) -> Features:
+    """Features of a ``kind``, a named tuple, from what :func:`tensors_of` gave."""
+    values: dict[str, Any] = {}
+    for name in kind._fields:  # type: ignore[attr-defined]
+        rows = (f"{name}.{number}" for number in itertools.count())
+        parts = itertools.takewhile(tensors.__contains__, rows)
+        values[name] = tensors[name] if name in tensors else tuple(tensors[row] for row in parts)
+    return kind(**values)

@@ -16,13 +16,14 @@ from triptych.checkpoints.transformers import write_transformers
 from triptych.checkpoints.types import weight_type
 from triptych.classes import Classes
 from triptych.engines.folder import Exported
+from triptych.engines.parts import two_halves
 from triptych.engines.registry import make_engine
 from triptych.errors import TriptychError
 from triptych.image.decode import MAX_PIXELS_IN_WINDOWS
 from triptych.image.geometry import image_token
 from triptych.image.preprocess import Batch, ImageLike, Preprocess, load_image
 from triptych.mask_set import MaskSet
-from triptych.networks.contract import EncoderDecoder, Task
+from triptych.networks.contract import Task
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter.encoded import Answering, EncodedImage
 from triptych.segmenter.memory import memory_told
@@ -199,11 +200,7 @@ class Segmenter:
             TriptychError: it cannot be read, would grow too large, the memory does not suffice, or
                 the network looks and answers in one go only.
         """
-        if not isinstance(self.model, EncoderDecoder):
-            raise TriptychError(
-                f"{type(self.model).__name__} has no encode and decode; derive it from "
-                "triptych.networks.contract.EncoderDecoder"
-            )
+        two_halves(self.model)  # refused before the picture is read
         pixels = load_image(image)
         plan = self.preprocess.plan((pixels.shape[0], pixels.shape[1]))
         batch = self.preprocess([pixels], [plan])

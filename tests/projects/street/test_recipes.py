@@ -36,14 +36,15 @@ def understood(recipe: Recipe) -> None:
 
 
 def test_the_recipe_and_its_stages() -> None:
-    first, second = stage_recipes(completed(STREET))
-    for recipe in (first, second):
+    first, second, third = stage_recipes(completed(STREET))
+    for recipe in (first, second, third):
         understood(recipe)
         assert recipe.model.start_from is None
         assert all(edge % 32 == 0 for edge in recipe.data.arguments["crop"])
     assert first.data.arguments["composites"]["even_drives"]
-    assert second.data.arguments["composites"]["even_drives"], "sections are merged"
-    assert second.optimisation.learning_rate < first.optimisation.learning_rate
+    assert third.data.arguments["composites"]["even_drives"], "sections are merged"
+    assert third.optimisation.learning_rate < second.optimisation.learning_rate
+    assert len({recipe.optimisation.seed for recipe in (first, second, third)}) == 3
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

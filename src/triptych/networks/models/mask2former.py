@@ -20,6 +20,7 @@ class Mask2Former(EncoderDecoder):
 
     competition = "independent"
     size_divisor = 32
+    features_type = PixelFeatures
 
     def __init__(
         self, backbone: nn.Module, pixel_decoder: nn.Module, query_decoder: QueryDecoder

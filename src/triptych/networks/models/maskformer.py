@@ -18,6 +18,7 @@ class MaskFormer(EncoderDecoder):
 
     competition = "independent"
     size_divisor = 32
+    features_type = PixelFeatures
 
     def __init__(
         self, backbone: nn.Module, pixel_decoder: PlainFPNPixelDecoder, query_decoder: DetrDecoder

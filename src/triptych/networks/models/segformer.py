@@ -34,6 +34,7 @@ class SegFormer(EncoderDecoder):
     """Pixel labeller of Xie et al. (NeurIPS 2021): ``N = K`` masks that compete by softmax."""
 
     competition = "softmax"
+    features_type = StageMaps
 
     def __init__(self, backbone: MiT, decoder: MLPDecoder) -> None:
         super().__init__()
