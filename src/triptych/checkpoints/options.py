@@ -23,14 +23,14 @@ class Options:
 
     def __init__(self, entries: Mapping[str, Any], part: str = "") -> None:
         self.entries = entries
-        self._part = part
+        self.part = part
 
     def __contains__(self, name: str) -> bool:
         return self.entries.get(name) is not None
 
     def within(self, name: str) -> Options:
         """The entries of the configuration inside this one called ``name``; none if absent."""
-        return Options(self._get(name, {}, dict, "entries in braces"), f"{self._part}{name}.")
+        return Options(self._get(name, {}, dict, "entries in braces"), f"{self.part}{name}.")
 
     def text(self, name: str, default: str) -> str:
         """Some text."""
@@ -71,7 +71,7 @@ class Options:
         if name in self and _plain(self.entries[name]) not in [_plain(v) for v in supported]:
             told = " or ".join(repr(value) for value in supported)
             raise TriptychError(
-                f"{self._part}{name} is {self.entries[name]!r}, which is not supported, only {told}"
+                f"{self.part}{name} is {self.entries[name]!r}, which is not supported, only {told}"
             )
 
     def _get(self, name: str, default: Any, kind: type, wanted: str) -> Any:
@@ -90,7 +90,7 @@ class Options:
         return list(value)
 
     def _wrong(self, name: str, value: object, wanted: str) -> TriptychError:
-        return TriptychError(f"{self._part}{name} is {value!r}; expected {wanted}")
+        return TriptychError(f"{self.part}{name} is {value!r}; expected {wanted}")
 
 
 def _is_count(value: object) -> bool:

@@ -62,7 +62,8 @@ def read_original(path: Path, dtype: WeightType = None) -> tuple[nn.Module, Mode
         except TriptychError as error:
             told = str(error).removeprefix(f"{path}: ")
             raise TriptychError(f"{path}: {told}") from error
-    classes, source = _classes(arguments["classes"])
+    own = family(name).classes
+    classes, source = (own, "the family's own") if own else _classes(arguments["classes"])
     config = ModelConfig(
         family=name,
         arguments=arguments,

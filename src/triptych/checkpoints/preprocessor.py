@@ -25,9 +25,10 @@ _NO_LIMIT = 100_000
 def read_preprocessor(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Preprocess:
     """The preprocessing that an image processor of transformers does.
 
-    There are two kinds. SegFormer's resizes and leaves it at that. MaskFormer's and Mask2Former's,
-    known by their ``size_divisor``, keep the proportions where the size is a single number, and
-    stretch an image to a multiple of that divisor.
+    There are three kinds. SegFormer's resizes and leaves it at that. MaskFormer's and
+    Mask2Former's, known by their ``size_divisor``, keep the proportions where the size is a single
+    number, and stretch an image to a multiple of that divisor. SAM's, known by its ``pad_size``,
+    resizes by the longest edge and pads to a square.
 
     Args:
         settings: the contents of ``preprocessor_config.json``; empty if there is none.
@@ -42,10 +43,12 @@ def read_preprocessor(settings: Mapping[str, Any], defaults: Mapping[str, Any]) 
     given = {_SPELLINGS.get(name, name): value for name, value in settings.items()}
     config = Options({**defaults, **{n: v for n, v in given.items() if v is not None}})
     config.only("do_center_crop", False)
-    if "pad_size" in config:
+    pads = "pad_size" in defaults
+    if "pad_size" in config and not pads:
         raise TriptychError("pad_size is not supported, only images of their own size")
     stretches = "size_divisor" in defaults
     divisor = int(config.rate("size_divisor", 0)) if stretches else 0
+    square = _square(config) if pads else {}
     scale = config.rate("rescale_factor", 1 / 255) if config.flag("do_rescale", True) else 1.0
     if not scale:
         raise TriptychError("rescale_factor is 0; expected a number above 0")
@@ -60,11 +63,15 @@ def read_preprocessor(settings: Mapping[str, Any], defaults: Mapping[str, Any]) 
             + ", ".join(f"{n} ({name})" for n, name in _RESAMPLING.items())
         )
     resizes = config.flag("do_resize", True)
+    if not square:
+        square = {
+            **(_size(config, stretches) if resizes else {}),
+            "size_divisor": divisor or 1,
+            "stretch": bool(resizes and divisor),
+            "pad": False,
+        }
     return Preprocess(
-        **(_size(config, stretches) if resizes else {}),
-        size_divisor=divisor or 1,
-        stretch=bool(resizes and divisor),
-        pad=False,
+        **square,
         # Ours is told for pixels in 0..1; theirs come out of whatever scale there is.
         mean=_scaled(mean, 1 / (255 * scale)),
         std=_scaled(std, 1 / (255 * scale)),
@@ -92,6 +99,8 @@ def write_preprocessor(preprocess: Preprocess, defaults: Mapping[str, Any]) -> d
         "image_std": list(preprocess.std),
         "resample": numbers[preprocess.resample],
     }
+    if "pad_size" in defaults:
+        return settings | _write_square(preprocess)
     stretches = "size_divisor" in defaults
     if preprocess.size:
         settings["size"] = dict(zip(("height", "width"), preprocess.size, strict=True))
@@ -173,6 +182,44 @@ def _size(config: Options, keeps_proportions: bool) -> dict[str, Any]:
         f"size is {size!r}, which is not supported, only height and width, or shortest_edge with "
         "or without longest_edge"
     )
+
+
+def _square(config: Options) -> dict[str, Any]:
+    """Our settings for a longest edge that is padded to a square."""
+    config.only("do_resize", True)
+    config.only("do_pad", True)
+    size, pad = config.within("size"), config.within("pad_size")
+    if "longest_edge" not in size:
+        raise TriptychError(
+            f"size is {config.entries['size']!r}, which is not supported, only longest_edge"
+        )
+    longest, side = size.count("longest_edge", 1), pad.count("height", 1)
+    if pad.count("width", 1) != side or side < longest:
+        raise TriptychError(
+            f"pad_size is {config.entries['pad_size']!r}, which is not supported, only a square "
+            f"of at least the longest_edge, {longest}"
+        )
+    return {"longest_edge": longest, "size_divisor": side, "pad": True}
+
+
+def _write_square(preprocess: Preprocess) -> dict[str, Any]:
+    """Their settings for it.
+
+    Raises:
+        TriptychError: ours do anything else.
+    """
+    longest, side = preprocess.longest_edge, preprocess.size_divisor
+    by_longest = longest is not None and preprocess.shortest_edge is None and longest <= side
+    if not by_longest or preprocess.stretch or not preprocess.pad:
+        raise TriptychError(
+            "transformers' processor for this family resizes by the longest edge and pads to a "
+            "square; give longest_edge alone, and size_divisor for the square"
+        )
+    return {
+        "size": {"longest_edge": longest},
+        "do_pad": True,
+        "pad_size": {"height": side, "width": side},
+    }
 
 
 def _triple(config: Options, name: str, default: tuple[float, ...]) -> tuple[float, float, float]:

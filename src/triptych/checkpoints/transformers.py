@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from triptych.checkpoints.folder import CONFIG, ModelConfig, read_json, write_json, write_weights
 from triptych.checkpoints.foreign import foreign_names
 from triptych.checkpoints.keymap import Rules, adopt_published, share_known, to_theirs
-from triptych.checkpoints.labels import read_labels, write_labels
+from triptych.checkpoints.labels import Labels, read_labels, write_labels
 from triptych.checkpoints.names.family import Published
 from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.preprocessor import read_preprocessor, write_preprocessor
@@ -135,7 +135,8 @@ def read_description(folder: Path, encoder: bool = False) -> ModelConfig:
         if not encoder:
             _check_head(folder, entries, published)
         arguments = published.read(entries)
-        labels = read_labels(entries)
+        own = family(name).classes
+        labels = read_labels(entries) if own is None else Labels(own, "the family's own")
     except TriptychError as error:
         told = str(error)
         raise TriptychError(told if told.startswith(str(folder)) else f"{path}: {told}") from error

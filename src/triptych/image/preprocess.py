@@ -160,8 +160,9 @@ class Preprocess:
             return height, width
         short, long = min(height, width), max(height, width)
         if self.shortest_edge is None:
+            # Rounded where and as SAM's ResizeLongestSide rounds.
             new_long = self.longest_edge or long
-            new_short = max(round(new_long * short / long), 1)
+            new_short = max(int(short * (new_long / long) + 0.5), 1)
         else:
             # Rounded where and as transformers' get_size_with_aspect_ratio rounds: the short
             # edge to nearest, the long edge down, from the short one before it was rounded.

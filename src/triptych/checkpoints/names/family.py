@@ -12,6 +12,7 @@ from torch import Tensor
 
 from triptych.checkpoints.keymap import Rules
 from triptych.checkpoints.options import Options
+from triptych.classes import Classes
 from triptych.readings.settings import ReadingSettings
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Family:
     """None where the authors' own files are not read."""
     readings: ReadingSettings = field(default_factory=ReadingSettings)
     """How its masks are read where a checkpoint says nothing else."""
+    classes: Classes | None = None
+    """Its classes, where they are the same for all checkpoints and no file names them."""
 
 
 def unused_weights(classes: int) -> dict[str, Tensor]:

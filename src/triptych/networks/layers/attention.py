@@ -14,24 +14,26 @@ class Attention(nn.Module):
 
     Args:
         dim: width ``C`` of queries, keys, values and output.
-        heads: number of heads; divides ``dim``.
+        heads: number of heads; divides ``inner``.
+        inner: width of all heads together; ``dim`` by default.
     """
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, inner: int | None = None) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"{heads} heads do not divide {dim} channels")
+        inner = inner or dim
+        if inner % heads:
+            raise ValueError(f"{heads} heads do not divide {inner} channels")
         self.heads = heads
-        self.query = Linear(dim, dim)
-        self.key = Linear(dim, dim)
-        self.value = Linear(dim, dim)
-        self.out = Linear(dim, dim)
+        self.query = Linear(dim, inner)
+        self.key = Linear(dim, inner)
+        self.value = Linear(dim, inner)
+        self.out = Linear(inner, dim)
         for linear in (self.query, self.key, self.value, self.out):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
 
     def project(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Project ``(B, S, C)`` inputs to per-head keys and values ``(B, heads, S, C/heads)``."""
+        """Project ``(B, S, C)`` to per-head keys and values ``(B, heads, S, inner/heads)``."""
         return self._split(self.key(keys)), self._split(self.value(values))
 
     def forward(
@@ -39,15 +41,21 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Attend from ``(B, N, C)`` queries to ``(B, S, C)`` keys and values.
 
+        Queries, or keys and values, that are the same for the whole batch come once, with a batch
+        of 1; they are projected once too.
+
         Args:
             mask: boolean ``(B, N, S)``, True where a query may look, the same for every head;
-                None lets every query look everywhere.
+                None lets every query look everywhere. ``N`` may be 1 if all may look alike.
         """
+        query = self._split(self.query(queries))
         key, value = self.project(keys, values)
+        if len(query) != len(key):
+            batch = max(len(query), len(key))  # expanded, not copied
+            query, key, value = (part.expand(batch, -1, -1, -1) for part in (query, key, value))
         if mask is not None:
             mask = mask[:, None]
-        mixed = attend(self._split(self.query(queries)), key, value, mask)
-        return self.out(merge_heads(mixed))
+        return self.out(merge_heads(attend(query, key, value, mask)))
 
     def _split(self, tokens: Tensor) -> Tensor:
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
