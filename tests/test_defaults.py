@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.networks.models.test_registry import CLASSES, SMALL
+from tests.networks.models.test_registry import CLASSES, SMALL, UNASKED
 from tests.test_project import PACKAGE
 
 from triptych import Windows, load
 from triptych.bench.madeup import made_up_masks
 from triptych.data.targets import Targets
 from triptych.image.preprocess import Preprocess
-from triptych.networks.models.registry import FAMILIES, build
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.train.criterion import SetCriterion
 from triptych.train.labelling import LabellingCriterion
@@ -150,7 +150,7 @@ def targets() -> list[Targets]:
     ]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", UNASKED)
 def test_a_family_is_built_trained_saved_and_loaded(
     family: str, hostile: Callable[[], None], tmp_path: Path
 ) -> None:

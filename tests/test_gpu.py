@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from tests.networks.models.test_registry import CLASSES, SMALL
+from tests.networks.models.test_registry import CLASSES, SMALL, UNASKED
 from tests.train.test_matcher import stripes, targets
 
 from triptych.image.geometry import Geometry
 from triptych.image.preprocess import Preprocess
 from triptych.mask_set import MaskSet
 from triptych.networks.backbones.registry import BACKBONES
-from triptych.networks.models.registry import FAMILIES, build
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter
 from triptych.train.criterion import SetCriterion
 from triptych.train.matcher import Matcher
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 
 DEFORMABLE = {**SMALL["mask2former"], "pixel_decoder": "deformable", "backbone": "swin_tiny"}
 NETWORKS = {
-    **{family: (family, SMALL.get(family, {})) for family in FAMILIES},
+    **{family: (family, SMALL.get(family, {})) for family in UNASKED},
     "deformable": ("mask2former", DEFORMABLE),
     "street": ("mask2former", {**SMALL["mask2former"], "pixel_decoder": "fpn", "anchors": 3}),
 }

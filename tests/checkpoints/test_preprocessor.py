@@ -16,6 +16,7 @@ from transformers.models.mask2former.image_processing_pil_mask2former import (
 from transformers.models.maskformer.image_processing_pil_maskformer import (
     MaskFormerImageProcessorPil,
 )
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 
 from triptych.checkpoints.names.registry import family
@@ -27,6 +28,7 @@ PROCESSORS: dict[str, Any] = {
     "segformer": SegformerImageProcessorPil,
     "mask2former": Mask2FormerImageProcessorPil,
     "maskformer": MaskFormerImageProcessorPil,
+    "sam": SamImageProcessorPil,
 }
 LAST_LABELS = {"do_reduce_labels": True, "ignore_index": 255, "num_labels": 150}
 
@@ -47,7 +49,8 @@ def equal(ours: Preprocess, theirs: Any, height: int, width: int) -> None:
     wanted = theirs(image.numpy(), return_tensors="pt")["pixel_values"]
     batch = ours([image])
     assert batch.pixels.shape == wanted.shape
-    assert batch.geometries[0].input_size == batch.geometries[0].valid_size
+    if not ours.pad:
+        assert batch.geometries[0].input_size == batch.geometries[0].valid_size
     largest = wanted.abs().max().clamp(min=1)
     assert ((batch.pixels - wanted).abs().max() / largest).item() < 1e-6
 
@@ -102,6 +105,22 @@ def test_pixels_of_the_mask_processors(name, look, size, divisor, height, width)
     theirs = PROCESSORS[name](size=size, size_divisor=divisor, **look)
     equal(read(name, size=size, size_divisor=divisor, **look), theirs, height, width)
     equal(read(name, **json.loads(theirs.to_json_string())), theirs, height, width)
+
+
+@grid
+@given(
+    look=looks.filter(lambda look: look.get("do_resize", True)),
+    longest=st.integers(20, 70),
+    more=st.sampled_from((0, 1, 30)),
+    height=sides,
+    width=sides,
+)
+def test_pixels_of_the_sam_processor(look, longest, more, height, width):
+    square = {"height": longest + more, "width": longest + more}
+    sizes = {"size": {"longest_edge": longest}, "pad_size": square}
+    theirs = SamImageProcessorPil(**sizes, **look)
+    equal(read("sam", **sizes, **look), theirs, height, width)
+    equal(read("sam", **json.loads(theirs.to_json_string())), theirs, height, width)
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
@@ -194,6 +213,25 @@ IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.2
                 shortest_edge=800, longest_edge=1333, size_divisor=32, stretch=True, pad=False
             ),
         ),
+        # facebook/sam-vit-base
+        (
+            "sam",
+            {
+                "do_convert_rgb": True,
+                "do_normalize": True,
+                "do_pad": True,
+                "do_rescale": True,
+                "do_resize": True,
+                "image_processor_type": "SamImageProcessor",
+                "pad_size": {"height": 1024, "width": 1024},
+                "processor_class": "SamProcessor",
+                "resample": 2,
+                "rescale_factor": 0.00392156862745098,
+                "size": {"longest_edge": 1024},
+                **IMAGENET,
+            },
+            Preprocess(longest_edge=1024, size_divisor=1024),
+        ),
         # A network with the processor of another family.
         (
             "mask2former",
@@ -222,6 +260,12 @@ def test_published_settings(name, published, expected):
         ("segformer", {"rescale_factor": 0}, "rescale_factor is 0; expected a number above 0"),
         ("mask2former", {"pad_size": {"height": 9}}, "pad_size is not supported"),
         ("mask2former", {"size_divisor": -2}, "size_divisor is -2"),
+        ("sam", {"do_pad": False}, "do_pad is False, which is not supported, only True"),
+        ("sam", {"do_resize": False}, "do_resize is False, which is not supported, only True"),
+        ("sam", {"size": {"height": 5, "width": 5}}, "not supported, only longest_edge"),
+        ("sam", {"size": 1024}, "size is 1024; expected entries in braces"),
+        ("sam", {"pad_size": {"height": 1024, "width": 999}}, "only a square of at least"),
+        ("sam", {"pad_size": {"height": 999, "width": 999}}, "the longest_edge, 1024"),
         ("mask2former", {"size": {"max_height": 5, "max_width": 6}}, "not supported, only height"),
         (
             "mask2former",
@@ -250,6 +294,7 @@ def test_settings_that_are_not_supported_are_named(name, settings, words):
             Preprocess(shortest_edge=5, longest_edge=7, size_divisor=32, stretch=True, pad=False),
         ),
         ("maskformer", Preprocess(pad=False)),
+        ("sam", Preprocess(longest_edge=50, size_divisor=64, mean=(0.5, 0.4, 0.3))),
     ],
 )
 def test_what_is_written_reads_back_and_does_the_same(name, preprocess, caplog):
@@ -290,3 +335,18 @@ def test_a_difference_that_stays_is_told(name, preprocess, words, caplog):
 def test_the_longest_edge_alone_cannot_be_written():
     with pytest.raises(TriptychError, match="longest edge alone"):
         write_preprocessor(Preprocess(longest_edge=50), defaults("segformer"))
+
+
+@pytest.mark.parametrize(
+    "preprocess",
+    [
+        Preprocess(size=(64, 64), size_divisor=64),
+        Preprocess(shortest_edge=40, longest_edge=50, size_divisor=64),
+        Preprocess(longest_edge=70, size_divisor=64),
+        Preprocess(longest_edge=50, size_divisor=64, pad=False),
+        Preprocess(longest_edge=50, size_divisor=64, stretch=True),
+    ],
+)
+def test_a_processor_that_makes_squares_writes_nothing_else(preprocess):
+    with pytest.raises(TriptychError, match="pads to a square; give longest_edge alone"):
+        write_preprocessor(preprocess, defaults("sam"))

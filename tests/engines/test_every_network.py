@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from tests.engines.test_engines import needs
-from tests.networks.models.test_registry import CLASSES, SMALL
+from tests.networks.models.test_registry import CLASSES, SMALL, UNASKED
 from torch import nn
 
 from triptych.commands.cli import main
@@ -23,7 +23,7 @@ from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
 from triptych.networks.backbones.registry import BACKBONES
 from triptych.networks.contract import Prediction
-from triptych.networks.models.registry import FAMILIES, build
+from triptych.networks.models.registry import build
 from triptych.segmenter import Segmenter, find_precision, load
 
 TRUNKS: dict[str, dict[str, Any]] = {
@@ -100,7 +100,7 @@ def assert_alike(found: Prediction, eager: Prediction, precision: str) -> None:
 
 
 def test_no_family_and_no_kind_of_backbone_is_left_out() -> None:
-    assert {name.partition("-")[0] for name in NETWORKS} == set(FAMILIES)
+    assert {name.partition("-")[0] for name in NETWORKS} == set(UNASKED)
     homes = {home.partition(":")[0] for home in BACKBONES.values()}
     assert {BACKBONES[name].partition(":")[0] for name in TRUNKS} == homes
 

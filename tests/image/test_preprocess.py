@@ -357,6 +357,14 @@ class TestPreprocess:
             assert max(Preprocess(longest_edge=77).plan(size).valid_size) == 77
             assert min(Preprocess(longest_edge=77).plan(size).valid_size) >= 1
 
+    @pytest.mark.parametrize(
+        ("size", "valid"), [((1025, 2048), (513, 1024)), ((1023, 2048), (512, 1024))]
+    )
+    def test_with_the_longest_edge_halves_are_rounded_up(self, size, valid):
+        for turned in (1, -1):
+            plan = Preprocess(longest_edge=1024).plan(size[::turned])
+            assert plan.valid_size == valid[::turned]
+
     @settings(max_examples=50, deadline=None)
     @given(
         sizes=st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, max_size=4),

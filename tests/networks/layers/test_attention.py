@@ -40,6 +40,40 @@ def test_equals_torch(heads, masked):
 def test_heads_divide_the_width():
     with pytest.raises(ValueError, match="3 heads do not divide 8"):
         Attention(8, 3)
+    with pytest.raises(ValueError, match="4 heads do not divide 6"):
+        Attention(8, 4, 6)
+
+
+def test_inside_it_may_be_narrower():
+    attention = Attention(8, 2, 4)
+    queries, keys, values = torch.randn(2, 5, 8), torch.randn(2, 7, 8), torch.randn(2, 7, 8)
+    query, key, value = attention.query(queries), attention.key(keys), attention.value(values)
+    assert query.shape == (2, 5, 4)
+    mixed = []
+    for head in (slice(0, 2), slice(2, 4)):
+        scores = query[..., head] @ key[..., head].transpose(1, 2) / 2**0.5
+        mixed.append(scores.softmax(-1) @ value[..., head])
+    wanted = attention.out(torch.cat(mixed, -1))
+    torch.testing.assert_close(attention(queries, keys, values), wanted)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("shared", ["queries", "keys"])
+def test_what_a_batch_shares_is_projected_once(shared, grad):
+    attention = Attention(8, 2)
+    queries = torch.randn(1 if shared == "queries" else 3, 5, 8)
+    keys, values = torch.randn(2, 1 if shared == "keys" else 3, 7, 8)
+    mask = torch.rand(3, 1, 7) < 0.7
+    mask[..., 0] = True
+    sizes = []
+    for part in (attention.query, attention.key, attention.value):
+        part.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
+    with torch.set_grad_enabled(grad):
+        found = attention(queries, keys, values, mask)
+        assert sizes == ([1, 3, 3] if shared == "queries" else [3, 1, 1])
+        whole = [part.expand(3, -1, -1) for part in (queries, keys, values)]
+        wanted = attention(*whole, mask.expand(-1, 5, -1))
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("kind", ["nothing", "places", "numbers"])

@@ -12,6 +12,7 @@ from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
 from triptych.networks.backbones.registry import BACKBONES, build_backbone
+from triptych.networks.contract import Prompts
 from triptych.networks.models.registry import FAMILIES, build
 from triptych.segmenter import Segmenter, load
 
@@ -36,6 +37,18 @@ SMALL: dict[str, dict[str, Any]] = {
         "feedforward": 32,
         "layers": 2,
     },
+    "sam": {
+        "dim": 16,
+        "depth": 2,
+        "heads": 2,
+        "global_blocks": [1],
+        "image_size": 64,
+        "window": 3,
+        "width": 16,
+        "decoder_heads": 2,
+        "decoder_feedforward": 24,
+        "quality_hidden": 12,
+    },
     "segformer": {"channels": [8, 16, 24, 32], "depths": [1, 1, 1, 1], "heads": [1, 1, 2, 2]},
 }
 """Arguments that make a family quick to test. One without an entry is tested with its defaults."""
@@ -43,7 +56,13 @@ SMALL: dict[str, dict[str, Any]] = {
 CLASSES = Classes.of(["road", "car", "sky"], things=["car"])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+PROMPTABLE = ("sam",)
+"""Families that answer prompts and nothing else, about one class."""
+UNASKED = tuple(family for family in FAMILIES if family not in PROMPTABLE)
+"""Families that answer without being asked."""
+
+
+@pytest.mark.parametrize("family", UNASKED)
 def test_a_family_runs_trains_and_survives_saving(family: str, tmp_path: Path) -> None:
     arguments = {"classes": len(CLASSES), **SMALL.get(family, {})}
     model: Any = build(family, **arguments)
@@ -72,6 +91,45 @@ def test_a_family_runs_trains_and_survives_saving(family: str, tmp_path: Path) -
     torch.testing.assert_close(after.mask_logits, before.mask_logits, rtol=0, atol=0)
     torch.testing.assert_close(after.class_logits, before.class_logits, rtol=0, atol=0)
     assert before.semantic().ids.shape == (50, 70)
+
+
+@pytest.mark.parametrize("family", PROMPTABLE)
+def test_a_promptable_family_answers_trains_and_survives_saving(
+    family: str, tmp_path: Path
+) -> None:
+    arguments = {"classes": 1, **SMALL[family]}
+    model: Any = build(family, **arguments).train()
+    assert (model.asks, model.competition) == (frozenset({Prompts}), "independent")
+    side = model.size_divisor
+    pixels = torch.randn(1, 3, side, side)
+    points, boxes = torch.rand(2, 1, 2) * side, torch.rand(2, 4) * side
+    labels = torch.tensor([[1], [0]])
+    grid = model.encode(pixels)[0].shape[-2:]
+    masks = torch.randn(2, 1, 4 * grid[0], 4 * grid[1])
+    asks = [
+        Prompts(points, labels),
+        Prompts(points, labels, boxes, masks),
+        Prompts(boxes=boxes, multimask=False),
+    ]
+    for ask in asks:
+        prediction = model(pixels, ask)
+        queries = len(prediction.prompt)
+        assert prediction.class_logits is None
+        assert prediction.mask_logits.shape == (1, queries, 4 * grid[0], 4 * grid[1])
+        assert prediction.quality.shape == (1, queries)
+        # Of the answers and not of what is clamped: that may have no gradient.
+        (model.answer(model.encode(pixels), ask)[1].sum() + prediction.mask_logits.sum()).backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None]
+    assert not idle, f"no gradient reaches {idle}"
+
+    objects = Classes.of(["object"], things=["object"])
+    segmenter = Segmenter(model, Preprocess(), objects, family=family, arguments=arguments)
+    segmenter.save(tmp_path)
+    again: Any = load(tmp_path, device="cpu").model
+    with torch.inference_mode():
+        before, after = (one.eval()(pixels, asks[1]) for one in (model, again))
+    torch.testing.assert_close(after.mask_logits, before.mask_logits, rtol=0, atol=0)
+    torch.testing.assert_close(after.quality, before.quality, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", BACKBONES)

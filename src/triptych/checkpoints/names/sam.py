@@ -202,6 +202,8 @@ def read_config(entries: Mapping[str, Any]) -> dict[str, Any]:
     _alike(decoder, "hidden_size", 256, width)
     decoder.only("hidden_act", "relu")
     decoder.only("iou_head_depth", 3)
+    # Their blocks do not look at it; only the last attention does.
+    decoder.only("attention_downsample_rate", 2)
     return _sized(
         {
             "dim": dim,
@@ -219,7 +221,6 @@ def read_config(entries: Mapping[str, Any]) -> dict[str, Any]:
             "decoder_layers": decoder.count("num_hidden_layers", 2),
             "decoder_heads": decoder.count("num_attention_heads", 8),
             "decoder_feedforward": decoder.count("mlp_dim", 2048),
-            "decoder_reduction": decoder.count("attention_downsample_rate", 2),
             "decoder_eps": decoder.rate("layer_norm_eps", 1e-6),
             "masks": decoder.count("num_multimask_outputs", 3),
             "quality_hidden": decoder.count("iou_head_hidden_dim", 256),
@@ -269,7 +270,6 @@ def write_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
             "num_hidden_layers": numbers["decoder_layers"],
             "num_attention_heads": numbers["decoder_heads"],
             "mlp_dim": numbers["decoder_feedforward"],
-            "attention_downsample_rate": numbers["decoder_reduction"],
             "layer_norm_eps": numbers["decoder_eps"],
             "num_multimask_outputs": numbers["masks"],
             "iou_head_hidden_dim": numbers["quality_hidden"],
@@ -285,7 +285,6 @@ def _arguments(shapes: Shapes) -> dict[str, Any]:
     side = shapes["image_encoder.pos_embed"][1]
     tables = [shapes[f"{block.format(n)}attn.rel_pos_h"] for n in range(depth)]
     windows = [(length + 1) // 2 for length, _ in tables]
-    cross = shapes["mask_decoder.transformer.layers.0.cross_attn_token_to_image.q_proj.weight"]
     layers = "mask_decoder.transformer.layers.{}.norm1.weight"
     return _sized(
         {
@@ -297,11 +296,10 @@ def _arguments(shapes: Shapes) -> dict[str, Any]:
             "image_size": side * patch,
             "patch": patch,
             "window": next((window for window in windows if window != side), 14),
-            "width": cross[1],
+            "width": shapes["image_encoder.neck.0.weight"][0],
             "mask_channels": shapes["prompt_encoder.mask_downscaling.3.weight"][0],
             "decoder_layers": count(shapes, layers),
             "decoder_feedforward": shapes["mask_decoder.transformer.layers.0.mlp.lin1.weight"][0],
-            "decoder_reduction": cross[1] // cross[0],
             "masks": shapes["mask_decoder.mask_tokens.weight"][0] - 1,
             "quality_hidden": shapes["mask_decoder.iou_prediction_head.layers.0.weight"][0],
         }

@@ -127,7 +127,6 @@ class MaskDecoder(nn.Module):
         heads: attention heads.
         feedforward: hidden width of the feed-forward.
         layers: two-way blocks.
-        reduction: how many times narrower attention between tokens and image is.
         masks: for a prompt that may mean several things.
         quality_hidden: hidden width of the layers that estimate quality.
         eps: of the norms in the two-way blocks.
@@ -140,7 +139,6 @@ class MaskDecoder(nn.Module):
         feedforward: int = 2048,
         layers: int = 2,
         *,
-        reduction: int = 2,
         masks: int = 3,
         quality_hidden: int = 256,
         eps: float = 1e-5,
@@ -150,7 +148,7 @@ class MaskDecoder(nn.Module):
         self.mask_tokens = nn.Parameter(torch.empty(masks + 1, dim))
         for token in (self.quality_token, self.mask_tokens):
             nn.init.normal_(token)
-        self.transformer = TwoWayTransformer(dim, heads, feedforward, layers, dim // reduction, eps)
+        self.transformer = TwoWayTransformer(dim, heads, feedforward, layers, dim // 2, eps)
         self.upscale1 = nn.ConvTranspose2d(dim, dim // 4, 2, 2)
         self.upscale_norm = ChannelNorm(dim // 4)
         self.upscale2 = nn.ConvTranspose2d(dim // 4, dim // 8, 2, 2)

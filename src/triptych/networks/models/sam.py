@@ -124,7 +124,6 @@ def sam(
     decoder_layers: int = 2,
     decoder_heads: int = 8,
     decoder_feedforward: int = 2048,
-    decoder_reduction: int = 2,
     decoder_eps: float = 1e-5,
     masks: int = 3,
     quality_hidden: int = 256,
@@ -149,7 +148,6 @@ def sam(
         decoder_layers: two-way blocks of the mask decoder.
         decoder_heads: its attention heads.
         decoder_feedforward: hidden width of its feed-forward.
-        decoder_reduction: how many times narrower attention between tokens and image is.
         decoder_eps: of the norms in its two-way blocks. transformers takes 1e-6 there.
         masks: for a prompt that may mean several things.
         quality_hidden: hidden width of the layers that estimate quality.
@@ -181,7 +179,6 @@ def sam(
         decoder_heads,
         decoder_feedforward,
         decoder_layers,
-        reduction=decoder_reduction,
         masks=masks,
         quality_hidden=quality_hidden,
         eps=decoder_eps,
