@@ -11,7 +11,7 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from tests.parity.conftest import randomise
+from tests.parity.conftest import Close, randomise
 from torch import Tensor
 from transformers import SamConfig, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
@@ -100,11 +100,12 @@ def image(batch: int = 1) -> Tensor:
     return torch.randn(batch, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
 
 
-def check(ours: SAM, theirs: SamModel, ask: Prompts, close) -> tuple[Tensor, Tensor]:
+def check(pair: tuple[SAM, SamModel], ask: Prompts, close: Close) -> tuple[Tensor, Tensor]:
     """Hold both networks' masks and unclamped IoUs against each other.
 
     Coordinates of transformers are 0 at the centre of the first pixel, ours 0.5.
     """
+    ours, theirs = pair
     with torch.inference_mode():
         features = ours.encode(image())
         masks, quality = ours.answer(features, ask)
@@ -155,27 +156,27 @@ def test_the_image_embedding(pair, close):
 @pytest.mark.parametrize(("kind", "points"), [("p", 1), ("p", 4), ("b", 0), ("pb", 1), ("pb", 3)])
 def test_masks_and_ious_over_the_prompts(pair, close, kind, points, count, masks, multimask):
     ask = prompts(kind, count, points, masks=masks, multimask=multimask)
-    found, quality = check(*pair, ask, close)
+    found, quality = check(pair, ask, close)
     assert found.shape == (count, 3 if multimask else 1, SIDE // 2, SIDE // 2)
     assert quality.shape == found.shape[:2]
     if count > 1:  # prompts that are answered alike would hide a mix-up
         assert (found[0] - found[1]).abs().max() > 0.01 * found.abs().max()
     if masks:  # and so would masks that are not looked at
         plain = prompts(kind, count, points, multimask=multimask)
-        without, _ = check(*pair, plain, close)
+        without, _ = check(pair, plain, close)
         assert (found - without).abs().max() > 0.01 * found.abs().max()
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_the_label_of_a_point_matters(pair, close, label):
     point = torch.tensor([[[13.0, 22.5]]])
-    found, _ = check(*pair, Prompts(point, torch.tensor([[label]])), close)
-    other, _ = check(*pair, Prompts(point, torch.tensor([[1 - label]])), close)
+    found, _ = check(pair, Prompts(point, torch.tensor([[label]])), close)
+    other, _ = check(pair, Prompts(point, torch.tensor([[1 - label]])), close)
     assert (found - other).abs().max() > 0.01 * found.abs().max()
 
 
 def test_points_without_labels_are_of_the_object(pair, close):
-    check(*pair, Prompts(torch.rand(2, 2, 2) * SIDE), close)
+    check(pair, Prompts(torch.rand(2, 2, 2) * SIDE), close)
 
 
 @pytest.mark.parametrize("boxes", [False, True])
@@ -197,7 +198,7 @@ def test_prompts_of_different_length_are_answered_as_each_alone(pair, close, box
             labels[row : row + 1, :length],
             None if whole.boxes is None else whole.boxes[row : row + 1],
         )
-        mask, iou = check(ours, theirs, alone, close)
+        mask, iou = check((ours, theirs), alone, close)
         close(masks[row], mask[0])
         close(quality[row], iou[0])
 
@@ -233,7 +234,7 @@ def test_a_mask_for_each_prompt(pair, close):
     for row in range(2):
         one = slice(row, row + 1)
         alone = Prompts(ask.points[one], ask.labels[one], None, masks[one])
-        close(found[one], check(ours, theirs, alone, close)[0])
+        close(found[one], check((ours, theirs), alone, close)[0])
 
 
 @settings(max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate])
@@ -279,7 +280,7 @@ def test_masks_over_the_option_grid(close, tmp_path_factory, data):
     if data.draw(st.booleans()):
         masks = torch.randn(1, 1, side, side).expand(len(ask), -1, -1, -1)
         ask = Prompts(ask.points, ask.labels, ask.boxes, masks, ask.multimask)
-    check(ours, theirs, ask, close)
+    check((ours, theirs), ask, close)
 
 
 def test_the_picture_goes_through_preprocessing_alike(tmp_path, close):
@@ -373,8 +374,8 @@ def test_transformers_loads_what_we_write(tmp_path, close):
     assert not told["missing_keys"]
     assert not told["unexpected_keys"]
     ours: Any = segmenter.model
-    check(ours, back.eval(), prompts("pb", 2, 2), close)
-    check(ours, theirs, prompts("pb", 2, 2), close)
+    check((ours, back.eval()), prompts("pb", 2, 2), close)
+    check((ours, theirs), prompts("pb", 2, 2), close)
     settings = json.loads((tmp_path / "ours" / "preprocessor_config.json").read_text())
     assert settings["size"] == {"longest_edge": SIDE}
     assert load(tmp_path / "ours", device="cpu").preprocess == segmenter.preprocess

@@ -48,7 +48,6 @@ def read_preprocessor(settings: Mapping[str, Any], defaults: Mapping[str, Any]) 
         raise TriptychError("pad_size is not supported, only images of their own size")
     stretches = "size_divisor" in defaults
     divisor = int(config.rate("size_divisor", 0)) if stretches else 0
-    square = _square(config) if pads else {}
     scale = config.rate("rescale_factor", 1 / 255) if config.flag("do_rescale", True) else 1.0
     if not scale:
         raise TriptychError("rescale_factor is 0; expected a number above 0")
@@ -63,15 +62,17 @@ def read_preprocessor(settings: Mapping[str, Any], defaults: Mapping[str, Any]) 
             + ", ".join(f"{n} ({name})" for n, name in _RESAMPLING.items())
         )
     resizes = config.flag("do_resize", True)
-    if not square:
-        square = {
+    if pads:
+        sizes = _square(config)
+    else:
+        sizes = {
             **(_size(config, stretches) if resizes else {}),
             "size_divisor": divisor or 1,
             "stretch": bool(resizes and divisor),
             "pad": False,
         }
     return Preprocess(
-        **square,
+        **sizes,
         # Ours is told for pixels in 0..1; theirs come out of whatever scale there is.
         mean=_scaled(mean, 1 / (255 * scale)),
         std=_scaled(std, 1 / (255 * scale)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from triptych.errors import TriptychError
 from triptych.networks.backbones import sam_vit
 from triptych.networks.backbones.sam_vit import Block, RelativeAttention, SAMViT, by_distance
 
+T = TypeVar("T", bound=nn.Module)
 
-def randomised(module: nn.Module) -> nn.Module:
+
+def randomised(module: T) -> T:
     """With relative positions, which begin as zero, and everything else at random."""
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.5)
@@ -75,7 +78,6 @@ def test_the_table_is_read_by_distance():
 @torch.no_grad()
 def test_windows_are_attended_to_by_themselves_padding_included(height, width, window):
     block = randomised(Block(8, 2, 12, 9, window, 1e-6))
-    assert isinstance(block, Block)
     x = torch.randn(1, height, width, 8)
     normed = block.norm1(x)
     wanted = x.clone()
@@ -92,8 +94,9 @@ def test_windows_are_attended_to_by_themselves_padding_included(height, width, w
 
 def test_global_blocks_are_those_that_are_named():
     trunk = SAMViT(8, 4, 2, hidden=12, global_blocks=(1, 3), image_size=40, patch=8, window=3)
-    assert [block.window for block in trunk.blocks] == [3, None, 3, None]
-    assert [len(block.attention.rows) for block in trunk.blocks] == [5, 9, 5, 9]
+    blocks: list[Any] = list(trunk.blocks)
+    assert [block.window for block in blocks] == [3, None, 3, None]
+    assert [len(block.attention.rows) for block in blocks] == [5, 9, 5, 9]
 
 
 @pytest.mark.parametrize(("image_size", "patch", "window"), [(32, 8, 3), (48, 16, 14), (20, 5, 2)])

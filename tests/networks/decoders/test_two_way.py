@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -107,12 +109,13 @@ def test_the_first_mask_alone_or_the_others(decoder):
     assert [tuple(part.shape) for part in one] == [(2, 1, 16, 12), (2, 1)]
     # A change of one mask's layers shows in that mask and no other.
     for index in range(4):
-        last: nn.Linear = decoder.hypernetworks[index][-1]
-        last.bias += 1.0
-        decoder.quality[-1].bias[index] += 1.0
+        network: Any = decoder.hypernetworks[index]
+        quality: Any = decoder.quality[-1]
+        network[-1].bias += 1.0
+        quality.bias[index] += 1.0
         changed = answer(decoder, prompts), answer(decoder, prompts, multimask=False)
-        last.bias -= 1.0
-        decoder.quality[-1].bias[index] -= 1.0
+        network[-1].bias -= 1.0
+        quality.bias[index] -= 1.0
         for before, after in zip(three, changed[0], strict=True):
             moved = (after - before).abs().transpose(0, 1).flatten(1).amax(1)
             assert (moved > 1e-3).tolist() == [index == mask for mask in (1, 2, 3)]

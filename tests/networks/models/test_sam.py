@@ -131,7 +131,8 @@ def test_numbers_override_a_size():
     assert len(model.encoder.blocks) == 3
     assert {block.window for block in model.encoder.blocks} == {14}
     assert model.encoder.embed.out_channels == 1024
-    assert model.encoder.blocks[0].feedforward[0].out_features == 100
+    first: Any = model.encoder.blocks[0]
+    assert first.feedforward[0].out_features == 100
 
 
 @pytest.mark.parametrize(
