@@ -286,3 +286,14 @@ def test_equals_transformers(dim, heads, feedforward, layers, queries, batch, si
     for answer, other in [*pairs, (silent, theirs_last)]:
         for mine, tensor in zip(answers(answer), other, strict=True):
             assert (mine - tensor).abs().max() <= 1e-4 * tensor.abs().max()
+
+
+def test_queries_may_come_from_elsewhere():
+    decoder, features = decoder_of(), features_of(batch=2)
+    wanted = decoder(features)
+    given_queries = decoder_of(content=False)
+    state = decoder.state_dict()
+    start = state.pop("query_content.weight")
+    given_queries.load_state_dict(state)  # it has no content of its own
+    assert same(given_queries.refine(start.expand(2, -1, -1), features), wanted)
+    assert not same(given_queries.refine(start.flip(0).expand(2, -1, -1), features), wanted)

@@ -136,6 +136,8 @@ class QueryDecoder(nn.Module):
         annealing: first and last training step between which masks are annealed.
         suppression: mask NMS: intersection over union from which on two masks of a class are one
             object's, and the less likely query becomes "no object", outside of training; None: off.
+        content: whether queries start as learnt vectors. False for a decoder that is only asked to
+            :meth:`refine` queries which something else made.
 
     Raises:
         TriptychError: ``suppression`` is not above 0 and at most 1.
@@ -155,6 +157,7 @@ class QueryDecoder(nn.Module):
         anchors: int = 0,
         annealing: Sequence[int] | None = None,
         suppression: float | None = None,
+        content: bool = True,
     ) -> None:
         super().__init__()
         if suppression is not None and not 0 < suppression <= 1:
@@ -165,7 +168,8 @@ class QueryDecoder(nn.Module):
         self.fading: MaskAnnealing | None = (
             MaskAnnealing(*annealing) if annealing and masked else None
         )
-        self.query_content = nn.Embedding(queries, dim)
+        if content:
+            self.query_content = nn.Embedding(queries, dim)
         self.query_position = nn.Embedding(queries, dim)
         self.level = nn.Embedding(scales, dim)
         self.layers = nn.ModuleList(
@@ -175,16 +179,19 @@ class QueryDecoder(nn.Module):
         self.head = MaskHead(dim, classes, anchors=Anchors(dim, anchors) if anchors else None)
 
     def forward(self, features: PixelFeatures) -> Prediction:
-        """Decode to a prediction with ``mask_logits (B, N, H/4, W/4)``.
+        """Decode to a prediction with ``mask_logits (B, N, H/4, W/4)``; see :meth:`refine`."""
+        batch = features.mask_features.shape[0]
+        return self.refine(self.query_content.weight.expand(batch, -1, -1), features)
+
+    def refine(self, queries: Tensor, features: PixelFeatures) -> Prediction:
+        """Decode from queries ``(B, N, C)``, with masks ``(B, N, H/4, W/4)``.
 
         While training, ``auxiliary`` holds the predictions made before each layer, and masks are
         :class:`~triptych.networks.decoders.factors.MaskFactors`. Otherwise
         earlier masks are computed only at the resolution where the next layer needs them.
         """
         mask_features = features.mask_features
-        batch = mask_features.shape[0]
         memory = [self._tokens(level, x) for level, x in enumerate(features.memory)]
-        queries = self.query_content.weight.expand(batch, -1, -1)
         position = self.query_position.weight
 
         # Bilinear resizing is linear, so it commutes with the dot product that makes a mask:
