@@ -68,6 +68,19 @@ class Drop(Rule):
 
 Rules = Sequence[Rule]
 
+_DEEPEST = 10
+"""Parts between dots that names have below a prefix which is dropped."""
+
+
+def drop_below(prefix: str) -> tuple[Rule, ...]:
+    """Drop all published tensors whose names begin with ``prefix``, a part that we do not have.
+
+    >>> [rule.theirs for rule in drop_below("criterion.")][:2]
+    [('criterion.{p1}',), ('criterion.{p1}.{p2}',)]
+    """
+    parts = [f"{{p{number}}}" for number in range(1, _DEEPEST + 1)]
+    return tuple(Drop(prefix + ".".join(parts[:length])) for length in range(1, _DEEPEST + 1))
+
 
 def under(rules: Rules, theirs: str, ours: str) -> tuple[Rule, ...]:
     """Put a part's rules under the names that the part has within the whole.

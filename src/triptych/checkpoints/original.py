@@ -101,10 +101,9 @@ def _known(encoders: bool = False) -> dict[str, Original]:
 
 def _family(names: Iterable[str], encoders: bool = False) -> tuple[str, Original] | None:
     present = set(names)
-    for name, original in _known(encoders).items():
-        if present.issuperset(original.marks):
-            return name, original
-    return None
+    found = [one for one in _known(encoders).items() if present.issuperset(one[1].marks)]
+    # A family that adds to another one has the marks of both.
+    return max(found, key=lambda one: len(one[1].marks), default=None)
 
 
 def is_known(names: Iterable[str]) -> bool:

@@ -25,10 +25,11 @@ _NO_LIMIT = 100_000
 def read_preprocessor(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Preprocess:
     """The preprocessing that an image processor of transformers does.
 
-    There are three kinds. SegFormer's resizes and leaves it at that. MaskFormer's and
-    Mask2Former's, known by their ``size_divisor``, keep the proportions where the size is a single
-    number, and stretch an image to a multiple of that divisor. SAM's, known by its ``pad_size``,
-    resizes by the longest edge and pads to a square.
+    There are three kinds. SegFormer's and OneFormer's resize and leave it at that. MaskFormer's and
+    Mask2Former's, known by their ``size_divisor``, stretch an image to a multiple of that divisor.
+    SAM's, known by its ``pad_size``, resizes by the longest edge and pads to a square. Where the
+    size is a single number, all but SegFormer's keep the proportions: OneFormer's is known by its
+    ``default_to_square``.
 
     Args:
         settings: the contents of ``preprocessor_config.json``; empty if there is none.
@@ -47,6 +48,8 @@ def read_preprocessor(settings: Mapping[str, Any], defaults: Mapping[str, Any]) 
     if "pad_size" in config and not pads:
         raise TriptychError("pad_size is not supported, only images of their own size")
     stretches = "size_divisor" in defaults
+    square = not stretches and config.flag("default_to_square", True)
+    limit = config.count("max_size", _LONGEST) if stretches or "max_size" in config else None
     divisor = int(config.rate("size_divisor", 0)) if stretches else 0
     scale = config.rate("rescale_factor", 1 / 255) if config.flag("do_rescale", True) else 1.0
     if not scale:
@@ -66,7 +69,7 @@ def read_preprocessor(settings: Mapping[str, Any], defaults: Mapping[str, Any]) 
         sizes = _square(config)
     else:
         sizes = {
-            **(_size(config, stretches) if resizes else {}),
+            **(_size(config, square, limit) if resizes else {}),
             "size_divisor": divisor or 1,
             "stretch": bool(resizes and divisor),
             "pad": False,
@@ -160,24 +163,27 @@ def _defaults_of(kind: str) -> Mapping[str, Any]:
     return known[kind]
 
 
-def _size(config: Options, keeps_proportions: bool) -> dict[str, Any]:
-    """Our settings for their ``size``, which is a number, a pair or entries in braces."""
+def _size(config: Options, square: bool, limit: int | None) -> dict[str, Any]:
+    """Our settings for their ``size``, which is a number, a pair or entries in braces.
+
+    Args:
+        square: whether a number stands for a square, not for the shortest edge.
+        limit: of the longest edge, where nothing is said.
+    """
     size = config.entries["size"]
     if isinstance(size, list | tuple) and len(size) == 2:
         return {"size": tuple(size)}
-    longest = config.count("max_size", _LONGEST)
+    longest = {"longest_edge": limit} if limit and not square else {}
     if not isinstance(size, dict):
         edge = config.count("size", 1)
-        if keeps_proportions:
-            return {"shortest_edge": edge, "longest_edge": longest}
-        return {"size": (edge, edge)}
+        return {"size": (edge, edge)} if square else {"shortest_edge": edge, **longest}
     inner = config.within("size")
     if "height" in inner and "width" in inner:
         return {"size": (inner.count("height", 1), inner.count("width", 1))}
     if "shortest_edge" in inner:
-        found = {"shortest_edge": inner.count("shortest_edge", 1)}
-        if "longest_edge" in inner or keeps_proportions:
-            found["longest_edge"] = inner.count("longest_edge", longest)
+        found = {"shortest_edge": inner.count("shortest_edge", 1), **longest}
+        if "longest_edge" in inner:
+            found["longest_edge"] = inner.count("longest_edge", 1)
         return found
     raise TriptychError(
         f"size is {size!r}, which is not supported, only height and width, or shortest_edge with "

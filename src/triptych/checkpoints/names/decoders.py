@@ -177,9 +177,7 @@ DETR_DECODER_RULES = (
 """Names in files that transformers wrote, below ``model.transformer_module.``; the two heads
 stand elsewhere in them."""
 
-DETR_DECODER_ORIGINAL_RULES = (
-    Rename("input_proj.{p}", "project.{p}"),
-    Rename("query_embed.weight", "query_position.weight"),
+DETR_LAYERS_RULES = (
     *under(
         (
             *under(PACKED_ATTENTION_RULES, "self_attn.", "self_attention."),
@@ -189,10 +187,17 @@ DETR_DECODER_ORIGINAL_RULES = (
                 for part in ("norm1", "norm2", "linear1", "linear2", "norm3")
             ),
         ),
-        "transformer.decoder.layers.{i}.",
+        "layers.{i}.",
         "layers.{i}.",
     ),
-    Rename("transformer.decoder.norm.{p}", "norm.{p}"),
+    Rename("norm.{p}", "norm.{p}"),
+)
+"""Names of the layers of DETR's decoder, and of the norm after them, in its authors' code."""
+
+DETR_DECODER_ORIGINAL_RULES = (
+    Rename("input_proj.{p}", "project.{p}"),
+    Rename("query_embed.weight", "query_position.weight"),
+    *under(DETR_LAYERS_RULES, "transformer.decoder.", ""),
     Rename("class_embed.{p}", "head.classes.{p}"),
     *(Rename(f"mask_embed.layers.{n}.{{p}}", f"head.embedding.{2 * n}.{{p}}") for n in range(3)),
 )
@@ -215,3 +220,38 @@ MLP_DECODER_ORIGINAL_RULES = (
     Drop("conv_seg.{p}"),
 )
 """Names in the authors' files (NVlabs/SegFormer), below ``decode_head.``."""
+
+ONEFORMER_DECODER_RULES = (
+    *under(DETR_LAYERS_RULES, "decoder.query_transformer.decoder.", "query_transformer."),
+    Rename("decoder.query_input_projection.{p}", "query_transformer.project.{p}"),
+    *under(
+        (
+            Rename("queries_embedder.weight", "query_position.weight"),
+            Rename("level_embed.weight", "level.weight"),
+            *under(
+                (
+                    *under(
+                        PACKED_ATTENTION_RULES, "cross_attn.multihead_attn.", "cross_attention."
+                    ),
+                    Rename("cross_attn.norm.{p}", "norm1.{p}"),
+                    *under(_ATTENTION_RULES, "self_attn.self_attn.", "self_attention."),
+                    Rename("self_attn.norm.{p}", "norm2.{p}"),
+                    Rename("ffn.linear1.{p}", "linear1.{p}"),
+                    Rename("ffn.linear2.{p}", "linear2.{p}"),
+                    Rename("ffn.norm.{p}", "norm3.{p}"),
+                ),
+                "decoder.layers.{i}.",
+                "layers.{i}.",
+            ),
+            Rename("decoder.decoder_norm.{p}", "norm.{p}"),
+            Rename("decoder.class_embed.{p}", "head.classes.{p}"),
+            *(
+                Rename(f"decoder.mask_embed.layers.{n}.0.{{p}}", f"head.embedding.{2 * n}.{{p}}")
+                for n in range(3)
+            ),
+        ),
+        "",
+        "masked.",
+    ),
+)
+"""Names in files that transformers wrote, below ``model.transformer_module.``."""

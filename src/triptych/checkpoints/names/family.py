@@ -54,7 +54,8 @@ class Original:
     name: str
     """What such files are called, for messages."""
     marks: tuple[str, ...]
-    """Names of tensors that all these files have, and no other family's files."""
+    """Names of tensors that all these files have. Files that have the marks of two families are of
+    the one with more."""
     rules: Rules
     """Their names of tensors, and ours."""
     arguments: Callable[[Shapes], dict[str, Any]]

@@ -10,6 +10,7 @@ from triptych.networks.models.registry import builder
 NAMES: dict[str, str] = {
     "mask2former": "triptych.checkpoints.names.mask2former:FAMILY",
     "maskformer": "triptych.checkpoints.names.maskformer:FAMILY",
+    "oneformer": "triptych.checkpoints.names.oneformer:FAMILY",
     "sam": "triptych.checkpoints.names.sam:FAMILY",
     "segformer": "triptych.checkpoints.names.segformer:FAMILY",
 }

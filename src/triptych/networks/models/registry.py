@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 FAMILIES: dict[str, str] = {
     "mask2former": "triptych.networks.models.mask2former:mask2former",
     "maskformer": "triptych.networks.models.maskformer:maskformer",
+    "oneformer": "triptych.networks.models.oneformer:oneformer",
     "sam": "triptych.networks.models.sam:sam",
     "segformer": "triptych.networks.models.segformer:segformer",
 }
