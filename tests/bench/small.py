@@ -33,6 +33,18 @@ FAMILIES = {
         "pyramid_dim=32",
         "mask_dim=16",
     ],
+    "oneformer": [
+        "backbone=resnet",
+        "backbone_arguments={depths: [1,1,1,1], channels: [8,16,24,32], stem: 8}",
+        "queries=40",
+        "dim=32",
+        "heads=4",
+        "feedforward=32",
+        "layers=2",
+        "query_layers=1",
+        "encoder_layers=1",
+        "encoder_feedforward=32",
+    ],
 }
 """Overrides that make a family small; both sides have what they ask for."""
 

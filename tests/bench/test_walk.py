@@ -17,6 +17,7 @@ PARTS = {
     "segformer": ["backbone", "decoder"],
     "mask2former": ["backbone", "pixel decoder", "query decoder"],
     "maskformer": ["backbone", "pixel decoder", "query decoder"],
+    "oneformer": ["backbone", "pixel decoder", "query decoder"],
 }
 
 

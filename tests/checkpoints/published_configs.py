@@ -113,6 +113,39 @@ MASKFORMER: dict[str, Any] = {
     "num_attention_heads": 8,
     "use_auxiliary_loss": False,
 }
+ONEFORMER: dict[str, Any] = {
+    "architectures": ["OneFormerForUniversalSegmentation"],
+    "class_weight": 2.0,
+    "common_stride": 4,
+    "contrastive_temperature": 0.07,
+    "contrastive_weight": 0.5,
+    "conv_dim": 256,
+    "decoder_layers": 10,
+    "dim_feedforward": 2048,
+    "dropout": 0.1,
+    "encoder_feedforward_dim": 1024,
+    "encoder_layers": 6,
+    "enforce_input_proj": False,
+    "hidden_dim": 256,
+    "is_training": False,
+    "layer_norm_eps": 1e-05,
+    "mask_dim": 256,
+    "model_type": "oneformer",
+    "norm": "GN",
+    "num_attention_heads": 8,
+    "num_hidden_layers": 10,
+    "output_attentions": True,
+    "output_auxiliary_logits": True,
+    "output_hidden_states": True,
+    "pre_norm": False,
+    "query_dec_layers": 2,
+    "strides": [4, 8, 16, 32],
+    "task_seq_len": 77,
+    "text_encoder_n_ctx": 16,
+    "text_encoder_width": 256,
+    "use_auxiliary_loss": True,
+    "use_task_norm": True,
+}
 RESNET: dict[str, Any] = {
     "depths": [3, 4, 6, 3],
     "downsample_in_first_stage": False,
@@ -193,6 +226,41 @@ PUBLISHED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a Mask2Former with ResNet-50": (
         MASK2FORMER | {"num_queries": 100, "id2label": numbered(133), "backbone_config": RESNET},
         {"classes": 133, "backbone": "resnet50"},
+    ),
+    "shi-labs/oneformer_ade20k_swin_tiny": (
+        ONEFORMER
+        | {
+            "num_queries": 150,
+            "id2label": numbered(150),
+            "backbone_config": SWIN
+            | {
+                "embed_dim": 96,
+                "depths": [2, 2, 6, 2],
+                "num_heads": [3, 6, 12, 24],
+                "window_size": 7,
+            },
+        },
+        {"classes": 150, "backbone": "swin_tiny"},
+    ),
+    "shi-labs/oneformer_cityscapes_swin_large": (
+        ONEFORMER
+        | {
+            "num_queries": 250,
+            "id2label": numbered(19),
+            "backbone_config": SWIN
+            | {
+                "image_size": 384,
+                "embed_dim": 192,
+                "depths": [2, 2, 18, 2],
+                "num_heads": [6, 12, 24, 48],
+                "window_size": 12,
+            },
+        },
+        {"classes": 19, "backbone": "swin_large", "queries": 250},
+    ),
+    "a OneFormer of transformers' defaults": (
+        {"model_type": "oneformer"},
+        {"classes": 2, "backbone": "swin_tiny"},
     ),
     "facebook/maskformer-swin-tiny-ade": (
         MASKFORMER

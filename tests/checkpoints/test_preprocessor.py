@@ -16,6 +16,7 @@ from transformers.models.mask2former.image_processing_pil_mask2former import (
 from transformers.models.maskformer.image_processing_pil_maskformer import (
     MaskFormerImageProcessorPil,
 )
+from transformers.models.oneformer.image_processing_pil_oneformer import OneFormerImageProcessorPil
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 from transformers.models.segformer.image_processing_pil_segformer import SegformerImageProcessorPil
 
@@ -28,6 +29,7 @@ PROCESSORS: dict[str, Any] = {
     "segformer": SegformerImageProcessorPil,
     "mask2former": Mask2FormerImageProcessorPil,
     "maskformer": MaskFormerImageProcessorPil,
+    "oneformer": OneFormerImageProcessorPil,
     "sam": SamImageProcessorPil,
 }
 LAST_LABELS = {"do_reduce_labels": True, "ignore_index": 255, "num_labels": 150}
@@ -84,6 +86,26 @@ def test_pixels_of_the_segformer_processor(look, size, height, width):
     )
     equal(read("segformer", size=size, **look), theirs, height, width)
     equal(read("segformer", **json.loads(theirs.to_json_string())), theirs, height, width)
+
+
+@grid
+@given(
+    look=looks,
+    size=st.sampled_from(
+        (
+            48,
+            {"shortest_edge": 37},
+            {"shortest_edge": 50, "longest_edge": 90},
+            {"height": 40, "width": 61},
+        )
+    ),
+    height=sides,
+    width=sides,
+)
+def test_pixels_of_the_oneformer_processor(look, size, height, width):
+    theirs = OneFormerImageProcessorPil(size=size, **look)
+    equal(read("oneformer", size=size, **look), theirs, height, width)
+    equal(read("oneformer", **json.loads(theirs.to_json_string())), theirs, height, width)
 
 
 @grid
@@ -232,6 +254,33 @@ IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.2
             },
             Preprocess(longest_edge=1024, size_divisor=1024),
         ),
+        # shi-labs/oneformer_*: what only a training needs stands beside
+        (
+            "oneformer",
+            {
+                "class_info_file": "ade20k_panoptic.json",
+                "do_normalize": True,
+                "do_rescale": True,
+                "do_resize": True,
+                "ignore_index": 255,
+                "image_processor_type": "OneFormerImageProcessor",
+                "max_size": 2048,
+                "num_labels": 150,
+                "num_text": 134,
+                "repo_path": "shi-labs/oneformer_demo",
+                "resample": 2,
+                "rescale_factor": 0.00392156862745098,
+                "size": {"longest_edge": 2048, "shortest_edge": 512},
+                **IMAGENET,
+            },
+            Preprocess(shortest_edge=512, longest_edge=2048, pad=False),
+        ),
+        ("oneformer", {"size": 640}, Preprocess(shortest_edge=640, pad=False)),
+        (
+            "oneformer",
+            {"size": 640, "max_size": 900},
+            Preprocess(shortest_edge=640, longest_edge=900, pad=False),
+        ),
         # A network with the processor of another family.
         (
             "mask2former",
@@ -294,6 +343,9 @@ def test_settings_that_are_not_supported_are_named(name, settings, words):
             Preprocess(shortest_edge=5, longest_edge=7, size_divisor=32, stretch=True, pad=False),
         ),
         ("maskformer", Preprocess(pad=False)),
+        ("oneformer", Preprocess(shortest_edge=50, longest_edge=70, pad=False)),
+        ("oneformer", Preprocess(shortest_edge=50, pad=False)),
+        ("oneformer", Preprocess(size=(40, 61), pad=False)),
         ("sam", Preprocess(longest_edge=50, size_divisor=64, mean=(0.5, 0.4, 0.3))),
     ],
 )
@@ -323,6 +375,7 @@ def test_a_short_edge_without_limit_has_a_high_one(caplog):
         ("mask2former", {"size": (50, 64)}, "there they are stretched"),
         ("segformer", {"size": (96, 64)}, ""),
         ("mask2former", {"size": (96, 64)}, ""),
+        ("oneformer", {"shortest_edge": 50}, "images are padded to multiples of 32 pixels;"),
     ],
 )
 def test_a_difference_that_stays_is_told(name, preprocess, words, caplog):

@@ -16,6 +16,8 @@ from transformers import (
     Mask2FormerForUniversalSegmentation,
     MaskFormerConfig,
     MaskFormerForInstanceSegmentation,
+    OneFormerConfig,
+    OneFormerForUniversalSegmentation,
     SegformerConfig,
     SegformerForSemanticSegmentation,
 )
@@ -35,6 +37,7 @@ THEIRS: dict[str, Any] = {
     "segformer": (SegformerConfig, SegformerForSemanticSegmentation),
     "mask2former": (Mask2FormerConfig, Mask2FormerForUniversalSegmentation),
     "maskformer": (MaskFormerConfig, MaskFormerForInstanceSegmentation),
+    "oneformer": (OneFormerConfig, OneFormerForUniversalSegmentation),
 }
 
 
@@ -146,6 +149,21 @@ def test_every_way_to_say_which_backbone(entries, arguments):
             {"backbone_config": {"model_type": "resnet", "layer_type": "basic"}},
             "backbone_config.layer_type is 'basic'",
         ),
+        (
+            "oneformer",
+            {"backbone_config": {"model_type": "dinat"}},
+            "backbone_config is of the type 'dinat', which is not supported, only swin and resnet",
+        ),
+        ("oneformer", {"pre_norm": True}, "pre_norm is True, which is not supported, only False"),
+        ("oneformer", {"enforce_input_proj": True}, "enforce_input_proj is True"),
+        ("oneformer", {"mask_dim": 128}, "mask_dim is 128, which is not supported, only 256"),
+        ("oneformer", {"hidden_dim": 64}, "conv_dim is 256, which is not supported, only 64"),
+        ("oneformer", {"task_seq_len": 32}, "task_seq_len is 32"),
+        ("oneformer", {"layer_norm_eps": 1e-6}, "layer_norm_eps is 1e-06"),
+        ("oneformer", {"common_stride": 8}, "common_stride is 8"),
+        ("oneformer", {"strides": [2, 4, 8, 16]}, "strides is [2, 4, 8, 16]"),
+        ("oneformer", {"use_task_norm": "no"}, "use_task_norm is 'no'; expected true or false"),
+        ("oneformer", {"query_dec_layers": 0}, "query_dec_layers is 0; expected a whole number"),
         ("mask2former", {"backbone": "resnet18"}, "backbone is 'resnet18', which is not supported"),
         ("mask2former", {"backbone_config": 3}, "backbone_config is 3; expected entries in braces"),
     ],
@@ -171,6 +189,13 @@ def test_options_that_are_not_supported_are_named(name, entries, words):
 def test_networks_that_transformers_does_not_have(arguments, words):
     with pytest.raises(TriptychError, match=words):
         published("mask2former").write({"classes": 3} | arguments)
+
+
+def test_a_oneformer_that_transformers_does_not_have():
+    with pytest.raises(TriptychError, match="no backbone like efficientnet_lite0"):
+        published("oneformer").write({"classes": 3, "backbone": "efficientnet_lite0"})
+    with pytest.raises(TriptychError, match="'colour'; correct the arguments of oneformer"):
+        published("oneformer").write({"classes": 3, "colour": "red"})
 
 
 @pytest.fixture
@@ -201,9 +226,9 @@ class TestFolder:
         assert config.notes == {"format": "transformers", "classes": "ADE20K"}
 
     def test_a_family_that_is_not_supported(self, folder):
-        edit(folder / "config.json", model_type="oneformer")
+        edit(folder / "config.json", model_type="upernet")
         message = refused(folder)
-        assert "the family 'oneformer' is not supported" in message
+        assert "the family 'upernet' is not supported" in message
         known = [name for name in FAMILIES if family(name).published]
         assert len(known) >= 2
         assert message.endswith(f"supported are {', '.join(known)}")

@@ -38,7 +38,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "segformer-mit": {},
     **{
         f"{family}-{trunk}": {"backbone": trunk, "backbone_arguments": arguments, "layers": 1}
-        for family in ("maskformer", "mask2former")
+        for family in ("maskformer", "mask2former", "oneformer")
         for trunk, arguments in TRUNKS.items()
     },
     # What the bundled checkpoint "street" is made of.

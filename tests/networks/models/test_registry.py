@@ -37,6 +37,17 @@ SMALL: dict[str, dict[str, Any]] = {
         "feedforward": 32,
         "layers": 2,
     },
+    "oneformer": {
+        "backbone": "efficientnet_lite0",
+        "queries": 7,
+        "dim": 32,
+        "heads": 4,
+        "feedforward": 32,
+        "layers": 2,
+        "query_layers": 1,
+        "encoder_layers": 1,
+        "encoder_feedforward": 32,
+    },
     "sam": {
         "dim": 16,
         "depth": 2,
