@@ -320,9 +320,15 @@ def mask2former(t: Weights, pixels: Tensor, heads: int) -> tuple[Tensor, Tensor]
     """Class logits ``(B, N, K+1)`` and mask logits ``(B, N, H/4, W/4)``."""
     trunk = swin if "backbone.patch_embed.proj.weight" in t else resnet
     features, memory = pixel_decoder(t, trunk(t, pixels), heads)
+    x = t["sem_seg_head.predictor.query_feat.weight"].expand(pixels.shape[0], -1, -1)
+    return masked_layers(t, x, features, memory, heads)
+
+
+def masked_layers(
+    t: Weights, x: Tensor, features: Tensor, memory: Sequence[Tensor], heads: int
+) -> tuple[Tensor, Tensor]:
+    """The masked-attention layers on queries ``x (B, N, C)``, and what is read off the last."""
     at = "sem_seg_head.predictor."
-    batch = pixels.shape[0]
-    x = t[at + "query_feat.weight"].expand(batch, -1, -1)
     own = t[at + "query_embed.weight"]
 
     def read(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -346,6 +352,40 @@ def mask2former(t: Weights, pixels: Tensor, heads: int) -> tuple[Tensor, Tensor]
         y = linear(t, name + ".linear2", F.relu(linear(t, name + ".linear1", x)))
         x = layer_norm(t, name + ".norm", x + y)
     return read(x)
+
+
+# --- OneFormer's head ------------------------------------------------------------------------
+
+
+def oneformer(
+    t: Weights, pixels: Tensor, sentence: Sequence[int], heads: int
+) -> tuple[Tensor, Tensor]:
+    """Class and mask logits for a task, told by the tokens of its sentence."""
+    trunk = swin if "backbone.patch_embed.proj.weight" in t else resnet
+    features, memory = pixel_decoder(t, trunk(t, pixels), heads)
+    at = "sem_seg_head.predictor."
+    numbers = torch.zeros(77)
+    numbers[: len(sentence)] = torch.tensor(sentence).float()
+    token = linear(t, "task_mlp.layers.1", F.relu(linear(t, "task_mlp.layers.0", numbers)))
+    token = layer_norm(t, at + "decoder_norm", token)
+
+    # "src" is the positions, and what is added to it for the keys is the features.
+    height, width = features.shape[-2:]
+    values = sine_position(height, width, features.shape[1]).expand(len(pixels), -1, -1)
+    name = at + "class_input_proj"
+    keys = values + cells(F.conv2d(features, t[name + ".weight"], t[name + ".bias"]))
+    own = t[at + "query_embed.weight"][:-1]
+    x = token.expand(len(pixels), len(own), -1)
+    for layer in numbered(t, at + "class_transformer.decoder.layers.{}"):
+        mixed = multihead(t, layer + ".self_attn", heads)(x + own, x + own, x)[0]
+        x = layer_norm(t, layer + ".norm1", x + mixed)
+        mixed = multihead(t, layer + ".multihead_attn", heads)(x + own, keys, values)[0]
+        x = layer_norm(t, layer + ".norm2", x + mixed)
+        y = linear(t, layer + ".linear2", F.relu(linear(t, layer + ".linear1", x)))
+        x = layer_norm(t, layer + ".norm3", x + y)
+    x = layer_norm(t, at + "class_transformer.decoder.norm", x)
+    x = torch.cat((x, token.expand(len(pixels), 1, -1)), 1)
+    return masked_layers(t, x, features, memory, heads)
 
 
 # --- MaskFormer's head -----------------------------------------------------------------------

@@ -387,6 +387,74 @@ def maskformer(
     return shapes
 
 
+def oneformer(channels: Sequence[int], query_layers: int = 2, **numbers: int) -> Shapes:
+    """All of OneFormer but the backbone, with the text tower of a training, in small.
+
+    ``numbers`` are those of :func:`mask2former`, whose pixel decoder and layers it has.
+    """
+    shapes = mask2former(channels, **numbers)
+    (dim,) = shapes["sem_seg_head.predictor.decoder_norm.weight"]
+    forward = shapes["sem_seg_head.predictor.transformer_ffn_layers.0.linear1.weight"][0]
+    del shapes["sem_seg_head.predictor.query_feat.weight"]
+    at = "sem_seg_head.predictor.class_transformer.decoder"
+    for i in range(query_layers):
+        for part in ("self_attn", "multihead_attn"):
+            shapes |= listed(
+                """
+                {at}.layers.{i}.{part}.in_proj_weight 3*D D
+                {at}.layers.{i}.{part}.in_proj_bias 3*D
+                {at}.layers.{i}.{part}.out_proj.weight D D
+                {at}.layers.{i}.{part}.out_proj.bias D
+                """.replace("{at}", at).replace("{part}", part),
+                i=i,
+                D=dim,
+            )
+        shapes |= listed(
+            """
+            {at}.layers.{i}.linear1.weight F D
+            {at}.layers.{i}.linear1.bias F
+            {at}.layers.{i}.linear2.weight D F
+            {at}.layers.{i}.linear2.bias D
+            {at}.layers.{i}.norm1.weight D
+            {at}.layers.{i}.norm1.bias D
+            {at}.layers.{i}.norm2.weight D
+            {at}.layers.{i}.norm2.bias D
+            {at}.layers.{i}.norm3.weight D
+            {at}.layers.{i}.norm3.bias D
+            """.replace("{at}", at),
+            i=i,
+            D=dim,
+            F=forward,
+        )
+    return shapes | listed(
+        """
+        {at}.norm.weight D
+        {at}.norm.bias D
+        sem_seg_head.predictor.class_input_proj.weight D D 1 1
+        sem_seg_head.predictor.class_input_proj.bias D
+        task_mlp.layers.0.weight D 77
+        task_mlp.layers.0.bias D
+        task_mlp.layers.1.weight D D
+        task_mlp.layers.1.bias D
+        criterion.logit_scale
+        prompt_ctx.weight 16 8
+        text_encoder.token_embedding.weight 9 8
+        text_encoder.positional_embedding 77 8
+        text_encoder.transformer.resblocks.0.attn.in_proj_weight 24 8
+        text_encoder.transformer.resblocks.0.attn.in_proj_bias 24
+        text_encoder.transformer.resblocks.0.attn.out_proj.weight 8 8
+        text_encoder.transformer.resblocks.0.attn.out_proj.bias 8
+        text_encoder.transformer.resblocks.0.ln_1.weight 8
+        text_encoder.transformer.resblocks.0.mlp.c_fc.weight 32 8
+        text_encoder.transformer.resblocks.0.mlp.c_proj.bias 8
+        text_encoder.ln_final.weight 8
+        text_projector.layers.0.weight D 8
+        text_projector.layers.1.bias D
+        """.replace("{at}", at),
+        D=dim,
+    )
+
+
 def older(name: str) -> str:
     """The name that a tensor had before the authors renamed their modules."""
     name = name.replace("sem_seg_head.pixel_decoder.", "sem_seg_head.")

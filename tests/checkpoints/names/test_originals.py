@@ -13,8 +13,10 @@ from tests.checkpoints.authors_names import Shapes
 from triptych.checkpoints.keymap import adopt_published, to_ours
 from triptych.checkpoints.names.family import Original
 from triptych.checkpoints.names.registry import family
+from triptych.checkpoints.original import read_original
 from triptych.checkpoints.skeleton import skeleton
 from triptych.errors import TriptychError
+from triptych.networks.contract import Task
 from triptych.networks.models.registry import build
 
 # Channels, depths and the decoder's width: NVlabs' mix_transformer.py and local_configs/.
@@ -125,6 +127,50 @@ def test_maskformer_is_told_by_its_tensors(name):
     assert (arguments["classes"], arguments["queries"], arguments["layers"]) == (150, 100, 6)
 
 
+@pytest.mark.parametrize(
+    ("name", "classes", "queries"), [("swin_tiny", 150, 150), ("swin_large", 133, 150)]
+)
+def test_oneformer_is_told_by_its_tensors(name, classes, queries):
+    channels = [SWINS[name][0] * 2**n for n in range(4)]
+    shapes = authors_names.swin(*SWINS[name])
+    shapes |= authors_names.oneformer(channels, classes=classes, queries=queries)
+    assert check_fit("oneformer", shapes) == {
+        "classes": classes,
+        "backbone": name,
+        "queries": queries,
+        "encoder_layers": 6,
+        "encoder_feedforward": 1024,
+        "dim": 256,
+        "heads": 8,
+        "feedforward": 2048,
+        "layers": 9,
+        "query_layers": 2,
+    }
+
+
+def test_a_oneformer_has_the_marks_of_mask2former_and_is_not_taken_for_it(tmp_path):
+    shapes = authors_names.swin(8, (1, 1, 1, 1), (1, 1, 1, 1), 2)
+    marks = set(original("mask2former").marks)
+    for name in ("mask2former", "oneformer"):
+        found = shapes | getattr(authors_names, name)((8, 16, 32, 64), **SMALL)
+        assert found.keys() >= marks
+        torch.save({"model": authors_names.filled(found)}, tmp_path / f"{name}.pth")
+        assert read_original(tmp_path / f"{name}.pth")[1].family == name
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        {"backbone.patch_embed.proj.0.weight": (96, 3, 3, 3)},  # DiNAT
+        {"backbone.downsample_layers.0.0.weight": (192, 3, 4, 4)},  # ConvNeXt
+    ],
+)
+def test_a_oneformer_with_another_backbone_is_refused(stem):
+    shapes = authors_names.oneformer((256, 512, 1024, 2048)) | stem
+    with pytest.raises(TriptychError, match="not supported, only swin and resnet"):
+        original("oneformer").arguments(shapes)
+
+
 def test_a_pixel_decoder_with_a_transformer_is_refused():
     shapes = authors_names.resnet(RESNETS["resnet50"])
     shapes |= authors_names.maskformer((256, 512, 1024, 2048))
@@ -226,6 +272,31 @@ def test_maskformer_computes_what_the_authors_compute(kind):
     close(prediction.mask_logits, masks)
 
 
+@pytest.mark.parametrize("kind", ["swin", "resnet"])
+def test_oneformer_computes_what_the_authors_compute(kind):
+    if kind == "swin":
+        shapes, channels = authors_names.swin(8, (1, 2, 1, 1), (1, 2, 2, 4), 3), (8, 16, 32, 64)
+    else:
+        channels = (16, 32, 32, 64)
+        shapes = authors_names.resnet((1, 1, 1, 1), channels, stem=8, frozen=False)
+    shapes |= authors_names.oneformer(channels, **SMALL)
+    tensors = authors_names.filled(shapes)
+    ours = build("oneformer", **original("oneformer").arguments(shapes)).eval()
+    adopt_published(ours, tensors, original("oneformer").rules)
+    pixels = torch.randn(PIXELS)
+    sentences = {
+        "semantic": [49406, 518, 10549, 533, 29119, 1550, 49407],
+        "instance": [49406, 518, 10549, 533, 34572, 49407],
+        "panoptic": [49406, 518, 10549, 533, 1072, 24755, 49407],
+    }
+    with torch.inference_mode():
+        for task, sentence in sentences.items():
+            prediction = ours(pixels, Task(task))
+            classes, masks = authors_arithmetic.oneformer(tensors, pixels, sentence, heads=4)
+            close(prediction.class_logits, classes)
+            close(prediction.mask_logits, masks)
+
+
 def test_older_names_lead_to_the_same_places():
     shapes = authors_names.swin(8, (1, 1, 1, 1), (1, 1, 1, 1), 2)
     shapes |= authors_names.mask2former((8, 16, 32, 64), **SMALL)
@@ -256,6 +327,9 @@ def test_older_names_lead_to_the_same_places():
         ("mask2former", {"classes": 150, "backbone": "swin_tiny"}, 512, 2048, "padded"),
         ("mask2former", {"classes": 150, "backbone": "swin_base"}, 640, 2560, "padded"),
         ("mask2former", {"classes": 65, "backbone": "swin_large"}, 2048, 2048, "padded"),
+        ("oneformer", {"classes": 150, "backbone": "swin_tiny"}, 512, 2048, "padded"),
+        ("oneformer", {"classes": 150, "backbone": "swin_large"}, 640, 2560, "padded"),
+        ("oneformer", {"classes": 133, "backbone": "swin_large"}, 800, 1333, "padded"),
     ],
 )
 def test_images_are_prepared_as_in_the_authors_tests(name, arguments, short, long, multiples):
