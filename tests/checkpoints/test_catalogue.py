@@ -61,7 +61,7 @@ def millions(family: str, size: str, classes: int, queries: int | None) -> float
 @pytest.mark.parametrize("family", sorted(UNASKED))
 def test_parameters_are_those_of_our_networks(family):
     found = [entry for entry in HUB if entry.family == family]
-    assert len(found) >= 12
+    assert len(found) >= (4 if family == "oneformer" else 12)
     for entry in found:
         counted = millions(entry.family, entry.size, entry.classes, entry.queries)
         assert entry.parameters == pytest.approx(counted, abs=0.051), entry.name
@@ -83,12 +83,15 @@ def test_every_family_size_data_set_and_task_that_was_published_is_there():
         assert sizes("mask2former", "Cityscapes", task) == swins
     for task in ("panoptic", "semantic"):
         assert sizes("mask2former", "Mapillary Vistas", task) == {"Swin-L"}
+    assert sizes("oneformer", "ADE20K", "panoptic") == {"Swin-T", "Swin-L"}
+    for data in ("COCO", "Cityscapes"):
+        assert sizes("oneformer", data, "panoptic") == {"Swin-L"}
 
 
 @pytest.mark.parametrize("entry", HUB, ids=lambda entry: entry.name)
 def test_an_entry_agrees_with_itself(entry: CatalogueEntry):
     owner, _, model = entry.name.partition("/")
-    assert re.fullmatch(r"\w+", owner)
+    assert re.fullmatch(r"[\w-]+", owner)
     assert re.fullmatch(r"[\w-]+", model)
     assert model.startswith(entry.family)
     assert entry.classes == CLASSES[entry.data, entry.task]
@@ -98,7 +101,7 @@ def test_an_entry_agrees_with_itself(entry: CatalogueEntry):
         assert model.endswith(entry.task)
         large = entry.size == "Swin-L" and entry.task != "semantic"
         assert entry.queries == (200 if large else 100)
-    words = model.replace("resnet-", "resnet").split("-")
+    words = re.split("[-_]", model.replace("resnet-", "resnet"))
     size = next(w for w in words if re.fullmatch(r"b\d|tiny|small|base|large|resnet\d+", w))
     assert entry.size.replace("Swin-", "").lower() in (size, size[0], "resnet-" + size[6:])
     measured = {"semantic": "mIoU", "instance": "AP", "panoptic": "PQ"}
@@ -167,9 +170,17 @@ def test_checkpoints_for_semantic_segmentation_alone_resize_scores(entry: Catalo
     assert settings.segment_pixels == ("won" if entry.family == "maskformer" else "kept")
 
 
+def test_a_oneformer_looks_at_as_many_instances_as_it_has_queries():
+    assert hub_settings("shi-labs/oneformer_cityscapes_swin_large", USUAL).top == 250
+    assert hub_settings("shi-labs/oneformer_ade20k_swin_tiny", USUAL).top == 150
+    assert hub_settings("somebody/oneformer_ade20k_swin_tiny", USUAL) == USUAL
+
+
 @pytest.mark.parametrize(
     ("name", "threshold"),
     [
+        ("shi-labs/oneformer_ade20k_swin_large", 0.5),
+        ("shi-labs/oneformer_coco_swin_large", 0.8),
         ("facebook/mask2former-swin-large-mapillary-vistas-panoptic", 0.0),
         ("facebook/mask2former-swin-large-ade-panoptic@main", 0.8),
         ("somebody/mask2former-swin-large-mapillary-vistas-panoptic", 0.8),

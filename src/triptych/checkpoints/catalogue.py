@@ -45,6 +45,11 @@ SOURCES = {
         "https://github.com/facebookresearch/Mask2Former/blob/main/MODEL_ZOO.md",
         "CC BY-NC 4.0",
     ),
+    "oneformer zoo": Publication(
+        "OneFormer's results, single scale",
+        "https://github.com/SHI-Labs/OneFormer#results",
+        "MIT",
+    ),
 }
 """By the name that ``catalogue.csv`` uses."""
 
@@ -94,7 +99,11 @@ def hub_settings(name: str, usual: ReadingSettings) -> ReadingSettings:
     """
     known = {entry.name: entry for entry in catalogue()}
     entry = known.get(name.partition("@")[0])
-    return _settings(entry.family, entry.task, entry.data, usual) if entry else usual
+    if entry is None:
+        return usual
+    if entry.family == "oneformer":  # which looks at as many instances as it has queries
+        usual = usual.replace(top=entry.queries)
+    return _settings(entry.family, entry.task, entry.data, usual)
 
 
 def zoo_settings(file: str, usual: ReadingSettings) -> ReadingSettings:
@@ -106,13 +115,17 @@ def zoo_settings(file: str, usual: ReadingSettings) -> ReadingSettings:
 
 
 def _settings(family: str, task: str, data: str, usual: ReadingSettings) -> ReadingSettings:
-    """What the configurations of facebookresearch/MaskFormer and /Mask2Former say."""
-    if family not in ("maskformer", "mask2former"):
+    """What the authors' configurations say: of MaskFormer, Mask2Former and OneFormer."""
+    if family not in ("maskformer", "mask2former", "oneformer"):
         return usual
     if task == "semantic":
         # SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE is off unless another reading is on.
         return usual.replace(semantic_resize="scores")
-    threshold = {("mask2former", "Mapillary Vistas"): 0.0, ("maskformer", "ADE20K"): 0.7}
+    threshold = {
+        ("mask2former", "Mapillary Vistas"): 0.0,
+        ("maskformer", "ADE20K"): 0.7,
+        ("oneformer", "ADE20K"): 0.5,
+    }
     return usual.replace(panoptic_threshold=threshold.get((family, data)))
 
 
