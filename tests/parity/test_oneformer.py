@@ -16,6 +16,7 @@ from transformers import (
     ResNetConfig,
     SwinConfig,
 )
+from transformers.models.oneformer.image_processing_pil_oneformer import OneFormerImageProcessorPil
 
 from triptych.networks.contract import Task
 from triptych.networks.decoders.task import LENGTH, TASKS
@@ -128,6 +129,24 @@ def test_the_way_back(close, tmp_path):
     for name, tensor in back.items():
         assert tensor.shape == sent[name].shape
         assert name in idle or torch.equal(tensor, sent[name]), name
+
+
+def test_a_picture_from_the_folder_with_its_processor(close, tmp_path):
+    theirs = saved(config(), tmp_path)
+    processor = OneFormerImageProcessorPil(size={"shortest_edge": 60, "longest_edge": 100})
+    processor.save_pretrained(tmp_path)
+    ours = load(tmp_path, device="cpu")
+    for height, width in ((50, 77), (120, 64), (33, 33)):
+        picture = torch.randint(0, 256, (height, width, 3), dtype=torch.uint8)
+        pixels = processor(picture.numpy(), return_tensors="pt")["pixel_values"]
+        ids = torch.zeros(1, LENGTH)
+        ids[0, : len(IDS["panoptic"])] = torch.tensor(IDS["panoptic"]).float()
+        with torch.inference_mode():
+            wanted = theirs(pixels, ids)
+        found = ours(picture)
+        close(found.mask_logits, wanted.masks_queries_logits[0])
+        close(found.class_logits, wanted.class_queries_logits[0])
+        assert found.panoptic().ids.shape == (height, width)
 
 
 def test_the_text_tower_of_a_training_is_left_out(close, tmp_path):
