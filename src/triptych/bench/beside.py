@@ -22,6 +22,7 @@ from triptych.errors import TriptychError
 from triptych.image.preprocess import Batch, Preprocess
 from triptych.mask_set import MaskSet
 from triptych.networks.contract import Prediction
+from triptych.networks.decoders.task import sentence
 from triptych.readings.panoptic import PanopticMap
 from triptych.segmenter import Segmenter
 
@@ -63,9 +64,12 @@ class Theirs:
     precision: torch.dtype | None
 
     def forward(self, pixels: Tensor) -> Any:
-        """Their output for normalised pixels ``(B, 3, H, W)``."""
+        """Their output for normalised pixels ``(B, 3, H, W)``, as ours answers without an ask."""
+        asked = {}
+        if "task_inputs" in self.model.main_input_name:  # OneFormer's
+            asked["task_inputs"] = sentence("panoptic").to(pixels).expand(len(pixels), -1)
         with inference(pixels.device, self.precision):
-            return self.model(pixel_values=pixels)
+            return self.model(pixel_values=pixels, **asked)
 
     def readings(self, masks: MaskSet) -> dict[str, Callable[[], Any]]:
         """Their readings of a mask set, as far as they have them, at its thresholds."""
@@ -154,6 +158,10 @@ def _with_plain_input(segmenter: Segmenter) -> Segmenter:
 
 def _processor(transformers: Any, published: Published) -> Any:
     name = published.processor["image_processor_type"]
+    if name == "OneFormerImageProcessor":
+        # Its readings want a table of class names from the hub, and torchvision; the authors read
+        # their masks as Mask2Former's.
+        name = "Mask2FormerImageProcessor"
     # The one without torchvision, where there are two.
     return (getattr(transformers, f"{name}Pil", None) or getattr(transformers, name))()
 
