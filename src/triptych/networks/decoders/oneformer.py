@@ -51,7 +51,8 @@ class QueryTransformer(nn.Module):
         """
         batch, dim, height, width = mask_features.shape
         values = sine_position(height, width, dim, mask_features.device, mask_features.dtype)
-        values = values.flatten(1).T.expand(batch, -1, -1)
+        # Every layer reads them, and would lay them out anew.
+        values = values.flatten(1).T.contiguous().expand(batch, -1, -1)
         keys = values + self.project(mask_features).flatten(2).transpose(1, 2)
         for layer in self.layers:
             queries = layer(queries, position, keys, values)
