@@ -11,6 +11,7 @@ from triptych.checkpoints.keymap import (
     Rename,
     Stack,
     adopt_published,
+    drop_below,
     to_ours,
     to_theirs,
     under,
@@ -71,6 +72,15 @@ def test_rules_are_composed_by_prefix():
     rules = under(under(RULES, "encoder.", "trunk."), "model.", "")
     ours = to_ours({"model.encoder.block.7.dense.bias": torch.zeros(1)}, rules)
     assert set(ours) == {"trunk.layers.7.out.bias"}
+
+
+def test_a_whole_part_is_dropped_at_any_depth():
+    rules = (Rename("text.{p}", "words.{p}"), *drop_below("text_tower."))
+    names = ["text.bias", "text_tower.bias", "text_tower.layers.0.mlp.fc1.weight"]
+    found = to_ours({name: torch.ones(1) for name in names}, rules)
+    assert list(found) == ["words.bias"]
+    with pytest.raises(TriptychError, match=r"1 unknown key: text_towers\.bias"):
+        to_ours({"text_towers.bias": torch.ones(1)}, rules)
 
 
 def test_a_rule_with_unrelated_fields_is_refused():
