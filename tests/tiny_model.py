@@ -99,12 +99,13 @@ class ClickModel(EncoderDecoder):
         if ask.points is not None:
             apart = (here - ask.points[:, 0, None, None]).norm(dim=-1)[:, None]
             masks = self.radius * torch.tensor([1.0, 2.0, 3.0])[:, None, None] - apart
-            fewer = 0.01 * (ask.points.shape[1] - 1)
+            assert ask.labels is not None
+            fewer = 0.01 * ((ask.labels >= 0).sum(1, keepdim=True) - 1)
         else:
             assert ask.boxes is not None
             corner, end = ask.boxes[:, None, None, :2], ask.boxes[:, None, None, 2:]
             masks = torch.minimum(here - corner, end - here).amin(-1)[:, None].expand(-1, 3, -1, -1)
-            fewer = 0.0
+            fewer = torch.zeros(1)
         quality = torch.tensor([0.6, 0.9, 0.7]).expand(len(ask), 3) - fewer
         if ask.masks is not None:
             quality = quality - ask.masks.mean((1, 2, 3)).tanh().abs()[:, None] / 10

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from PIL import Image
@@ -18,12 +21,26 @@ from triptych.readings.settings import ReadingSettings
 from triptych.render.panels import panels
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class MaskSet(Masks):
     """What a network says about one image, and its readings; see :class:`Masks` for the fields."""
 
+    others: Mapping[str, MaskSet] = field(default_factory=dict)
+    """By their task, what the network said when it was told another one: each reading takes the
+    masks of its own task, if they are here."""
+
+    def told(self, task: str) -> MaskSet:
+        """The masks of a task, or these."""
+        return self.others.get(task, self)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same masks with its tensors on ``device``."""
+        others = {task: masks.to(device) for task, masks in self.others.items()}
+        return dataclasses.replace(super().to(device), others=others)
+
     def semantic(self) -> SemanticMap:
         """One class for every pixel; see :func:`triptych.readings.semantic.read_semantic`."""
-        return read_semantic(self)
+        return read_semantic(self.told("semantic"))
 
     def instances(self, threshold: float | None = None, top: int | None = None) -> Instances:
         """Objects, best first; see :func:`triptych.readings.instance.read_instances`.
@@ -35,7 +52,8 @@ class MaskSet(Masks):
         Raises:
             TriptychError: a setting is out of range, or logits are not finite.
         """
-        return read_instances(self, self.readings.replace(instance_threshold=threshold, top=top))
+        settings = self.readings.replace(instance_threshold=threshold, top=top)
+        return read_instances(self.told("instance"), settings)
 
     def panoptic(self, threshold: float | None = None, overlap: float | None = None) -> PanopticMap:
         """Every pixel in one segment; see :func:`triptych.readings.panoptic.read_panoptic`.
@@ -49,7 +67,7 @@ class MaskSet(Masks):
                 classes (a promptable network).
         """
         settings = self.readings.replace(panoptic_threshold=threshold, overlap=overlap)
-        return read_panoptic(self, settings)
+        return read_panoptic(self.told("panoptic"), settings)
 
     def explain(self, settings: ReadingSettings | None = None) -> Explanation:
         """Which rule every query fell to; see :func:`triptych.readings.explain.explain`."""

@@ -59,6 +59,26 @@ def test_each_task_is_decoded_from_one_encoding():
     same(second, segmenter(picture(seed=1), task="instance"))
 
 
+def test_each_reading_has_its_own_task_where_all_are_read():
+    model = TaskModel()
+    segmenter = colour_segmenter(model)
+    image = picture()
+    (masks,) = segmenter.segment([image])
+    assert model.encoded == 1
+    alone = {task: segmenter(image, task=task) for task in ("semantic", "instance", "panoptic")}
+    same(masks, alone["panoptic"])
+    assert torch.equal(masks.semantic().ids, alone["semantic"].semantic().ids)
+    assert torch.equal(masks.panoptic().ids, alone["panoptic"].panoptic().ids)
+    found, wanted = masks.instances(0.1), alone["instance"].instances(0.1)
+    assert [(i.name, i.score) for i in found] == [(i.name, i.score) for i in wanted]
+    assert {i.name for i in found} != {i.name for i in alone["panoptic"].instances(0.1)}
+    same(segmenter.for_readings(image), masks)
+    assert masks.to("cpu").told("semantic").task == "semantic"
+    windows = segmenter.segment_windows(image, Windows(24, 8))
+    by_hand = segmenter(image, windows=Windows(24, 8), task="semantic")
+    assert torch.equal(windows.semantic().ids, by_hand.semantic().ids)
+
+
 def test_a_task_goes_to_every_window():
     segmenter = colour_segmenter(TaskModel())
     image = picture(40, 60)
@@ -75,8 +95,9 @@ def test_prompts_arrive_in_pixels_of_the_networks_input():
     encoded = segmenter.encode(picture(96, 128))  # halved
     encoded(points=[[20, 40]], boxes=[10, 20, 60, 80])
     (ask,) = segmenter.model.asked
-    torch.testing.assert_close(ask.points, torch.tensor([[[10.0, 20.0]]]))
-    torch.testing.assert_close(ask.boxes, torch.tensor([[5.0, 10.0, 30.0, 40.0]]))
+    # The authors count pixels from 0, a network's input from the corner of the first one.
+    torch.testing.assert_close(ask.points, torch.tensor([[[10.5, 20.5]]]))
+    torch.testing.assert_close(ask.boxes, torch.tensor([[5.5, 10.5, 30.5, 40.5]]))
     assert ask.labels.tolist() == [[1]]
 
 
@@ -89,7 +110,7 @@ def test_a_click_has_three_answers_and_the_best_is_one():
     assert best.quality.tolist() == pytest.approx([0.9])
     (found,) = best.instances()
     assert found.score == pytest.approx(0.9)
-    # A disc of radius 12 around the point.
+    # A disc of radius 12 around the point, which a grid of 4 pixels holds.
     assert found.mask[32, 32]
     assert found.mask[32, 42]
     assert not found.mask[32, 48]
@@ -102,11 +123,13 @@ def test_a_click_has_three_answers_and_the_best_is_one():
 
 
 def test_prompts_of_different_length_answer_as_each_alone_in_their_order():
-    encoded = click_segmenter().encode(picture(64, 64))
+    segmenter = click_segmenter()
+    encoded, asked = segmenter.encode(picture(64, 64)), segmenter.model.asked
     rows = [[[10, 10]], [[50, 20], [52, 20]], [[30, 50]]]
     marks = [[1], [1, 0], [1]]
     together = encoded(points=rows, labels=marks, multimask=True)
     assert together.prompt.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert len(asked) == 1, "they go through the network together"
     for number, (points, labels) in enumerate(zip(rows, marks, strict=True)):
         alone = encoded(points=points, labels=labels, multimask=True)
         mine = together.prompt == number
@@ -188,6 +211,8 @@ def test_others_say_what_they_understand():
             owner()
         with pytest.raises(TriptychError, match="a task; it understands points, boxes and masks"):
             owner(task="semantic")
+    with pytest.raises(TriptychError, match="there is no prompt"):
+        clicks.segment([picture()])
     with pytest.raises(TriptychError, match="one image; give one, not a list"):
         clicks([picture()], points=[[1, 1]])
     with pytest.raises(TriptychError, match="ColourModel has no encode and decode"):

@@ -41,7 +41,7 @@ def test_prompts_may_differ_in_length_and_go_with_their_boxes():
         labels=[[1], [1, 0]],
         boxes=[[0, 0, 5, 5], [2, 2, 9, 9]],
     )
-    assert [p.kind for p in found] == [(1, True, False), (2, True, False)]
+    assert [p.kind for p in found] == [(True, True, False), (True, True, False)]
     assert [p.box.tolist() for p in found] == [[0, 0, 5, 5], [2, 2, 9, 9]]
     assert [p.is_click for p in read(points=[[[1, 2]], [[3, 4], [5, 6]]])] == [True, False]
 

@@ -191,7 +191,7 @@ class Eval:
             )
         for index in shown(indices, len(indices), "images"):
             example = data.read(index, note)
-            masks = segmenter(example.image).to("cpu")
+            masks = segmenter.for_readings(example.image).to("cpu")
             yield example, match.answer(masks, example, semantic=data.semantic)
 
     def _tell_missing(self, report: Report, segmenter: Segmenter, data: DiskSet) -> None:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from triptych.errors import TriptychError
 from triptych.networks.contract import (
+    TASKS,
     Ask,
     EncoderDecoder,
     Features,
     Prediction,
     Prompts,
     Task,
-    TaskName,
     features_of,
     tensors_of,
 )
@@ -33,7 +33,7 @@ OUTPUTS = ("mask_logits", "class_logits", "quality")
 :class:`triptych.networks.contract.Prediction`."""
 
 PLAIN_ASKS: Mapping[str, Ask] = {
-    **{name: Task(name) for name in get_args(TaskName)},
+    **{name: Task(name) for name in TASKS},
     "three": Prompts(multimask=True),
     "one": Prompts(multimask=False),
 }

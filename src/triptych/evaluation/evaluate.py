@@ -81,13 +81,12 @@ def evaluate(
     """
     classes = classes or segmenter.classes
     match = match_classes(segmenter.classes, classes)
-    answered = (
-        (
-            example,
-            match.answer(segmenter(example.image).to("cpu"), example, semantic=semantic),
-        )
-        for example in examples
-    )
+
+    def answer(example: Example) -> Answer:
+        masks = segmenter.for_readings(example.image).to("cpu")
+        return match.answer(masks, example, semantic=semantic)
+
+    answered = ((example, answer(example)) for example in examples)
     return measure(answered, classes, semantic=semantic, replicates=replicates)
 
 

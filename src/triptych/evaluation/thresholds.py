@@ -82,7 +82,7 @@ def choose_thresholds(segmenter: Segmenter, examples: Iterable[Example]) -> Chos
     objects = images = 0
     for example in examples:
         images += 1
-        masks = segmenter(example.image).to("cpu")
+        masks = segmenter.for_readings(example.image).to("cpu")
         truth = panoptic_truth(example, classes)
         for threshold, quality in qualities.items():
             quality.update(masks.panoptic(threshold), truth)

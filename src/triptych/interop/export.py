@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from triptych.engines.graph import GraphEngine, differences, largest_difference,
 from triptych.engines.parts import Part, Size, decoding, encoding, whole
 from triptych.errors import TriptychError
 from triptych.interop.convert import folder_beside, refuse_existing
-from triptych.networks.contract import Ask, Prompts, Task, TaskName, tensors_of
+from triptych.networks.contract import TASKS, Ask, Prompts, Task, tensors_of
 from triptych.segmenter import find_precision, load
 
 LIMITS = {"fp32": 1e-3, "bf16": 0.2, "fp16": 0.2}
@@ -134,7 +133,7 @@ def graphs_of(model: nn.Module, size: Size) -> Iterator[Wanted]:
 
 def usual_tasks() -> dict[str, Ask]:
     """Every task."""
-    return {name: Task(name) for name in get_args(TaskName)}
+    return {name: Task(name) for name in TASKS}
 
 
 def usual_prompts(width: int, height: int) -> dict[str, Ask]:

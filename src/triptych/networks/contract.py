@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 TaskName = Literal["semantic", "instance", "panoptic"]
+TASKS: tuple[TaskName, ...] = get_args(TaskName)
 
 Features = Any
 """What ``encode`` gives and ``decode`` takes: a named tuple of tensors, and of tuples of such."""
@@ -33,7 +34,8 @@ class Prompts:
     """What a person points at (Segment Anything, Kirillov et al., ICCV 2023, section 3).
 
     ``P`` prompts for one image. Coordinates are ``(x, y)`` in pixels of the network's input, where
-    the centre of the first pixel is at 0.5. Each prompt has points, a box, or both.
+    the centre of the first pixel is at 0.5. Each prompt has points, a box, or both. What a prompt
+    is answered depends on no other prompt.
     """
 
     points: Tensor | None = None

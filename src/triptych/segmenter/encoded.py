@@ -14,7 +14,7 @@ from triptych.classes import Classes
 from triptych.engines.base import Engine
 from triptych.image.geometry import Geometry
 from triptych.mask_set import MaskSet
-from triptych.networks.contract import Ask, Features, Prediction, tensors_of
+from triptych.networks.contract import TASKS, Ask, Features, Prediction, Task, tensors_of
 from triptych.readings.masks import Masks
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter.memory import memory_told
@@ -46,6 +46,17 @@ class Answering:
         """Decode features of an image."""
         with memory_told("these prompts at once; ask about fewer"):
             return self.engine.decode(features, on_device(ask, self.device), self.autocast)
+
+    def for_readings(self, pixels: Tensor, geometries: Sequence[Geometry]) -> Iterator[MaskSet]:
+        """A mask set for each image of a batch: each reading has the masks of its own task."""
+        features = self.engine.encode(pixels, self.autocast)
+        by_task = {
+            task: self.mask_sets(self.decode(features, Task(task)), geometries, task=task)
+            for task in TASKS
+        }
+        for sets in zip(*by_task.values(), strict=True):
+            masks = dict(zip(by_task, sets, strict=True))
+            yield dataclasses.replace(masks["panoptic"], others=masks)
 
     def mask_sets(
         self, prediction: Prediction, geometries: Sequence[Geometry], *, task: str | None = None
@@ -95,7 +106,7 @@ class EncodedImage:
     ) -> MaskSet:
         """Decode the masks; the image is not encoded again.
 
-        Coordinates are pixels of the original upright image.
+        Coordinates are pixels of the original upright image, counted from 0.
 
         Args:
             task: "semantic", "instance" or "panoptic", for networks that are told one.

@@ -29,9 +29,9 @@ class Prompt:
     """``(h, w)`` float32: logits of an earlier answer."""
 
     @property
-    def kind(self) -> tuple[int, bool, bool]:
-        """What prompts that go through the network together have in common."""
-        return len(self.points), self.box is not None, self.mask is not None
+    def kind(self) -> tuple[bool, bool, bool]:
+        """Whether it has points, a box, a mask: what prompts share that are asked together."""
+        return len(self.points) > 0, self.box is not None, self.mask is not None
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -49,7 +49,7 @@ class Prompt:
     @property
     def is_click(self) -> bool:
         """Whether it is a single point, which may mean a part or the whole."""
-        return self.kind == (1, False, False)
+        return len(self.points) == 1 and self.box is None and self.mask is None
 
 
 def read_prompts(

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypedDict, get_args
+from typing import Any, TypedDict
 
 import torch
+from torch import nn
 
 from triptych.errors import TriptychError
 from triptych.image.geometry import Geometry
-from triptych.networks.contract import Ask, Prompts, Task, TaskName, Vocabulary
+from triptych.networks.contract import TASKS, Ask, Prompts, Task, Vocabulary
 from triptych.readings.masks import Masks
 from triptych.segmenter.prompts import Prompt, read_prompts
 
-TASKS: tuple[str, ...] = get_args(TaskName)
+FILLER = -1
+"""Label of a point that only fills up a row."""
+CENTRE = 0.5
+"""Where the centre of a pixel is, from its corner."""
 
 WORDS: dict[type, str] = {
     Task: f"a task ({', '.join(TASKS)})",
@@ -96,8 +100,7 @@ class Question:
         """What to ask the network about an image, in turn.
 
         Yields:
-            An ask, and which of the prompts are in it. Prompts with equally many points go
-            together; to fill up the others would change what the network answers.
+            An ask, and which of the prompts are in it.
         """
         if not prompts:
             yield Task(self.task) if self.task else None, []  # type: ignore[arg-type]
@@ -105,7 +108,7 @@ class Question:
         multimask = self.multimask
         if multimask is None:
             multimask = all(prompt.is_click for prompt in prompts)
-        groups: dict[tuple[int, bool, bool], list[int]] = {}
+        groups: dict[tuple[bool, bool, bool], list[int]] = {}
         for index, prompt in enumerate(prompts):
             groups.setdefault(prompt.kind, []).append(index)
         for members in groups.values():
@@ -120,17 +123,22 @@ def misunderstood(what: str, asks: frozenset[type]) -> TriptychError:
 
 
 def joined(prompts: list[Prompt], geometry: Geometry, multimask: bool) -> Prompts:
-    """Prompts of one kind as the network takes them: in pixels of its input."""
+    """Prompts of one kind as the network takes them: in pixels of its input.
+
+    As the authors do, a user counts the pixels of an image, so that the centre of the first one is
+    at 0; the network's input is resized from its corner.
+    """
     (height, width), (h, w) = geometry.image_size, geometry.valid_size
     scale = torch.tensor((w / width, h / height), dtype=torch.float32)
-    points = torch.stack([prompt.points for prompt in prompts])
-    labels = torch.stack([prompt.labels for prompt in prompts])
+    rows, marks = [p.points for p in prompts], [p.labels for p in prompts]
+    points = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    labels = nn.utils.rnn.pad_sequence(marks, batch_first=True, padding_value=FILLER)
     boxes = [prompt.box for prompt in prompts if prompt.box is not None]
     masks = [prompt.mask for prompt in prompts if prompt.mask is not None]
     return Prompts(
-        points=points * scale if points.shape[1] else None,
+        points=points * scale + CENTRE if points.shape[1] else None,
         labels=labels if points.shape[1] else None,
-        boxes=torch.stack(boxes) * scale.repeat(2) if boxes else None,
+        boxes=torch.stack(boxes) * scale.repeat(2) + CENTRE if boxes else None,
         masks=torch.stack(masks)[:, None] if masks else None,
         multimask=multimask,
     )

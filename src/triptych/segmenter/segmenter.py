@@ -160,8 +160,8 @@ class Segmenter:
                 More than one pays on a GPU; a CPU is as quick, or quicker, one by one.
             windows: cut every picture into these, which go through the network like pictures;
                 for large ones. A prompt goes to the window in which it lies deepest.
-            ask: what :meth:`EncodedImage.__call__` takes: a task for every picture, or prompts
-                about one picture.
+            ask: what :meth:`EncodedImage.__call__` takes: a task for every picture ("panoptic"
+                by default, for networks that are told one), or prompts about one picture.
 
         Raises:
             TriptychError: a picture cannot be read, the memory does not suffice, ``batch_size`` is
@@ -178,19 +178,20 @@ class Segmenter:
                 return self.encode(images)(**ask)
             pixels = load_image(images, MAX_PIXELS_IN_WINDOWS)
             return self._point_in_windows(pixels, windows, question)
+        task = question.task or ("panoptic" if Task in self.asks else None)
         if windows is not None:
             if isinstance(images, list | tuple):
                 return [
                     self(image, batch_size=batch_size, windows=windows, **ask) for image in images
                 ]
             pixels = load_image(images, MAX_PIXELS_IN_WINDOWS)
-            return self.segment_windows(pixels, windows, batch_size, task=question.task)
+            return self.segment_windows(pixels, windows, batch_size, task=task)
         if not isinstance(images, list | tuple):
-            return self.segment([load_image(images)], task=question.task)[0]
+            return self.segment([load_image(images)], task=task)[0]
         found: list[MaskSet] = []
         for start in range(0, len(images), batch_size):
             some = [load_image(i) for i in images[start : start + batch_size]]
-            found += self.segment(some, task=question.task)
+            found += self.segment(some, task=task)
         return found
 
     def encode(self, image: ImageLike) -> EncodedImage:
@@ -226,11 +227,14 @@ class Segmenter:
 
         Args:
             images: the images.
-            task: for networks that are told one.
+            task: for networks that are told one. None: each reading is that of its own task, from
+                one encoding.
 
         Raises:
-            TriptychError: an image would grow too large, or the memory does not suffice.
+            TriptychError: an image would grow too large, the memory does not suffice, or the
+                network answers prompts alone.
         """
+        Question(task).check(self.asks)
         plans = [self.preprocess.plan((image.shape[0], image.shape[1])) for image in images]
         groups: dict[tuple[int, int], list[int]] = {}
         for index, plan in enumerate(plans):
@@ -241,10 +245,21 @@ class Segmenter:
             batch = self.preprocess([images[i] for i in members], [plans[i] for i in members])
             with memory_told(f"{_input(batch)}; use a smaller batch, or smaller images"):
                 pixels = batch.pixels.to(self.device, self.dtype)
-                prediction = self.engine(pixels, self.autocast, ask)
-            masks = self._answering().mask_sets(prediction, batch.geometries, task=task)
-            found.update(zip(members, masks, strict=True))
+                if ask is None and Task in self.asks:
+                    masks = self._answering().for_readings(pixels, batch.geometries)
+                else:
+                    prediction = self.engine(pixels, self.autocast, ask)
+                    masks = self._answering().mask_sets(prediction, batch.geometries, task=task)
+                found.update(zip(members, masks, strict=True))
         return [found[index] for index in range(len(images))]
+
+    def for_readings(self, image: ImageLike) -> MaskSet:
+        """Find the masks of one picture; each reading is that of its own task.
+
+        Raises:
+            TriptychError: as calling it.
+        """
+        return self.segment([load_image(image)])[0]
 
     def segment_windows(
         self, image: Tensor, windows: Windows, batch_size: int = 1, *, task: str | None = None

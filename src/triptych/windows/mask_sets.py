@@ -117,7 +117,8 @@ class WindowedMasks:
     def _read(self) -> Iterator[tuple[Window, MaskSet]]:
         """Each window with a mask set of its own, so that nothing computed for it is kept."""
         for window, masks in zip(self.windows, self.parts, strict=True):
-            yield window, dataclasses.replace(masks)
+            others = {task: dataclasses.replace(other) for task, other in masks.others.items()}
+            yield window, dataclasses.replace(masks, others=others)
 
 
 def packed(found: Iterable[MaskSet], count: int) -> Iterator[MaskSet]:

@@ -25,6 +25,7 @@ class OneFormer(EncoderDecoder):
     competition = "independent"
     size_divisor = 32
     asks = frozenset({Task})
+    features_type = PixelFeatures
 
     def __init__(
         self,

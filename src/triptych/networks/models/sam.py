@@ -35,6 +35,7 @@ class SAM(EncoderDecoder):
 
     competition = "independent"
     asks = frozenset({Prompts})
+    features_type = ImageEmbedding
 
     def __init__(
         self, encoder: SAMViT, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
