@@ -43,3 +43,11 @@ def shared_data() -> Path:
     if not (folder / "camvid").is_dir():
         pytest.skip(f"no data in {folder} (set TRIPTYCH_DATA to the folder that holds camvid/)")
     return folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error) -> None:
+    """Tell how a worker of pytest-xdist ended that has died: it cannot do so itself."""
+    if error:
+        code = node.gateway._io.popen.wait(10)
+        print(f"\nthe process of {node.gateway.id} ended with {code} (-N is signal N)")
