@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tests.engines.test_engines import needs
+from tests.engines.test_engines import needs, small
+from tests.networks.models.test_registry import SMALL
 from tests.tiny_model import tiny_segformer
 
+from triptych.classes import Classes
 from triptych.commands.cli import main
 from triptych.engines import openvino
 from triptych.engines.folder import ENGINE, Exported, Graph, read_exported
 from triptych.engines.parts import whole
 from triptych.errors import TriptychError
+from triptych.image.preprocess import Preprocess
 from triptych.interop.export import LIMITS
-from triptych.segmenter import load
+from triptych.networks.contract import Prompts, Task
+from triptych.segmenter import Segmenter, load
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +209,62 @@ class TestMistakes:
         told = capsys.readouterr().err
         assert "--engine" in told
         assert told.count("\n") == 1
+
+
+ASKED = {
+    "sam": (Prompts, {"points": [[20, 30]]}, {"boxes": [4, 6, 50, 40]}),
+    "oneformer": (Task, {"task": "instance"}, {"task": "semantic"}),
+}
+"""Families that are asked: with what, and two asks whose graphs are exported."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["openvino", "onnx"])
+@pytest.mark.parametrize("family", ASKED)
+def test_networks_that_are_asked_have_a_graph_of_the_encoder_and_of_each_usual_ask(
+    family: str,
+    to: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    needs(to)
+    kind, *asks = ASKED[family]
+    classes = 3 if kind is Task else 1
+    model = small(family, classes=classes)
+    names = [f"class {i}" for i in range(classes)]
+    made = Segmenter(
+        model,
+        Preprocess(longest_edge=64, size_divisor=64),
+        Classes.of(names, things=names[:1]),
+        family=family,
+        arguments={"classes": classes, **SMALL[family]},
+    )
+    made.save(tmp_path / "made")
+    out = tmp_path / "out"
+    assert export(str(tmp_path / "made"), out, to=to) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert any("features differ from eager's" in line for line in told)
+    words = ["decode-semantic", "decode-panoptic"] if kind is Task else ["decode-box-and-click"]
+    assert all(any(word in line for line in told) for word in words)
+
+    picture = torch.randint(0, 256, (48, 64, 3), dtype=torch.uint8)
+    segmenter, eager = load(out, "cpu"), load(tmp_path / "made", "cpu").encode(picture)
+    with monkeypatch.context() as patch:
+
+        def traced(*args: Any) -> None:
+            raise AssertionError("a graph was made anew")
+
+        patch.setattr("triptych.engines.graph.trace", traced)
+        encoded = segmenter.encode(picture)
+        answers = [encoded(**ask) for ask in asks]
+    for ask, found in zip(asks, answers, strict=True):
+        wanted = eager(**ask)
+        torch.testing.assert_close(found.mask_logits, wanted.mask_logits, rtol=1e-3, atol=1e-3)
+        for name in ("class_logits", "quality"):
+            if getattr(wanted, name) is not None:
+                torch.testing.assert_close(
+                    getattr(found, name), getattr(wanted, name), rtol=1e-3, atol=1e-3
+                )
+    if kind is Prompts:  # what was not exported has its graph made
+        assert len(encoded(points=[[[1, 2]], [[3, 4], [5, 6], [7, 8]]], multimask=True)) == 6
