@@ -22,6 +22,7 @@ from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess, load_image
 from triptych.mask_set import MaskSet
 from triptych.networks.models.registry import FAMILIES, build
+from triptych.readings.masks import READINGS
 from triptych.segmenter import Segmenter, find_device, find_precision, load
 
 Size = tuple[int, int]
@@ -74,6 +75,7 @@ def load_network(
         raise TriptychError("--override and --backbone are for --random, not for a checkpoint")
     else:
         segmenter = load(model or "street", device, engine=engine, precision=precision)
+    segmenter.require(*READINGS)
     segmenter.model.requires_grad_(False)
     if entry:
         segmenter.preprocess = segmenter.preprocess.to_size(*entry)

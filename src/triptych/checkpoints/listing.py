@@ -10,7 +10,7 @@ from triptych.checkpoints.bundled import bundled
 from triptych.checkpoints.catalogue import CatalogueEntry, Publication, catalogue
 from triptych.errors import TriptychError
 from triptych.networks.backbones.registry import BACKBONES
-from triptych.networks.models.registry import FAMILIES
+from triptych.networks.models.registry import FAMILIES, UNTRAINED
 
 _UNKNOWN = "-"
 
@@ -87,6 +87,6 @@ def _rest() -> list[str]:
     return [
         f"Bundled: {names}. The others are fetched from the Hugging Face hub when they are loaded.",
         "--model also takes other hub names of these families, folders and files.",
-        f"Families for training: {', '.join(FAMILIES)}",
+        f"Families for training: {', '.join(name for name in FAMILIES if name not in UNTRAINED)}",
         f"Backbones: {', '.join(BACKBONES)}",
     ]

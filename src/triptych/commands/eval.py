@@ -95,6 +95,7 @@ class Eval:
         from triptych.errors import TriptychError
         from triptych.evaluation import report as tables
         from triptych.evaluation.evaluate import measure
+        from triptych.readings.masks import READINGS
         from triptych.segmenter import load
 
         if (self.model is None) == (self.predictions is None):
@@ -111,6 +112,7 @@ class Eval:
 
         def loaded(model: str) -> Segmenter:
             found = load(model, self.device, engine=self.engine, precision=self.precision)
+            found.require(*READINGS)
             found.readings = found.readings.replace(
                 panoptic_threshold=self.panoptic_threshold, overlap=self.overlap
             )

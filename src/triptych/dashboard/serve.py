@@ -24,6 +24,7 @@ from triptych.dashboard.server import Server, listen, make_server
 from triptych.dashboard.store import default_path
 from triptych.dashboard.thresholds import changed
 from triptych.engines.registry import EngineChoice, PrecisionChoice
+from triptych.readings.masks import READINGS
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter import load
 from triptych.stream.pipeline import Pipeline
@@ -87,6 +88,7 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
     ours = listen(plan.host, plan.port)
     try:
         segmenter = load(plan.model, plan.device, engine=plan.engine, precision=plan.precision)
+        segmenter.require(*READINGS)
         pipeline = Pipeline(segmenter)
         options = DeskOptions(
             device=str(segmenter.device),

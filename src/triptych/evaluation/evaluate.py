@@ -17,6 +17,7 @@ from triptych.metrics.bootstrap import Bootstrap, ImageCounts, Interval, interva
 from triptych.metrics.instance import MaskAP
 from triptych.metrics.panoptic import PanopticQuality
 from triptych.metrics.semantic import ConfusionMatrix
+from triptych.readings.masks import READINGS
 from triptych.segmenter import Segmenter
 from triptych.truth import Example
 
@@ -79,6 +80,7 @@ def evaluate(
     Raises:
         TriptychError: there is no image, or truth and prediction do not fit together.
     """
+    segmenter.require(*READINGS)
     classes = classes or segmenter.classes
     match = match_classes(segmenter.classes, classes)
 

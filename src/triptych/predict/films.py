@@ -28,6 +28,7 @@ from triptych.predict.files import (
     segments_with_masks,
 )
 from triptych.predict.run import AnyMasks, ImageResult, about, check_writable, earlier, segmented
+from triptych.readings.masks import READINGS
 from triptych.readings.settings import ReadingSettings
 from triptych.render.panels import panels
 from triptych.render.video import VideoFile
@@ -89,6 +90,7 @@ class FilmRun:
     ) -> None:
         if batch_size < 1:
             raise TriptychError(f"batch_size is {batch_size}; it must be at least 1")
+        segmenter.require(*READINGS)
         check_writable(out)
         remove_leftovers([out / source.name])
         self.source = source

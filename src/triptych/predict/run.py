@@ -16,6 +16,7 @@ from triptych.image.find import ImageFile
 from triptych.image.preprocess import load_image
 from triptych.mask_set import MaskSet
 from triptych.predict.files import Results, Standing, remove_leftovers
+from triptych.readings.masks import READINGS
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter import Segmenter
 from triptych.windows.layout import Windows
@@ -58,6 +59,7 @@ def predict(
     """
     if batch_size < 1:
         raise TriptychError(f"batch_size is {batch_size}; it must be at least 1")
+    segmenter.require(*READINGS)
 
     segment = functools.partial(segmented, segmenter, windows, batch_size)
     check_writable(out)

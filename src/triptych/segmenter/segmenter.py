@@ -23,7 +23,7 @@ from triptych.image.decode import MAX_PIXELS_IN_WINDOWS
 from triptych.image.geometry import image_token
 from triptych.image.preprocess import Batch, ImageLike, Preprocess, load_image
 from triptych.mask_set import MaskSet
-from triptych.networks.contract import Task
+from triptych.networks.contract import Prompts, Task
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter.encoded import Answering, EncodedImage
 from triptych.segmenter.memory import memory_told
@@ -111,6 +111,18 @@ class Segmenter:
     def asks(self) -> frozenset[type]:
         """What can be said to the network; see :class:`triptych.networks.contract.Network`."""
         return self._answering().asks
+
+    def require(self, *readings: str) -> None:
+        """See that its masks have these readings, before it works for them.
+
+        Raises:
+            TriptychError: it answers prompts, whose masks have no classes.
+        """
+        if Prompts in self.asks:
+            raise TriptychError(
+                f"{self.name or 'this network'} answers points and boxes: its masks have no "
+                f"classes to read {', '.join(readings)} from; ask it from Python (docs/asking.md)"
+            )
 
     @overload
     def __call__(

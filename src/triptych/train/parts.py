@@ -24,7 +24,7 @@ from triptych.data.targets import Sample, Targets
 from triptych.errors import TriptychError
 from triptych.evaluation.evaluate import evaluate
 from triptych.evaluation.thresholds import choose_thresholds
-from triptych.networks.models.registry import build
+from triptych.networks.models.registry import FAMILIES, UNTRAINED, build
 from triptych.segmenter import Segmenter
 from triptych.train.class_queries import query_count
 from triptych.train.criterion import SetCriterion
@@ -102,6 +102,10 @@ def assemble(recipe: Recipe) -> Parts:
     Raises:
         TriptychError: an unknown name or argument, missing data or weights.
     """
+    family = recipe.model.family
+    if family in UNTRAINED:
+        able = ", ".join(name for name in FAMILIES if name not in UNTRAINED)
+        raise TriptychError(f"model.family: {family} cannot be trained here yet; use {able}")
     dataset = _dataset(recipe)
     classes: Classes = dataset.classes
     arguments = {**recipe.model.arguments, "classes": len(classes)}

@@ -23,6 +23,9 @@ FAMILIES: dict[str, str] = {
 ``model_type`` of transformers where it has the family. Adding one is one file in ``models/`` and
 one line here; how files of others describe it is one file in ``checkpoints/names/``."""
 
+UNTRAINED = frozenset({"oneformer", "sam"})
+"""Families that are here for inference: their own losses are not."""
+
 
 def builder(name: str) -> Callable[..., nn.Module]:
     """The function that builds networks of a family.
