@@ -44,7 +44,7 @@ CROWDS = (
     "criterion.matcher.ambiguous=true",
     "model.arguments.queries=67",
 )
-NMS = ("model.arguments.suppression=0.5", "criterion.double=0.0")
+NMS = ("model.arguments.nms=0.5", "criterion.double=0.0")
 ALIGNED = ("criterion.matcher.aligned=true",)
 BANDS = ("model.arguments.position_bands=8",)
 
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def suppressing(segmenter: Segmenter) -> Segmenter:
     """The same network, which suppresses doubles from now on."""
-    segmenter.model.get_submodule("query_decoder").suppression = SUPPRESSION  # type: ignore[assignment]
+    segmenter.model.get_submodule("query_decoder").nms = SUPPRESSION  # type: ignore[assignment]
     return segmenter
 
 

@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.networks.models.test_registry import SMALL
 from tests.tiny_model import tiny_segformer
 from torch import nn
 
 from triptych.checkpoints.bundled import bundled
-from triptych.checkpoints.folder import read_config, read_folder, write_folder
+from triptych.checkpoints.folder import ModelConfig, read_config, read_folder, write_folder
+from triptych.classes import Classes
 from triptych.errors import TriptychError
+from triptych.image.preprocess import Preprocess
+from triptych.networks.models.registry import build
 from triptych.readings.settings import ReadingSettings
 
 
@@ -242,3 +246,18 @@ def test_bundled_checkpoints_load(name):
     model, config = read_folder(bundled()[name])
     assert config.classes.thing_ids
     assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_checkpoint_of_before_has_todays_names(tmp_path):
+    arguments = {"classes": 3, **SMALL["mask2former"], "annealing": [2, 6]}
+    made = build("mask2former", **arguments, nms=0.5)
+    made.query_decoder.annealing.set_step(5)
+    classes = Classes.of(["road", "car", "sky"], things=["car"])
+    config = ModelConfig("mask2former", {**arguments, "suppression": 0.5}, classes, Preprocess())
+    state = {name.replace(".annealing.", ".fading."): t for name, t in made.state_dict().items()}
+    assert any("fading" in name for name in state)
+    write_folder(tmp_path, config, state)
+    model, read = read_folder(tmp_path)
+    assert read.arguments["nms"] == model.query_decoder.nms == 0.5
+    assert "suppression" not in read.arguments
+    assert int(model.query_decoder.annealing.seen) == 5

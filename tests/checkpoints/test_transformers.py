@@ -179,8 +179,8 @@ def test_options_that_are_not_supported_are_named(name, entries, words):
     ("arguments", "words"),
     [
         ({"pixel_decoder": "fpn"}, "no Mask2Former with an fpn pixel decoder"),
-        ({"anchors": 2}, "anchors or suppression"),
-        ({"suppression": 0.5}, "anchors or suppression"),
+        ({"anchors": 2}, "anchors or nms"),
+        ({"nms": 0.5}, "anchors or nms"),
         ({"masked": False}, "plain cross-attention"),
         ({"backbone": "efficientnet_lite0"}, "no backbone like efficientnet_lite0"),
         ({"colour": "red"}, "'colour'; correct the arguments of mask2former"),

@@ -50,7 +50,7 @@ def small(family: str, **more: Any) -> nn.Module:
 def test_a_graph_suppresses_doubles_as_eager_does(engine: str) -> None:
     needs(engine)
     # A random network's masks overlap everywhere: nearly any two of a class are doubles.
-    model = small("mask2former", suppression=0.02)
+    model = small("mask2former", nms=0.02)
     pixels = torch.randn(1, 3, 64, 96)
     ours, eager = make_engine(engine, model)(pixels), Eager(model)(pixels)
     assert ours.class_logits is not None

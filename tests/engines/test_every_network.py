@@ -50,7 +50,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "separable": True,
         "position_bands": 2,
         "anchors": 3,
-        "suppression": 0.9,
+        "nms": 0.9,
     },
 }
 """Arguments of each network beyond those of ``SMALL``; its name begins with its family's."""

@@ -242,7 +242,7 @@ def test_doubles_are_no_mistake_where_the_network_suppresses_them(tmp_path, univ
     contents["readings"] |= {"overlap": 0.6, "panoptic_threshold": 0.7}
     config.write_text(json.dumps(contents))
     recipe = fine_tuning(universal, own_table(tmp_path))
-    assert recipe.model.arguments["suppression"] == 0.5
+    assert recipe.model.arguments["nms"] == 0.5
     assert recipe.criterion["double"] == 0
     assert recipe.evaluation.overlap == 0.6, "goes on into the trained model"
     assert recipe.evaluation.threshold == 0.7, "likewise"

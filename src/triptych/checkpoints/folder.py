@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from triptych.atomic import atomic_write
+from triptych.checkpoints.before import arguments_of_today, name_of_today
 from triptych.checkpoints.foreign import foreign_folder
 from triptych.checkpoints.keymap import of_type
 from triptych.checkpoints.names.registry import family
@@ -115,7 +116,7 @@ class ModelConfig:
         training, notes = _training(data)
         return cls(
             family=data["family"],
-            arguments=data["arguments"],
+            arguments=arguments_of_today(data["arguments"]),
             classes=Classes.from_list(data["classes"]),
             preprocess=Preprocess.from_dict(data["preprocess"]),
             readings=_readings(data),
@@ -204,10 +205,13 @@ def read_folder(
     own = model.state_dict()
     with open_tensors(path) as opened:
         tensors = unwrapped(path, opened, lambda names: 2 * len(own.keys() & names) > len(names))
-        _check_fit(path, {name: tensors.shape(name) for name in tensors}, model)
+        names = {name: name_of_today(name) for name in tensors}
+        _check_fit(path, {new: tensors.shape(name) for name, new in names.items()}, model)
         kind = numeric_type(dtype, tensors)
         try:
-            state = {name: of_type(tensors[name], own[name], kind, name) for name in tensors}
+            state = {
+                new: of_type(tensors[name], own[new], kind, new) for name, new in names.items()
+            }
         except TriptychError as error:
             raise TriptychError(f"{path}: {error}") from error
     model.load_state_dict(state, assign=True)

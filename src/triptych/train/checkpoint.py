@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from triptych.atomic import atomic_write
+from triptych.checkpoints.before import name_of_today
 from triptych.errors import TriptychError
 
 FORMAT = "triptych-training-1"
@@ -172,7 +173,7 @@ def _restore(
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimiser": {}}
     for name, tensor in tensors.items():
         part, key = name.split("/", 1)
-        parts[part][key] = tensor
+        parts[part][name_of_today(key)] = tensor
     try:
         model.load_state_dict(parts["model"])
         average.load_state_dict(parts["average"])

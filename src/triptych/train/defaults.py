@@ -300,8 +300,8 @@ def _criterion(
         sources = class_sources(data.classes, segmenter.classes, renamed)
         carried = carried_queries(told, segmenter.classes, data.classes, sources)
         matcher |= behind_new_ones(carried, _new_queries(segmenter, model))
-    # Where the network suppresses doubles, they are no mistake.
-    doubles = {"double": 0.0} if segmenter.arguments.get("suppression") else {}
+    # Where NMS drops doubles, they are no mistake.
+    doubles = {"double": 0.0} if segmenter.arguments.get("nms") else {}
     return doubles | _semantic(losses, data, semantic_loss) | {"points": points, "matcher": matcher}
 
 

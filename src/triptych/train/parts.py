@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from triptych.checkpoints.before import arguments_of_today
 from triptych.checkpoints.folder import ModelConfig, write_folder
 from triptych.checkpoints.names.registry import family
 from triptych.classes import Classes
@@ -108,7 +109,7 @@ def assemble(recipe: Recipe) -> Parts:
         raise TriptychError(f"model.family: {family} cannot be trained here yet; use {able}")
     dataset = _dataset(recipe)
     classes: Classes = dataset.classes
-    arguments = {**recipe.model.arguments, "classes": len(classes)}
+    arguments = {**arguments_of_today(recipe.model.arguments), "classes": len(classes)}
     queries = query_count(recipe.model.family, arguments)
     model = _model(recipe.model, arguments, classes)
 

@@ -82,7 +82,7 @@ def test_a_decoder_suppresses_outside_of_training_alone() -> None:
     torch.manual_seed(0)
     sizes = {"dim": 16, "heads": 2, "feedforward": 32, "layers": 3, "queries": 6, "classes": 2}
     plain = QueryDecoder(**sizes)  # type: ignore[arg-type]
-    alone = QueryDecoder(**sizes, suppression=0.3)  # type: ignore[arg-type]
+    alone = QueryDecoder(**sizes, nms=0.3)  # type: ignore[arg-type]
     with torch.no_grad():  # two queries alike
         plain.query_content.weight[1] = plain.query_content.weight[0]
         plain.query_position.weight[1] = plain.query_position.weight[0]
@@ -102,7 +102,5 @@ def test_a_decoder_suppresses_outside_of_training_alone() -> None:
 
 @pytest.mark.parametrize("overlap", [0.0, -0.5, 1.5])
 def test_a_share_is_asked_for(overlap: float) -> None:
-    with pytest.raises(TriptychError, match="suppression is"):
-        QueryDecoder(
-            dim=16, heads=2, feedforward=32, layers=1, queries=3, classes=2, suppression=overlap
-        )
+    with pytest.raises(TriptychError, match="nms is"):
+        QueryDecoder(dim=16, heads=2, feedforward=32, layers=1, queries=3, classes=2, nms=overlap)

@@ -87,11 +87,11 @@ def write_config(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     numbers = with_defaults(mask2former, arguments)
     plain = not numbers["masked"] or numbers["annealing"]
-    own = numbers["anchors"] or numbers["suppression"]
+    own = numbers["anchors"] or numbers["nms"]
     if numbers["pixel_decoder"] != "deformable" or plain or own:
         raise TriptychError(
             "transformers has no Mask2Former with an fpn pixel decoder, annealed or plain "
-            "cross-attention, anchors or suppression; use the format triptych"
+            "cross-attention, anchors or nms; use the format triptych"
         )
     return {
         "model_type": "mask2former",

@@ -134,13 +134,13 @@ class QueryDecoder(nn.Module):
         masked: False for plain cross-attention (an ablation: the paper's table 4).
         anchors: how many of the queries, the last ones, have an anchor; see :class:`Anchors`.
         annealing: first and last training step between which masks are annealed.
-        suppression: mask NMS: intersection over union from which on two masks of a class are one
+        nms: mask NMS: intersection over union from which on two masks of a class are one
             object's, and the less likely query becomes "no object", outside of training; None: off.
         content: whether queries start as learnt vectors. False for a decoder that is only asked to
             :meth:`refine` queries which something else made.
 
     Raises:
-        TriptychError: ``suppression`` is not above 0 and at most 1.
+        TriptychError: ``nms`` is not above 0 and at most 1.
     """
 
     def __init__(
@@ -156,16 +156,15 @@ class QueryDecoder(nn.Module):
         masked: bool = True,
         anchors: int = 0,
         annealing: Sequence[int] | None = None,
-        suppression: float | None = None,
+        nms: float | None = None,
         content: bool = True,
     ) -> None:
         super().__init__()
-        if suppression is not None and not 0 < suppression <= 1:
-            raise TriptychError(f"suppression is {suppression}; give a share above 0, at most 1")
-        self.suppression = suppression
+        if nms is not None and not 0 < nms <= 1:
+            raise TriptychError(f"nms is {nms}; give a share above 0, at most 1")
+        self.nms = nms
         self.masked = masked
-        # "fading" is what checkpoints call it.
-        self.fading: MaskAnnealing | None = (
+        self.annealing: MaskAnnealing | None = (
             MaskAnnealing(*annealing) if annealing and masked else None
         )
         if content:
@@ -211,8 +210,8 @@ class QueryDecoder(nn.Module):
             mask = self._attention_mask(normed, resized[level])
             queries = layer(queries, position, *memory[level], mask)
         last = self.head.predict(self.norm(queries), mask_features)
-        if self.suppression is not None and not self.training:
-            return mask_nms(last, self.suppression)
+        if self.nms is not None and not self.training:
+            return mask_nms(last, self.nms)
         return replace(last, auxiliary=tuple(auxiliary))
 
     def _tokens(self, level: int, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,6 +227,6 @@ class QueryDecoder(nn.Module):
         if mask_features is None:
             return None
         inside = self.head.masks(normed, mask_features).flatten(2) >= 0  # sigmoid >= 0.5
-        if self.fading is not None:
-            inside = inside | self.fading.unmasked(inside.shape[:2], inside.device)[..., None]
+        if self.annealing is not None:
+            inside = inside | self.annealing.unmasked(inside.shape[:2], inside.device)[..., None]
         return inside | ~inside.any(dim=-1, keepdim=True)

@@ -63,7 +63,7 @@ def mask2former(
     masked: bool = True,
     anchors: int = 0,
     annealing: Sequence[int] | None = None,
-    suppression: float | None = None,
+    nms: float | None = None,
 ) -> Mask2Former:
     """Assemble a Mask2Former with random weights; the defaults are the paper's.
 
@@ -85,7 +85,7 @@ def mask2former(
         masked: masked (True) or plain (False) cross-attention.
         anchors: how many of the queries, the last ones, keep to a place; 0 as published.
         annealing: first and last training step between which the masks of attention fade away.
-        suppression: overlap from which on two masks of a class are taken for one object's; None,
+        nms: overlap from which on two masks of a class are taken for one object's; None,
             as published, leaves them as they are.
     """
     trunk = build_backbone(backbone, **(backbone_arguments or {}))
@@ -118,6 +118,6 @@ def mask2former(
         masked=masked,
         anchors=anchors,
         annealing=annealing,
-        suppression=suppression,
+        nms=nms,
     )
     return Mask2Former(trunk, pixels, query_decoder)
