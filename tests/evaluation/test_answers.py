@@ -53,3 +53,8 @@ def test_mistakes(model: list[str], data: list[str], words: str) -> None:
 def test_long_lists_are_cut() -> None:
     assert some(["a", "b"], 2) == "a, b"
     assert some(["a", "b", "c", "d"], 2) == "a, b and 2 more"
+
+
+def test_void_of_a_regrouped_model_is_void_of_the_data() -> None:
+    match = match_classes(MODEL, DATA)
+    assert match.semantic(torch.tensor([[0, 255, 2]])).tolist() == [[2, 255, 3]]

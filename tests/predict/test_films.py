@@ -262,3 +262,14 @@ def test_videos_among_images(
     assert len(told) == 1
     assert "0 images done" in told[0]
     assert "3 skipped" in told[0]
+
+
+def test_a_video_under_a_table(tmp_path: Path) -> None:
+    few = colour_segmenter().regroup({"light": ["red", "green"]})
+    outcome, done = run(coloured(tmp_path / "v.mp4", "rgb"), tmp_path, few)
+    assert (outcome.state, len(done)) == ("done", 3)
+    assert outcome.objects == {"light": 1}
+    found = [[one["class"] for one in line["instances"]] for line in lines(tmp_path)]
+    assert found == [["light"], ["light"], []]
+    whole = json.loads((tmp_path / "v.json").read_text())
+    assert [entry["name"] for entry in whole["classes"]] == ["light"]

@@ -287,3 +287,28 @@ def test_large_images_are_read_in_windows(tmp_path, monkeypatch):
     assert found["settings"]["windows"] == {"size": 48, "overlap": 16}
     (red,) = [i for i in found["instances"] if i["class"] == "red"]
     assert red["bbox"] == pytest.approx([5, 10, 105, 40], abs=3)
+
+
+class TestRegrouped:
+    def test_void_is_255_in_the_class_map(self, photos, tmp_path):
+        few = tiny_segformer().regroup({"way": ["road"], "car": []})
+        assert set(states(run(photos / "sub", tmp_path / "out", few)).values()) == {"done"}
+        base = tmp_path / "out" / "a"
+        ids = np.asarray(Image.open(f"{base}.semantic.png"))
+        assert set(np.unique(ids)) <= {0, 1, 255}
+        whole = tiny_segformer()
+        whole.model.load_state_dict(few.model.state_dict())
+        found = few(photos / "sub" / "a.png").semantic().ids.numpy()
+        np.testing.assert_array_equal(ids, found)
+        contents = json.loads(Path(f"{base}.json").read_text())
+        assert [entry["name"] for entry in contents["classes"]] == ["way", "car"]
+        assert contents["settings"]["regroup"][0]["of"] == ["road"]
+
+    def test_results_of_another_table_are_others(self, photos, tmp_path):
+        out, first = tmp_path / "out", colour_segmenter()
+        few = first.regroup({"any": ["red", "green"]})
+        assert set(states(run(photos, out, few)).values()) == {"done"}
+        again = run(photos, out, few)
+        assert {(o.state, o.note) for o in again} == {("skipped", "")}
+        for other in (first, first.regroup({"any": ["red"]})):
+            assert all("other settings" in o.note for o in run(photos, out, other))

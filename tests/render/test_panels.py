@@ -8,9 +8,11 @@ import torch
 from PIL import Image
 from tests.readings.cases import classes, flat
 
+from triptych.class_table import Merged
 from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.mask_set import MaskSet
+from triptych.readings.regroup import regrouped
 from triptych.render.paint import LAYERS, layer, paint
 from triptych.render.palette import ink, object_colour, shade
 from triptych.render.panels import instance_panel, panoptic_panel, semantic_panel
@@ -151,3 +153,17 @@ def test_outlines_are_as_wide_as_asked(width):
 
 def test_ink_reads_on_its_background():
     assert ink((255, 255, 0)) != ink((0, 0, 142))
+
+
+def test_void_of_a_regrouped_labeller_stays_as_in_the_photo() -> None:
+    masks = flat(squares((0, 0, 20, 64), (20, 0, 40, 64), (40, 0, 64, 64)), competition="softmax")
+    few = regrouped(masks, Merged(Classes.of(["way"]), (0, None, 0)))
+    panel = np.asarray(semantic_panel(photo(), few.semantic()))
+    plain = np.asarray(photo())
+    changed = (panel != plain).any(2)
+    assert changed[:, :20].all()
+    assert changed[:, 40:].all()
+    assert not changed[:, 20:40].any()
+    everything = few.overlay(plain.copy())
+    alone = regrouped(masks, Merged(Classes.of(["way"]), (0, 0, 0))).overlay(plain.copy())
+    assert everything.size == alone.size, "void is not in the legend"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter import Segmenter, load
+from triptych.windows.layout import Windows
 
 
 def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -197,3 +199,97 @@ class TestSaveAndLoad:
     def test_an_absent_device(self, device, tmp_path):
         with pytest.raises(TriptychError, match=f"no device '{device}' here"):
             load(tmp_path, device=device)
+
+
+class TestRegroup:
+    def test_it_shares_network_and_engine_and_leaves_the_first_alone(self):
+        first = colour_segmenter()
+        few = first.regroup({"any": ["green", "red"]})
+        assert few.model is first.model
+        assert few.engine is first.engine
+        assert first.classes == COLOURS
+        assert first.table is None
+        assert few.classes.names == ("any",)
+        assert few.network_classes == COLOURS
+        image = torch.zeros(16, 32, 3, dtype=torch.uint8)
+        image[:, :8, 0] = image[:, 16:24, 1] = image[:, 8:16, 2] = 255
+        assert [i.name for i in few(image).instances()] == ["any", "any"]
+        assert sorted(i.name for i in first(image).instances()) == ["green", "red"]
+
+    def test_probabilities_add_up(self):
+        first = colour_segmenter()
+        image = picture(20, 24)
+        whole = first(image).class_logits.softmax(1)
+        some = first.regroup({"a": ["red", "green"]})(image).class_logits.softmax(1)
+        expected = torch.stack((whole[:, 0] + whole[:, 1], whole[:, 2] + whole[:, 3]), 1)
+        torch.testing.assert_close(some, expected)
+
+    def test_again_it_groups_the_present_classes(self):
+        tiny = tiny_segformer()
+        first = tiny.regroup({"ground": ["road", "tree"], "car": [], "sky": []})
+        again = first.regroup({"scenery": ["ground", "sky"]})
+        assert again.network_classes == tiny.classes
+        assert again(picture(40, 60)).groups == (0, 0, 0, 1)
+        with pytest.raises(TriptychError, match="the checkpoint has no class 'road'"):
+            first.regroup({"way": ["road"]})
+
+    def test_windows_are_regrouped_as_well(self):
+        image = picture(96, 160)
+        few = tiny_segformer().regroup({"way": ["road"], "car": []})
+        masks = few(image, windows=Windows(64, 16))
+        assert masks.classes.names == ("way", "car")
+        ids = masks.semantic().ids
+        assert set(ids.unique().tolist()) <= {0, 1, 255}
+        window, part = masks.windows[0], masks.parts[0]
+        assert torch.equal(ids[window.core], part.semantic().ids[window.inner])
+        assert part.groups == (2, 0, 2, 1)
+        assert {s.name for s in masks.panoptic(0.0).segments} <= {"way", "car"}
+        assert masks.overlay(image).width > 3 * 160
+
+    def test_a_saved_one_is_there_again(self, tmp_path):
+        few = tiny_segformer().regroup({"way": ["road"], "thing": ["car"]})
+        few.save(tmp_path / "few")
+        again = load(tmp_path / "few", "cpu")
+        assert (again.classes, again.table) == (few.classes, few.table)
+        assert again.network_classes == few.network_classes
+        image = picture(40, 60)
+        assert torch.equal(again(image).semantic().ids, few(image).semantic().ids)
+
+    def test_a_plain_one_is_saved_as_before(self, tmp_path):
+        tiny_segformer().save(tmp_path)
+        assert "regroup" not in json.loads((tmp_path / "config.json").read_text())
+        assert load(tmp_path, "cpu").table is None
+
+    def test_the_format_of_transformers_has_no_place_for_it(self, tmp_path):
+        few = tiny_segformer().regroup({"way": ["road"]})
+        with pytest.raises(TriptychError, match="no place for regrouped classes"):
+            few.save(tmp_path / "few", format="transformers")
+        assert not (tmp_path / "few").exists()
+
+    @pytest.mark.parametrize(
+        ("entry", "words"),
+        [
+            ([{"name": "way", "of": ["street"]}], "config.json: regroup: .* no class 'street'"),
+            ([], "config.json: regroup: the table is empty"),
+            ({}, "config.json: entry 'regroup' is not a list"),
+        ],
+    )
+    def test_a_damaged_table_is_named(self, tmp_path, entry, words):
+        tiny_segformer().save(tmp_path)
+        config = tmp_path / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"regroup": entry}))
+        with pytest.raises(TriptychError, match=words):
+            load(tmp_path, "cpu")
+
+    @pytest.mark.parametrize(
+        ("table", "words"),
+        [
+            ({}, "the table is empty"),
+            ({"a": ["red", "blue"]}, "'a' mixes things \\(red\\) and stuff \\(blue\\)"),
+            ({"a": ["red"], "b": ["red"]}, "'red' is taken twice"),
+            ({"a": ["rad"]}, "no class 'rad' \\(did you mean 'red'\\?\\)"),
+        ],
+    )
+    def test_mistakes(self, table, words):
+        with pytest.raises(TriptychError, match=words):
+            colour_segmenter().regroup(table)

@@ -25,6 +25,7 @@ from triptych.checkpoints.skeleton import skeleton
 from triptych.checkpoints.tensors import open_tensors
 from triptych.checkpoints.types import WeightType, numeric_type
 from triptych.checkpoints.wrappers import unwrapped
+from triptych.class_table import ClassTable
 from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.preprocess import Preprocess
@@ -42,7 +43,8 @@ class ModelConfig:
     """Everything about a checkpoint but its weights.
 
     Raises:
-        TriptychError: the network would be built for another number of classes.
+        TriptychError: the network would be built for another number of classes, or ``regroup``
+            does not fit them.
     """
 
     family: str
@@ -58,6 +60,8 @@ class ModelConfig:
     and ``steps``. Empty where nobody tells."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Free remarks, such as where the weights come from."""
+    regroup: ClassTable | None = None
+    """The groups of ``classes`` that a segmenter is to have in place of them."""
 
     def __post_init__(self) -> None:
         if self.arguments.get("classes") != len(self.classes):
@@ -65,10 +69,12 @@ class ModelConfig:
                 f"{len(self.classes)} classes are listed, but arguments ask for "
                 f"{self.arguments.get('classes')}"
             )
+        if self.regroup is not None:
+            self.regroup.regroup(self.classes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the contents of ``config.json``."""
-        return {
+        data = {
             "format": "triptych",
             "version": VERSION,
             "family": self.family,
@@ -79,6 +85,9 @@ class ModelConfig:
             "training": dict(self.training),
             "notes": dict(self.notes),
         }
+        if self.regroup is not None:
+            data["regroup"] = self.regroup.to_list()
+        return data
 
     @classmethod
     def from_dict(cls, data: Any) -> ModelConfig:
@@ -101,8 +110,9 @@ class ModelConfig:
             "readings": dict,
             "training": dict,
             "notes": dict,
+            "regroup": list,
         }
-        optional = {"readings", "training", "notes"}
+        optional = {"readings", "training", "notes", "regroup"}
         if "readings" not in data:  # as Triptych 0.1 wrote it
             types |= {"panoptic": bool, "overlap": float}
             optional |= {"panoptic", "overlap"}
@@ -122,6 +132,7 @@ class ModelConfig:
             readings=_readings(data),
             training=training,
             notes=notes,
+            regroup=ClassTable.from_list(data["regroup"]) if "regroup" in data else None,
         )
 
 

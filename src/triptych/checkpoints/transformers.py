@@ -84,9 +84,14 @@ def write_transformers(
         dtype: floating-point type in the file; as in ``state`` by default.
 
     Raises:
-        TriptychError: transformers has no such network or preprocessing, the folder cannot be
-            written, or a weight is not finite (in that type).
+        TriptychError: transformers has no such network or preprocessing, and no place for a
+            regrouping; the folder cannot be written, or a weight is not finite (in that type).
     """
+    if config.regroup is not None:
+        raise TriptychError(
+            "the format of transformers has no place for regrouped classes; save in the format of "
+            "Triptych, or before the classes are regrouped"
+        )
     published = _published(config.family)
     entries = {
         "architectures": [published.architecture],

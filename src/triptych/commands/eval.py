@@ -51,6 +51,11 @@ class Eval:
     """Measure the results in this folder in place of a model: those of triptych predict, or of
     another tool; see docs/evaluation.md."""
 
+    regroup: str | None = None
+    """Other classes, which the data must then have: the model's own in groups, whose probabilities
+    add up, as in "vehicle: car, bus, truck; way: road, pavement", or a YAML file with the same.
+    With --against it holds for both. See docs/regroup.md."""
+
     split: str | None = None
     """Which split. By default the only one, or the one for validation."""
 
@@ -90,6 +95,7 @@ class Eval:
         from rich.console import Console
 
         from triptych.atomic import atomic_write
+        from triptych.class_table import ClassTable
         from triptych.data.sets.open import open_set
         from triptych.data.sets.report import Collector, before_use, summary
         from triptych.errors import TriptychError
@@ -104,8 +110,11 @@ class Eval:
             raise TriptychError("--against compares two models; give --model as well")
         if self.classes and self.against is None:
             raise TriptychError("--classes goes with --against; see triptych eval --help")
+        if self.regroup is not None and self.model is None:
+            raise TriptychError("--regroup goes with --model; predictions have their classes")
         if self.count < 0 or self.intervals < 0:
             raise TriptychError("--count and --intervals must not be negative")
+        table = None if self.regroup is None else ClassTable.parse(self.regroup)
         data = open_set(self.data, self.split)
         for line in before_use(data, "measure"):
             complain(line)
@@ -116,7 +125,7 @@ class Eval:
             found.readings = found.readings.replace(
                 panoptic_threshold=self.panoptic_threshold, overlap=self.overlap
             )
-            return found
+            return found if table is None else found.regroup(table)
 
         segmenter = None if self.model is None else loaded(self.model)
         found = Collector()
@@ -232,6 +241,7 @@ class Eval:
             "engine": segmenter and segmenter.engine.name,
             "precision": segmenter and PRECISIONS[segmenter.autocast],
             "readings": segmenter and segmenter.readings.to_dict(),
+            "regroup": segmenter and segmenter.table and segmenter.table.to_list(),
             "classes": list(data.classes.names),
             **report,
         }

@@ -37,6 +37,11 @@ class Export:
     """WIDTHxHEIGHT of the network's input for all pictures, which are then resized to it whatever
     their shape. By default as the checkpoint prepares them."""
 
+    regroup: str | None = None
+    """Other classes, which the folder is to have: the checkpoint's own in groups, whose
+    probabilities add up, as in "vehicle: car, bus, truck; way: road, pavement", or a YAML file with
+    the same. See docs/regroup.md."""
+
     precision: PrecisionName = "fp32"
     """Arithmetic when it is loaded. The weights in the folder stay in fp32."""
 
@@ -48,6 +53,7 @@ class Export:
         pictures = [parse_size("--size", text) for text in self.size]
         entry = None if self.input is None else parse_size("--input", self.input)
 
+        from triptych.class_table import ClassTable
         from triptych.interop.export import export
 
         for one in export(
@@ -57,6 +63,7 @@ class Export:
             pictures=pictures,
             entry=entry,
             precision=self.precision,
+            regroup=None if self.regroup is None else ClassTable.parse(self.regroup),
             overwrite=self.overwrite,
         ):
             width, height = one.input

@@ -47,6 +47,11 @@ class Predict:
     Of a video: NAME.overlay.mp4, a line of JSON for each frame in NAME.jsonl, and NAME.json.
     docs/results.md lists all fields."""
 
+    regroup: str | None = None
+    """Other classes: the checkpoint's own in groups, whose probabilities add up, as in "vehicle:
+    car, bus, truck; way: road, pavement", or a YAML file with the same; what no group lists is no
+    object. See docs/regroup.md."""
+
     instance_threshold: float | None = None
     """Lowest score of an instance. By default the checkpoint's own, 0.5 for all but a few."""
 
@@ -100,6 +105,7 @@ class Predict:
         if not sources:
             return 2
 
+        from triptych.class_table import ClassTable
         from triptych.predict.run import predict
         from triptych.readings.settings import THRESHOLDS, ReadingSettings
         from triptych.segmenter import load
@@ -113,7 +119,9 @@ class Predict:
             raise TriptychError("--window-overlap needs --window; give the edge of a window, too")
         asked = {name: getattr(self, name) for name in THRESHOLDS}
         ReadingSettings().replace(**asked)  # mistakes are told before anything is loaded
+        table = None if self.regroup is None else ClassTable.parse(self.regroup)
         segmenter = load(self.model, self.device, engine=self.engine, precision=self.precision)
+        segmenter = segmenter if table is None else segmenter.regroup(table)
         readings = segmenter.readings.replace(**asked)
         images = [source for source in sources if not is_video(source.path)]
         films = [source for source in sources if is_video(source.path)]

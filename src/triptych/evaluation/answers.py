@@ -49,9 +49,13 @@ class ClassMatch:
         return tuple(n for i, n in enumerate(self.data.names) if i not in self.table)
 
     def semantic(self, ids: Tensor) -> NDArray[np.integer]:
-        """``(H, W)`` ids of the model in those of the data, or that of void where there is none."""
+        """``(H, W)`` ids of the model in those of the data, or that of void where there is none.
+
+        Void of the model, where it was regrouped, is void of the data.
+        """
         none, kind = ignored_id(len(self.data)), map_type(len(self.data))
-        lookup = np.array([none if i is None else i for i in self.table], kind)
+        lookup = np.full(ignored_id(len(self.table)) + 1, none, kind)
+        lookup[: len(self.table)] = [none if i is None else i for i in self.table]
         found: NDArray[np.integer] = lookup[ids.numpy()]
         return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from triptych.class_table import ClassTable
 from triptych.engines.eager import Eager
 from triptych.engines.folder import Exported, Graph
 from triptych.engines.graph import GraphEngine, differences, largest_difference, trace
@@ -48,6 +49,7 @@ def export(
     pictures: Sequence[Size] = (),
     entry: Size | None = None,
     precision: str = "fp32",
+    regroup: ClassTable | None = None,
     overwrite: bool = False,
 ) -> list[Written]:
     """Write a checkpoint folder with graphs for an engine.
@@ -65,15 +67,17 @@ def export(
             their shape, in place of the checkpoint's own rule.
         precision: arithmetic to be used when the folder is loaded: "fp32", "bf16" or "fp16". The
             weights stay in float32.
+        regroup: groups of its classes that the folder is to have in place of them.
         overwrite: replace what ``out`` holds; other files in it stay.
 
     Raises:
-        TriptychError: the source cannot be loaded, the engine is not installed or cannot take the
-            network or the precision, its answers differ, ``out`` holds something already or cannot
-            be written.
+        TriptychError: the source cannot be loaded or regrouped so, the engine is not installed or
+            cannot take the network or the precision, its answers differ, ``out`` holds something
+            already or cannot be written.
     """
     refuse_existing(out, overwrite)
     segmenter = load(source, device="cpu", engine=to)
+    segmenter = segmenter if regroup is None else segmenter.regroup(regroup)
     engine = segmenter.engine
     if not isinstance(engine, GraphEngine):
         raise TriptychError(f"the engine {to} has no graphs to write; use onnx or openvino")

@@ -20,6 +20,7 @@ from scipy.ndimage import find_objects
 from torch import Tensor
 
 from triptych.atomic import atomic_write
+from triptych.class_table import ClassTable
 from triptych.classes import Classes
 from triptych.mask_set import MaskSet
 from triptych.readings.instance import Instance, Instances
@@ -51,7 +52,8 @@ class Results:
     """The result files of one image.
 
     ``NAME.semantic.png``
-        Class ids, 8-bit grey; 16-bit if there are more than 255 classes.
+        Class ids, 8-bit grey; 16-bit if there are more than 255 classes. 255 (65535) is void,
+        which a pixel labeller has whose classes were regrouped.
     ``NAME.panoptic.png``
         Segment ids as COCO has them, R + 256 G + 256² B; 0 is void.
     ``NAME.overlay.png``
@@ -70,6 +72,8 @@ class Results:
     readings: ReadingSettings
     windows: Windows | None = None
     """How the image was cut, if it was."""
+    table: ClassTable | None = None
+    """What the classes were made of, if they were regrouped."""
 
     def path(self, end: str) -> Path:
         """The file with one of the ends :data:`triptych.image.find.RESULTS`."""
@@ -86,7 +90,8 @@ class Results:
             "image": Path(os.path.relpath(self.image, self.base.parent)).as_posix(),
             "model": self.model,
             "settings": self.readings.to_dict()
-            | ({"windows": dataclasses.asdict(self.windows)} if self.windows else {}),
+            | ({"windows": dataclasses.asdict(self.windows)} if self.windows else {})
+            | ({"regroup": self.table.to_list()} if self.table else {}),
         }
 
     def standing(self) -> Standing:

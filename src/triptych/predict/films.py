@@ -95,7 +95,7 @@ class FilmRun:
         remove_leftovers([out / source.name])
         self.source = source
         self.results = FilmResults(
-            out / source.name, source.path, segmenter.name, readings, windows
+            out / source.name, source.path, segmenter.name, readings, windows, segmenter.table
         )
         self.outcome = None if overwrite else earlier(source, self.results)
         """None while it is under way."""

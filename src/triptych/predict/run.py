@@ -66,7 +66,9 @@ def predict(
     remove_leftovers(out / source.name for source in sources)
     waiting: list[tuple[ImageFile, Results, Tensor]] = []
     for source in sources:
-        results = Results(out / source.name, source.path, segmenter.name, readings, windows)
+        results = Results(
+            out / source.name, source.path, segmenter.name, readings, windows, segmenter.table
+        )
         if not overwrite and (before := earlier(source, results)):
             yield before
             continue

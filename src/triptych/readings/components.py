@@ -29,16 +29,20 @@ class Component:
     """``window`` sized bool: the pixels of the region."""
 
 
-def class_components(grid: Grid, split: Sequence[bool]) -> Iterator[Component]:
+def class_components(
+    grid: Grid, split: Sequence[bool], groups: Sequence[int] | None = None
+) -> Iterator[Component]:
     """The regions of a pixel labeller's map, class by class, each class from top to bottom.
 
     A class ``k`` with ``split[k]`` falls into its 8-connected components (pixels that touch at a
-    corner belong together); any other is one region, however scattered.
+    corner belong together); any other is one region, however scattered. ``groups`` are those of
+    the mask set; pixels of none of its classes are in no region.
     """
-    ids, certainty = label_pixels(grid, confidence=True)
+    ids, certainty = label_pixels(grid, True, groups)
     assert certainty is not None
     table, sure = ids.cpu().numpy(), certainty.cpu().numpy()
-    for class_id in np.flatnonzero(np.bincount(table.ravel(), minlength=len(split))).tolist():
+    areas_of_classes = np.bincount(table.ravel(), minlength=len(split))[: len(split)]
+    for class_id in np.flatnonzero(areas_of_classes).tolist():
         regions = (table == class_id).astype(np.int32)
         if split[class_id]:
             ndimage.label(regions, EIGHT_CONNECTED, output=regions)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from triptych.readings.grid import reading
 from triptych.readings.instance import trace_instances
 from triptych.readings.masks import Masks
-from triptych.readings.outcome import Outcome
+from triptych.readings.outcome import Outcome, by_mask
 from triptych.readings.panoptic import trace_panoptic
 from triptych.readings.scores import best_pairs
 from triptych.readings.semantic import read_semantic
@@ -72,8 +72,9 @@ def _count(outcomes: Iterable[Outcome]) -> Mapping[Outcome, int]:
 def _semantic_outcomes(mask_set: Masks) -> list[Outcome]:
     ids = read_semantic(mask_set).ids
     if mask_set.competition == "softmax":
-        present = set(ids.unique().tolist())
-        return [Outcome.KEPT if i in present else Outcome.NO_PIXEL for i in range(len(mask_set))]
+        present, count = set(ids.unique().tolist()), len(mask_set.classes)
+        of_class = [Outcome.KEPT if i in present else Outcome.NO_PIXEL for i in range(count)]
+        return by_mask(of_class, mask_set.groups)
     labels, _, is_object = best_pairs(mask_set)
     outcomes = []
     with reading(mask_set) as grid:

@@ -12,7 +12,7 @@ from torch import Tensor
 from triptych.readings.components import Component, class_components
 from triptych.readings.grid import Grid, blank, reading
 from triptych.readings.masks import Masks
-from triptych.readings.outcome import Outcome
+from triptych.readings.outcome import Outcome, by_mask
 from triptych.readings.scores import best_pairs, pair_scores
 from triptych.readings.settings import ReadingSettings
 from triptych.readings.shape import Box as Box
@@ -183,7 +183,7 @@ def _from_components(
     eligible = [thing or not settings.things_only for thing in classes.is_thing]
     outcomes = [Outcome.NO_PIXEL if thing else Outcome.STUFF for thing in eligible]
     parts: list[Component] = []
-    for part in class_components(grid, split=eligible):
+    for part in class_components(grid, eligible, mask_set.groups):
         if eligible[part.class_id]:
             parts.append(part)
             outcomes[part.class_id] = Outcome.LOW_SCORE
@@ -198,7 +198,7 @@ def _from_components(
         (rows, columns), name = part.window, classes.names[part.class_id]
         box = _box(rows.start, rows.stop, columns.start, columns.stop)
         found.append(Instance(mask, part.class_id, name, part.score, box))
-    return Instances(tuple(found), "connected components"), outcomes
+    return Instances(tuple(found), "connected components"), by_mask(outcomes, mask_set.groups)
 
 
 def _box(top: int, bottom: int, left: int, right: int) -> Box:

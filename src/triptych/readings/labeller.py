@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from triptych.readings.dense import DENSE_GAIN, argmax, tile_chunks, upsample
 from triptych.readings.grid import Canvas, Grid
+from triptych.readings.grouped import label_groups
 
 NEGLIGIBLE = 20.0
 """Logits this far below the largest add less to a softmax than float32 can hold (e^-20 = 2e-9)."""
 
 
-def label_pixels(grid: Grid, confidence: bool = False) -> tuple[Tensor, Tensor | None]:
+def label_pixels(
+    grid: Grid, confidence: bool = False, groups: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor | None]:
     """The class with the largest upsampled logit at every pixel, ``(H, W)`` int64.
 
     With ``confidence`` also its softmax probability, ``(H, W)`` float32. Of equal classes the
-    first wins.
+    first wins. With ``groups``, those of :class:`triptych.readings.masks.Masks`, probabilities
+    add up; the number of classes stands where none of them wins.
     """
+    if groups is not None:
+        return label_groups(grid, groups, confidence)
     low, high = grid.bounds
     floor, label = low.max(1)
     ids, certainty = Canvas(grid, torch.long), Canvas(grid, torch.float32)

@@ -60,6 +60,9 @@ class Masks:
     network looked and answered in one go."""
     task: str | None = None
     """The task that the network was told, if it is told one."""
+    groups: tuple[int, ...] | None = None
+    """``(N,)`` the class of each mask, ``K`` for none of them: of a pixel labeller whose classes
+    were regrouped (:mod:`triptych.readings.regroup`). None: mask ``i`` is class ``i``."""
 
     def __post_init__(self) -> None:
         if self.mask_logits.ndim != 3 or 0 in self.mask_logits.shape:
@@ -67,9 +70,16 @@ class Masks:
                 f"mask_logits have shape {tuple(self.mask_logits.shape)}; expected (N, h, w)"
             )
         queries, columns = len(self.mask_logits), len(self.classes) + 1
-        if self.competition == "softmax":
+        if self.competition == "softmax" and self.groups is not None:
+            known = all(0 <= group < columns for group in self.groups)
+            fits = known and len(self.groups) == queries
+            fits = fits and self.class_logits is None and self.quality is None
+            wanted = f"a group from 0 to {columns - 1} for each mask (a regrouped pixel labeller)"
+        elif self.competition == "softmax":
             fits = self.class_logits is None and self.quality is None and queries == columns - 1
             wanted = f"{columns - 1} masks, no class_logits and no quality (a pixel labeller)"
+        elif self.groups is not None:
+            fits, wanted = False, "groups for a pixel labeller alone"
         elif self.competition != "independent":
             fits, wanted = False, "competition 'independent' or 'softmax'"
         elif self.class_logits is not None:

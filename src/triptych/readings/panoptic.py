@@ -12,7 +12,7 @@ from triptych.readings.components import class_components
 from triptych.readings.contest import compete
 from triptych.readings.grid import Grid, blank, reading
 from triptych.readings.masks import Masks
-from triptych.readings.outcome import Outcome
+from triptych.readings.outcome import Outcome, by_mask
 from triptych.readings.scores import best_pairs
 from triptych.readings.settings import ReadingSettings
 
@@ -61,7 +61,8 @@ def read_panoptic(mask_set: Masks, settings: ReadingSettings | None = None) -> P
 
     Masks of a pixel labeller never overlap: its segments are the regions of a stuff class and the
     connected components of a thing class in the semantic map, with the mean softmax probability
-    as score; those above the threshold stay, and ``overlap`` has nothing to test.
+    as score; those above the threshold stay, and ``overlap`` has nothing to test. Pixels of none
+    of its classes (regrouped ones) are void.
 
     Raises:
         TriptychError: the masks have no classes (a promptable network), or logits are not finite.
@@ -117,9 +118,9 @@ def _from_components(
     mask_set: Masks, grid: Grid, threshold: float
 ) -> tuple[PanopticMap, list[Outcome]]:
     ids = blank(grid.size, torch.int32, grid.device)
-    outcomes = [Outcome.NO_PIXEL] * len(mask_set)
+    outcomes = [Outcome.NO_PIXEL] * len(mask_set.classes)
     segments: list[Segment] = []
-    for part in class_components(grid, split=mask_set.classes.is_thing):
+    for part in class_components(grid, mask_set.classes.is_thing, mask_set.groups):
         if part.score > threshold:
             number = len(segments) + 1
             ids[part.window][part.mask] = number
@@ -128,4 +129,5 @@ def _from_components(
             outcomes[part.class_id] = Outcome.KEPT
         elif outcomes[part.class_id] is Outcome.NO_PIXEL:
             outcomes[part.class_id] = Outcome.LOW_SCORE
-    return PanopticMap(ids, tuple(segments), mask_set.classes), outcomes
+    found = PanopticMap(ids, tuple(segments), mask_set.classes)
+    return found, by_mask(outcomes, mask_set.groups)

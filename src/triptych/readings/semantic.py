@@ -15,6 +15,7 @@ from triptych.readings.grid import Canvas, Grid, first_true, reading
 from triptych.readings.labeller import label_pixels
 from triptych.readings.masks import Masks
 from triptych.readings.scores import pair_scores
+from triptych.truth import ignored_id
 
 ROUNDING = 1e-5
 """More than float32 sums over hundreds of queries can be off by, as a share of the sum."""
@@ -33,8 +34,21 @@ class SemanticMap:
     """A class for every pixel of the image."""
 
     ids: Tensor
-    """``(H, W)`` int64, class ids 0 to ``K-1``."""
+    """``(H, W)`` int64, class ids 0 to ``K-1``, or :attr:`void`."""
     classes: Classes
+
+    @property
+    def void(self) -> int:
+        """What stands where none of the classes wins: 255, or 65535 if there are more classes.
+
+        Truth, metrics and label files have the same. Only a pixel labeller whose classes were
+        regrouped gives it.
+        """
+        return ignored_id(len(self.classes))
+
+    def areas(self) -> Tensor:
+        """``(K,)`` int64: how many pixels each class has."""
+        return self.ids.flatten().bincount(minlength=len(self.classes))[: len(self.classes)]
 
 
 def read_semantic(mask_set: Masks) -> SemanticMap:
@@ -45,7 +59,8 @@ def read_semantic(mask_set: Masks) -> SemanticMap:
     Universal Image Segmentation, 2022, section 3.3 and its released code). The settings of the
     mask set say what is resized to the image: ``semantic_resize`` of
     :class:`triptych.readings.settings.ReadingSettings`. Of equal classes the first wins. For a
-    pixel labeller: the largest upsampled logit.
+    pixel labeller: the largest upsampled logit; if its classes were regrouped, the largest sum of
+    probabilities, and void where what no group lists has the largest.
 
     Raises:
         TriptychError: the masks have no classes (a promptable network), or are not finite.
@@ -53,7 +68,10 @@ def read_semantic(mask_set: Masks) -> SemanticMap:
     mask_set.require("semantic")
     with reading(mask_set) as grid:
         if mask_set.competition == "softmax":
-            return SemanticMap(label_pixels(grid)[0], mask_set.classes)
+            found = SemanticMap(label_pixels(grid, groups=mask_set.groups)[0], mask_set.classes)
+            if mask_set.groups is not None:
+                found.ids.masked_fill_(found.ids == len(found.classes), found.void)
+            return found
         geometry = mask_set.geometry
         # Where nothing is resized after the network's input, both ways are one.
         resized = (

@@ -67,8 +67,7 @@ def panels(
         row.append(Panel("panoptic", parts, panoptic_panel(photo, panoptic)))
         seen = {segment.class_id for segment in panoptic.segments}
     if semantic is not None:
-        counts = np.bincount(semantic.ids.cpu().numpy().ravel())
-        present = np.flatnonzero(counts).tolist()
+        present = semantic.areas().nonzero()[:, 0].tolist()
         counted = f"{len(present)} class{'' if len(present) == 1 else 'es'}"
         row.insert(0, Panel("semantic", counted, semantic_panel(photo, semantic)))
         seen.update(present)
@@ -110,8 +109,9 @@ def _thinned(
 
 
 def semantic_panel(photo: Image.Image, semantic: SemanticMap) -> Image.Image:
-    """Every pixel tinted by its class."""
-    numbers = np.array([layer(k) for k in range(len(semantic.classes))], dtype=np.uint8)
+    """Every pixel tinted by its class; void stays as in the photo."""
+    numbers = np.zeros(semantic.void + 1, dtype=np.uint8)
+    numbers[: len(semantic.classes)] = [layer(k) for k in range(len(semantic.classes))]
     layers = numbers[semantic.ids.cpu().numpy()]
     return paint(photo, layers, semantic.classes.colours, alpha=0.6, outline=0)
 

@@ -10,12 +10,14 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from triptych.class_table import Merged
 from triptych.classes import Classes
 from triptych.engines.base import Engine
 from triptych.image.geometry import Geometry
 from triptych.mask_set import MaskSet
 from triptych.networks.contract import TASKS, Ask, Features, Prediction, Task, tensors_of
 from triptych.readings.masks import Masks
+from triptych.readings.regroup import regrouped
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter.memory import memory_told
 from triptych.segmenter.prompts import Prompt
@@ -29,7 +31,10 @@ class Answering:
     engine: Engine
     autocast: torch.dtype | None
     classes: Classes
+    """Those of the network."""
     readings: ReadingSettings
+    merged: Merged | None = None
+    """What became of them, if they were regrouped."""
 
     @property
     def asks(self) -> frozenset[type]:
@@ -66,7 +71,7 @@ class Answering:
             logits, quality = prediction.class_logits, prediction.quality
             # Copies: ordinary tensors outside inference mode, and keeping one mask set of a
             # batch does not keep the others.
-            yield MaskSet(
+            masks = MaskSet(
                 prediction.mask_logits[index].to(torch.float32, copy=True),
                 None if logits is None else logits[index].to(torch.float32, copy=True),
                 self.classes,
@@ -77,6 +82,7 @@ class Answering:
                 prompt=None if prediction.prompt is None else prediction.prompt.clone(),
                 task=task,
             )
+            yield masks if self.merged is None else regrouped(masks, self.merged)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -67,7 +67,7 @@ def load(
     if exported and engine in ("auto", exported.engine):
         engine = exported.engine
         arithmetic = find_precision(exported.precision if precision == "auto" else precision)
-    return Segmenter(
+    segmenter = Segmenter(
         model.to(where),
         config.preprocess,
         config.classes,
@@ -81,6 +81,7 @@ def load(
         engine="eager" if engine == "auto" else engine,
         exported=exported,
     )
+    return segmenter if config.regroup is None else segmenter.regroup(config.regroup)
 
 
 def find_checkpoint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from triptych.checkpoints.folder import ModelConfig, write_folder
 from triptych.checkpoints.transformers import write_transformers
 from triptych.checkpoints.types import weight_type
+from triptych.class_table import ClassTable, Group, Merged, Regrouping
 from triptych.classes import Classes
 from triptych.engines.folder import Exported
 from triptych.engines.parts import two_halves
@@ -91,6 +93,8 @@ class Segmenter:
         self.arguments = dict(arguments or {})
         self.training = dict(training or {})
         self.notes = dict(notes or {})
+        self._merged: Merged | None = None  # the classes of the network as `classes`
+        self._network_classes = classes
 
     @property
     def model(self) -> nn.Module:
@@ -123,6 +127,55 @@ class Segmenter:
                 f"{self.name or 'this network'} answers points and boxes: its masks have no "
                 f"classes to read {', '.join(readings)} from; ask it from Python (docs/asking.md)"
             )
+
+    @property
+    def network_classes(self) -> Classes:
+        """Those that the weights are for; ``classes`` are made of them by :meth:`regroup`."""
+        return self.classes if self._merged is None else self._network_classes
+
+    @property
+    def table(self) -> ClassTable | None:
+        """What :meth:`regroup` made ``classes`` of, in classes of the network; None: nothing."""
+        if self._merged is None:
+            return None
+        return ClassTable(
+            tuple(
+                Group(name=name, of=of, thing=thing, colour=colour)
+                for (name, of), thing, colour in zip(
+                    self._merged.members(self._network_classes).items(),
+                    self.classes.is_thing,
+                    self.classes.colours,
+                    strict=True,
+                )
+            )
+        )
+
+    def regroup(self, table: Regrouping | ClassTable) -> Segmenter:
+        """The same network with other classes: its own in groups, whose probabilities add up.
+
+        What no group lists joins "no object"; of pixel labellers it is void where it wins. The
+        groups are made of the present classes, also where these are groups themselves.
+
+        Args:
+            table: new names with the classes of each, such as
+                ``{"vehicle": ["car", "bus"], "person": []}``; an empty list is the class of that
+                name.
+
+        Returns:
+            A segmenter that shares network, weights and engine with this one.
+
+        Raises:
+            TriptychError: the table is empty, names a class that is not there, has one in two
+                groups, or mixes things and stuff in one.
+        """
+        if Prompts in self.asks:
+            raise TriptychError("masks of a promptable network have no classes to be regrouped")
+        merged = ClassTable.of(table).regroup(self.classes)
+        twin = copy.copy(self)
+        twin._network_classes = self.network_classes
+        twin._merged = merged if self._merged is None else self._merged.then(merged)
+        twin.classes = merged.classes
+        return twin
 
     @overload
     def __call__(
@@ -314,7 +367,9 @@ class Segmenter:
         return WindowedMasks(places, parts, size)
 
     def _answering(self) -> Answering:
-        return Answering(self.engine, self.autocast, self.classes, self.readings)
+        return Answering(
+            self.engine, self.autocast, self.network_classes, self.readings, self._merged
+        )
 
     def save(
         self,
@@ -332,7 +387,8 @@ class Segmenter:
 
         Raises:
             TriptychError: the folder cannot be written, a weight is not finite, ``family`` and
-                ``arguments`` were not given, or transformers has no such network.
+                ``arguments`` were not given, or transformers has no such network, or no place for
+                a regrouping.
         """
         if self.family is None:
             raise TriptychError(
@@ -344,11 +400,12 @@ class Segmenter:
         config = ModelConfig(
             self.family,
             self.arguments,
-            self.classes,
+            self.network_classes,
             self.preprocess,
             self.readings,
             self.training,
             self.notes,
+            self.table,
         )
         kind = weight_type(dtype)
         state = self.model.state_dict()

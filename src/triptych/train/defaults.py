@@ -297,8 +297,8 @@ def _criterion(
     if data.semantic:  # else nothing would teach crowd queries their masks
         renamed = model.get("classes_from")
         renamed = renamed if isinstance(renamed, dict) else {}
-        sources = class_sources(data.classes, segmenter.classes, renamed)
-        carried = carried_queries(told, segmenter.classes, data.classes, sources)
+        sources = class_sources(data.classes, segmenter.network_classes, renamed)
+        carried = carried_queries(told, segmenter.network_classes, data.classes, sources)
         matcher |= behind_new_ones(carried, _new_queries(segmenter, model))
     # Where NMS drops doubles, they are no mistake.
     doubles = {"double": 0.0} if segmenter.arguments.get("nms") else {}

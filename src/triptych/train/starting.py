@@ -50,10 +50,10 @@ def start_weights(
     given, wanted = old.model.state_dict(), model.state_dict()
     if encoder:
         given = {name: t for name, t in given.items() if not name.startswith(recipe.new_parts)}
-    sources = class_sources(classes, old.classes, {} if encoder else recipe.classes_from)
+    sources = class_sources(classes, old.network_classes, {} if encoder else recipe.classes_from)
     for name in class_weights(recipe.family, arguments):
         if name in given:
-            rows = _rows(wanted[name], given[name], sources, len(old.classes))
+            rows = _rows(wanted[name], given[name], sources, len(old.network_classes))
             given[name] = given[name] if rows is None else rows
     for name, tensor in wanted.items():
         if not name.startswith(recipe.new_parts):
@@ -70,7 +70,7 @@ def start_weights(
         return (
             f"encoder from {start}; new: {', '.join(part.strip('.') for part in recipe.new_parts)}"
         )
-    if sources == list(range(len(old.classes))):
+    if sources == list(range(len(old.network_classes))):
         return ""
     kept = [name for name, source in zip(classes.names, sources, strict=True) if source is not None]
     new = [name for name, source in zip(classes.names, sources, strict=True) if source is None]
