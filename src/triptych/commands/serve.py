@@ -53,8 +53,8 @@ class Serve:
     """Record nothing."""
 
     state: Path | None = None
-    """File that keeps lines, zones and thresholds. By default triptych/dashboard.json where the
-    user's programs keep their state."""
+    """File that keeps lines, zones, thresholds and groups of classes. By default
+    triptych/dashboard.json where the user's programs keep their state."""
 
     realtime: bool = False
     """Read files and folders at the pace at which they were taken, skipping frames that come too
@@ -79,6 +79,11 @@ class Serve:
     """Lowest ratio of the pixels that a panoptic segment wins to those of its own mask, to begin
     with. By default the last one, at first the checkpoint's own."""
 
+    regroup: str | None = None
+    """Other classes, to begin with: the checkpoint's own in groups, whose probabilities add up, as
+    in "vehicle: car, bus, truck; way: road, pavement", or a YAML file with the same. By default
+    what was chosen last on the page. See docs/regroup.md."""
+
     device: str = "auto"
     """Where to compute: auto, cpu, cuda, cuda:1 ..."""
 
@@ -91,6 +96,7 @@ class Serve:
 
     def run(self) -> int:
         """Serve until SIGTERM or Ctrl-C; ends the process."""
+        from triptych.class_table import ClassTable
         from triptych.errors import TriptychError
 
         if not self.sources:
@@ -114,6 +120,7 @@ class Serve:
             paused=self.paused,
             rate=self.rate,
             thresholds=thresholds,
+            regroup=None if self.regroup is None else ClassTable.parse(self.regroup),
             device=self.device,
             engine=self.engine,
             precision=self.precision,

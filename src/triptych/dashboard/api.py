@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from triptych.class_table import ClassTable
 from triptych.dashboard import requests
 from triptych.dashboard.addresses import check_address
 from triptych.dashboard.desk import Desk
@@ -41,6 +42,9 @@ def routes(desk: Desk) -> list[Route]:
         ("GET", "/api/model", model),
         ("GET", "/api/readings", readings),
         ("PATCH", "/api/readings", change_readings),
+        ("GET", "/api/regroup", groups),
+        ("PUT", "/api/regroup", change_groups),
+        ("DELETE", "/api/regroup", remove_groups),
         ("POST", "/api/sources", add_source),
         ("GET", one, source),
         ("PATCH", one, pause_source),
@@ -105,7 +109,7 @@ async def status(request: Request, desk: Desk) -> Response:
 
 
 async def model(request: Request, desk: Desk) -> Response:
-    """What stays as it is."""
+    """Model and classes."""
     return JSONResponse(desk.greeting())
 
 
@@ -167,6 +171,24 @@ async def change_readings(request: Request, desk: Desk) -> Response:
     """Change some of them, for good."""
     await desk.read_with(given(await read_body(request, requests.Thresholds)))
     return await readings(request, desk)
+
+
+async def groups(request: Request, desk: Desk) -> Response:
+    """The groups that the classes are."""
+    return JSONResponse(desk.groups())
+
+
+async def change_groups(request: Request, desk: Desk) -> Response:
+    """Put others in their place, for good."""
+    body = await read_body(request, requests.Regroup)
+    await desk.regroup(ClassTable.of(body.groups))
+    return await groups(request, desk)
+
+
+async def remove_groups(request: Request, desk: Desk) -> Response:
+    """Go back to the classes of the network, for good."""
+    await desk.regroup(None)
+    return await groups(request, desk)
 
 
 async def layout(request: Request, desk: Desk) -> Response:

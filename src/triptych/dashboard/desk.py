@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from triptych import __version__
+from triptych.class_table import ClassTable
 from triptych.dashboard.addresses import Policy
 from triptych.dashboard.figures import Figures
 from triptych.dashboard.live import Live
 from triptych.dashboard.recorder import Recorder
 from triptych.dashboard.store import Store, default_path
 from triptych.dashboard.thresholds import changed
-from triptych.dashboard.wire import web_colour
+from triptych.dashboard.wire import class_entries
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.layout import Layout
 from triptych.stream.pipeline import Pipeline
@@ -35,7 +36,7 @@ class DeskOptions:
     recordings: Path | None = None
     """Gets recordings; None forbids them."""
     state: Path = field(default_factory=default_path)
-    """Keeps lines, zones and thresholds."""
+    """Keeps lines, zones, thresholds and groups of classes."""
     usual: ReadingSettings = field(default_factory=ReadingSettings)
     """The thresholds where none were stored, and what the page goes back to."""
 
@@ -60,20 +61,20 @@ class Desk:
         self.figures = Figures(self.live, self.recorder)
         self._drawing = threading.Lock()
         self._reading = asyncio.Lock()
+        self._former: dict[str, dict[str, Any]] = {}
 
     def greeting(self) -> dict[str, Any]:
-        """What a page is told once: what stays as it is."""
-        classes = self.pipeline.network.classes
-        table = zip(classes.names, classes.is_thing, classes.colours, strict=True)
+        """What a page is told first, and again when the classes change."""
+        naming = self.pipeline.naming
+        present = naming.classes.names
         return {
             "type": "hello",
             "version": __version__,
             "model": {"name": self.pipeline.network.name, "device": self.options.device},
-            "classes": [
-                {"name": name, "thing": thing, "colour": web_colour(colour)}
-                for name, thing, colour in table
-            ],
-            "countable": self.pipeline.countable,
+            "classes": class_entries(naming.classes),
+            "countable": naming.countable,
+            # Of earlier tables: the history has them still.
+            "former_classes": [one for name, one in self._former.items() if name not in present],
             "default_readings": self.options.usual.thresholds(),
             "window": self.pipeline.settings.window,
             "can_record": self.options.recordings is not None,
@@ -103,6 +104,29 @@ class Desk:
             new = changed(self.pipeline.readings, values)
             await asyncio.to_thread(self.store.keep_readings, new)
             self.live.read_with(new)
+
+    def groups(self) -> dict[str, Any]:
+        """The groups of classes, as plain data, and the classes that they are made of."""
+        naming = self.pipeline.naming
+        return {
+            "groups": {} if naming.table is None else naming.merged.members(naming.own),
+            "network_classes": class_entries(naming.own),
+        }
+
+    async def regroup(self, table: ClassTable | None) -> None:
+        """Change the classes, or go back to those of the network, and store it; on the event loop.
+
+        Raises:
+            TriptychError: the table does not fit, or cannot be stored; nothing has changed.
+        """
+        async with self._reading:
+            if table is not None:
+                table.regroup(self.pipeline.network.classes)  # raises before anything is stored
+            await asyncio.to_thread(self.store.keep_table, table)
+            for one in class_entries(self.pipeline.naming.classes):
+                self._former[one["name"]] = one
+            self.live.regroup(table)
+            self.live.hub.tell(self.greeting())
 
     def remove(self, source: str) -> None:
         """Let a source go.

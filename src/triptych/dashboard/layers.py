@@ -50,7 +50,7 @@ class Layers:
     """The three maps, each ``(H, W)`` uint16, and their tables."""
 
     semantic: np.ndarray
-    """Class ids."""
+    """Class ids; the number of classes where there is none (void)."""
     instances: np.ndarray
     """0 where there is no object, else 1 + the index in ``things``; the best score is on top."""
     panoptic: np.ndarray
@@ -64,9 +64,11 @@ class Layers:
 def lay_out(result: Result) -> Layers:
     """Make the layers of a result."""
     semantic = result.semantic.ids.cpu().numpy().astype(np.uint16)
+    classes = len(result.semantic.classes)
+    semantic[semantic == result.semantic.void] = classes
     panoptic = result.panoptic.ids.cpu().numpy().astype(np.uint16)
     instances, things = _objects(result, semantic.shape)
-    areas = np.bincount(semantic.ravel(), minlength=len(result.semantic.classes))
+    areas = np.bincount(semantic.ravel(), minlength=classes)[:classes]
     regions = _regions(
         result, _covering(panoptic, instances, len(result.panoptic.segments)), things
     )

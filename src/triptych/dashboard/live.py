@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from triptych.class_table import ClassTable
 from triptych.dashboard.held import read_again
 from triptych.dashboard.hub import Hub, Page
 from triptych.dashboard.layers import Layers, lay_out
@@ -113,19 +114,33 @@ class Live:
     def read_with(self, readings: ReadingSettings) -> None:
         """Change the thresholds: for the pipeline, and for what paused pages show."""
         self.pipeline.read_with(readings)
+        self._read_all_held()
+
+    def regroup(self, table: ClassTable | None) -> None:
+        """Change the classes, likewise.
+
+        Raises:
+            TriptychError: the table does not fit; nothing has changed.
+        """
+        self.pipeline.regroup(table)
+        self._read_all_held()
+
+    def _read_all_held(self) -> None:
         for page in self.hub.pages:
             if page.held is not None:
-                self._start(self._read_held(page, page.held, readings))
+                self._start(self._read_held(page, page.held))
 
-    async def _read_held(self, page: Page, held: Result, readings: ReadingSettings) -> None:
+    async def _read_held(self, page: Page, held: Result) -> None:
+        readings, naming = self.pipeline.readings, self.pipeline.naming
         try:
-            again = await asyncio.to_thread(read_again, held, readings)
+            again = await asyncio.to_thread(read_again, held, readings, naming)
         except TriptychError as error:
             log.warning("a paused frame could not be read again: %s", error)
             return
         # Others may have moved the thresholds on meanwhile. The page keeps the frame as it was
         # when it paused: what comes back under lower thresholds then has its number again.
-        if page.held is held and readings == self.pipeline.readings:
+        as_wanted = readings == self.pipeline.readings and naming is self.pipeline.naming
+        if page.held is held and as_wanted:
             await self._show(page, again)
 
     def _start(self, work: Any) -> None:

@@ -53,6 +53,13 @@ def description() -> dict[str, Any]:
                     "Readings",
                 ),
             },
+            "/api/regroup": {
+                "get": _get("The groups that the classes are; empty for none", schema="Groups"),
+                "put": _send(
+                    "Replace and store them; the newest frames are read again", "Regroup", "Groups"
+                ),
+                "delete": _get("Go back to the classes of the network", schema="Groups"),
+            },
             "/api/sources": {
                 "post": _send("Add a source, where that is allowed", "NewSource", "Source", 201)
             },
@@ -146,6 +153,11 @@ _TEXT = {"type": "string"}
 _NUMBER = {"type": "number"}
 _COUNT = {"type": "integer", "minimum": 0}
 
+_CLASSES = {
+    "type": "array",
+    "items": _object(name=_TEXT, thing={"type": "boolean"}, colour=_TEXT),
+}
+
 _THRESHOLDS: dict[str, Any] = {
     "instance_threshold": _SHARE,
     "top": {"type": "integer", "minimum": 1},
@@ -157,6 +169,14 @@ _SCHEMAS: dict[str, Any] = {
     "Error": _object(error=_TEXT),
     "Readings": _object(**_THRESHOLDS),
     **schemas(),
+    "Groups": _object(
+        groups={
+            "type": "object",
+            "additionalProperties": {"type": "array", "items": _TEXT},
+            "description": "Classes of the network by the name of their group.",
+        },
+        network_classes=_CLASSES,
+    ),
     "Counts": _object(
         now={**_BY_NAME, "description": "Objects in sight, by class."},
         entered={**_BY_NAME, "description": "Objects that came into the picture since the start."},
@@ -226,10 +246,8 @@ _SCHEMAS: dict[str, Any] = {
     "Model": _object(
         version=_TEXT,
         model=_object(name=_TEXT, device=_TEXT),
-        classes={
-            "type": "array",
-            "items": _object(name=_TEXT, thing={"type": "boolean"}, colour=_TEXT),
-        },
+        classes=_CLASSES,
+        former_classes={**_CLASSES, "description": "Of earlier groups; the history has them."},
         countable={"type": "array", "items": _TEXT},
         default_readings=_ref("Readings"),
         can_record={"type": "boolean"},

@@ -48,7 +48,7 @@ def panel(result: Result, layers: Layers, kind: str) -> Image.Image:
 def _paint(
     photo: Image.Image, labels: np.ndarray, colours: list[Colour] | tuple[Colour, ...], free: int
 ) -> Image.Image:
-    """Tint the photo where ``labels`` are ``free`` (the first label with a colour) or more."""
-    numbers = np.zeros(free + len(colours), dtype=np.uint8)
-    numbers[free:] = [layer(index) for index in range(len(colours))]
+    """Tint the photo where ``labels`` have a colour; ``free`` is the first that has one."""
+    numbers = np.zeros(free + len(colours) + 1, dtype=np.uint8)  # the last one: void
+    numbers[free:-1] = [layer(index) for index in range(len(colours))]
     return paint(photo, numbers[labels], colours, ALPHA, line_width(photo.size) if free else 0)

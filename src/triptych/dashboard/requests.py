@@ -19,10 +19,16 @@ from triptych.dashboard.naming import LONGEST, LONGEST_SOURCE
 from triptych.errors import TriptychError
 from triptych.stream.layout import LONGEST_NAME, MAX_CORNERS, MAX_SHAPES
 
+LONGEST_CLASS = 200
+"""Characters of a class's name."""
+
+MAX_GROUPS = 1000
+
 Share = Annotated[float, Meta(ge=0, le=1)]
 Whole = Annotated[float, Meta(ge=1, multiple_of=1)]
 """JSON has one kind of number: 5.0 is 5."""
 ShapeName = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME, pattern=r"\S")]
+ClassName = Annotated[str, Meta(min_length=1, max_length=LONGEST_CLASS, pattern=r"\S")]
 Point = Annotated[
     tuple[Share, Share], Meta(description="x and y as shares of the picture's width and height.")
 ]
@@ -79,6 +85,19 @@ class Thresholds(Body, frozen=True):
     overlap: Share | UnsetType = UNSET
 
 
+class Regroup(Body, frozen=True):
+    """Groups of the network's classes, which take their place; things and stuff do not mix."""
+
+    groups: Annotated[
+        dict[ClassName, tuple[ClassName, ...]],
+        Meta(
+            min_length=1,
+            max_length=MAX_GROUPS,
+            description="Classes of each group by its name; none: the class of that name.",
+        ),
+    ]
+
+
 class Line(Body, frozen=True):
     """A counting line."""
 
@@ -101,7 +120,7 @@ class Layout(Body, frozen=True):
     zones: Annotated[tuple[Zone, ...], Meta(max_length=MAX_SHAPES)] = ()
 
 
-BODIES: tuple[type[Body], ...] = (Switch, Pause, NewSource, Thresholds, Layout)
+BODIES: tuple[type[Body], ...] = (Switch, Pause, NewSource, Thresholds, Regroup, Layout)
 
 WORDS = {
     "float": "a number",
@@ -130,7 +149,7 @@ async def read_body(request: Request, kind: type[T]) -> T:
     if not is_json(request.headers):
         raise NotJSONError("send the body as content-type: application/json")
     try:
-        body = json.loads(await request.body())
+        body = json.loads(await request.body(), object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
         raise TriptychError(f"the body is not JSON ({error})") from error
     if not isinstance(body, dict):
@@ -139,6 +158,15 @@ async def read_body(request: Request, kind: type[T]) -> T:
         return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
         raise TriptychError(_told(str(error), body, kind)) from None
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise TriptychError(f"the key {twice!r} stands twice; keep one")
+    return found
 
 
 def given(body: Body) -> dict[str, Any]:

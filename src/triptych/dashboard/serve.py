@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from triptych.class_table import ClassTable
 from triptych.dashboard.access import Access, is_loopback
 from triptych.dashboard.addresses import Policy
 from triptych.dashboard.app import make_app
@@ -24,6 +25,7 @@ from triptych.dashboard.server import Server, listen, make_server
 from triptych.dashboard.store import default_path
 from triptych.dashboard.thresholds import changed
 from triptych.engines.registry import EngineChoice, PrecisionChoice
+from triptych.errors import TriptychError
 from triptych.readings.masks import READINGS
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter import load
@@ -56,6 +58,8 @@ class Plan:
     rate: float = 25.0
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """Those that go before what was chosen last."""
+    regroup: ClassTable | None = None
+    """Groups of the model's classes, which go before those that were chosen last."""
     device: str = "auto"
     engine: EngineChoice = "auto"
     precision: PrecisionChoice = "auto"
@@ -90,6 +94,7 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
         segmenter = load(plan.model, plan.device, engine=plan.engine, precision=plan.precision)
         segmenter.require(*READINGS)
         pipeline = Pipeline(segmenter)
+        pipeline.regroup(plan.regroup)
         options = DeskOptions(
             device=str(segmenter.device),
             allow_sources=plan.allow_sources,
@@ -99,6 +104,8 @@ def serve(plan: Plan, announce: Callable[[str, str | None], None]) -> None:
         )
         desk = Desk(pipeline, options)
         pipeline.read_with(changed(desk.store.readings, plan.thresholds))
+        if plan.regroup is None:
+            _take_stored(desk)
         _add_sources(desk, plan)
         server = make_server(make_app(desk, access), pipeline.stop)
         port = ours.getsockname()[1]
@@ -150,6 +157,14 @@ def _access(plan: Plan) -> tuple[Access, bool]:
     if token is None and (plan.names or not is_loopback(plan.host)):
         return Access(plan.host, secrets.token_urlsafe(24), plan.names), True
     return Access(plan.host, token, plan.names), False
+
+
+def _take_stored(desk: Desk) -> None:
+    """Go on with the groups that were chosen last, where this model has their classes."""
+    try:
+        desk.pipeline.regroup(desk.store.table)
+    except TriptychError as error:
+        log.warning("the stored groups are of another model and not used (%s)", error)
 
 
 def _add_sources(desk: Desk, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""Lines, zones and thresholds on disk, so that they are there again after a restart."""
+"""Lines, zones, thresholds and groups of classes on disk, to be there again after a restart."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 from triptych.atomic import atomic_write
+from triptych.class_table import ClassTable
 from triptych.dashboard.thresholds import changed
 from triptych.errors import TriptychError
 from triptych.readings.settings import ReadingSettings
@@ -23,7 +25,9 @@ def default_path() -> Path:
 
 
 class Store:
-    """The layout of every source and the thresholds, in one JSON file. For use from any thread.
+    """The layout of every source, the thresholds and the groups, in one JSON file.
+
+    For use from any thread.
 
     Args:
         path: read now, if it is there.
@@ -36,12 +40,17 @@ class Store:
     def __init__(self, path: Path, usual: ReadingSettings | None = None) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._layouts, self._readings = _read(path, usual or ReadingSettings())
+        self._layouts, self._readings, self._table = _read(path, usual or ReadingSettings())
 
     @property
     def readings(self) -> ReadingSettings:
         """The thresholds that were stored; the usual ones if none were."""
         return self._readings
+
+    @property
+    def table(self) -> ClassTable | None:
+        """The groups of classes that were stored; None if none were."""
+        return self._table
 
     def layout(self, source: str) -> Layout:
         """What was stored for a source; an empty layout if nothing was."""
@@ -54,7 +63,7 @@ class Store:
             TriptychError: the file cannot be written; it, and what is remembered, are as before.
         """
         with self._lock:
-            self._write({**self._layouts, source: layout}, self._readings)
+            self._write({**self._layouts, source: layout}, self._readings, self._table)
 
     def keep_readings(self, readings: ReadingSettings) -> None:
         """Store the thresholds.
@@ -63,25 +72,40 @@ class Store:
             TriptychError: as :meth:`keep`.
         """
         with self._lock:
-            self._write(self._layouts, readings)
+            self._write(self._layouts, readings, self._table)
 
-    def _write(self, layouts: dict[str, Layout], readings: ReadingSettings) -> None:
-        data = {
+    def keep_table(self, table: ClassTable | None) -> None:
+        """Store the groups of classes, or that there are none.
+
+        Raises:
+            TriptychError: as :meth:`keep`.
+        """
+        with self._lock:
+            self._write(self._layouts, self._readings, table)
+
+    def _write(
+        self, layouts: dict[str, Layout], readings: ReadingSettings, table: ClassTable | None
+    ) -> None:
+        data: dict[str, Any] = {
             "format": FORMAT,
             "version": 1,
             "layouts": {n: one.to_dict() for n, one in layouts.items() if one != Layout()},
             "readings": readings.thresholds(),
         }
+        if table is not None:
+            data["regroup"] = table.to_list()
         with atomic_write(self.path) as path:
             path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        self._layouts, self._readings = layouts, readings
+        self._layouts, self._readings, self._table = layouts, readings, table
 
 
-def _read(path: Path, usual: ReadingSettings) -> tuple[dict[str, Layout], ReadingSettings]:
+def _read(
+    path: Path, usual: ReadingSettings
+) -> tuple[dict[str, Layout], ReadingSettings, ClassTable | None]:
     try:
         data = json.loads(path.read_bytes())
     except FileNotFoundError:
-        return {}, usual
+        return {}, usual, None
     except (OSError, ValueError) as error:
         raise TriptychError(
             f"{path}: cannot be read ({error}); move it away to begin anew"
@@ -92,6 +116,7 @@ def _read(path: Path, usual: ReadingSettings) -> tuple[dict[str, Layout], Readin
         )
     try:
         layouts = {name: Layout.from_dict(one) for name, one in data["layouts"].items()}
-        return layouts, changed(usual, data.get("readings", {}))
-    except (KeyError, AttributeError, TriptychError) as error:
+        table = ClassTable.from_list(data["regroup"]) if "regroup" in data else None
+        return layouts, changed(usual, data.get("readings", {})), table
+    except (KeyError, AttributeError, TypeError, TriptychError) as error:
         raise TriptychError(f"{path}: is damaged ({error}); move it away to begin anew") from error

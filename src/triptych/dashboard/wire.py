@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from triptych.classes import Colour
+from triptych.classes import Classes, Colour
 from triptych.dashboard.layers import Layers
 from triptych.stream.result import Result
 
@@ -80,6 +80,8 @@ def encode_frame(result: Result, layers: Layers, camera: bytes) -> bytes:
         "moment": round(result.frame.moment, 3),
         "width": width,
         "height": height,
+        # With each frame: a page may have been told of other classes since.
+        "classes": class_entries(result.semantic.classes),
         "things": _things(layers),
         "regions": _regions(layers),
         "areas": layers.areas,
@@ -101,6 +103,15 @@ def pack(header: dict[str, Any], blobs: Sequence[bytes]) -> bytes:
 def web_colour(colour: Colour) -> str:
     """As CSS writes it."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def class_entries(classes: Classes) -> list[dict[str, Any]]:
+    """Classes as the page has them."""
+    table = zip(classes.names, classes.is_thing, classes.colours, strict=True)
+    return [
+        {"name": name, "thing": thing, "colour": web_colour(colour)}
+        for name, thing, colour in table
+    ]
 
 
 def _things(layers: Layers) -> list[dict[str, Any]]:

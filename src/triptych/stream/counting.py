@@ -9,6 +9,15 @@ from dataclasses import dataclass, field
 from triptych.stream.crossing import SECONDS, LineTally, ZoneTally
 from triptych.stream.feet import Feet
 from triptych.stream.layout import Layout
+from triptych.stream.renaming import (
+    Members,
+    by_class,
+    by_keys,
+    key_of,
+    move,
+    rename_line,
+    rename_zone,
+)
 from triptych.stream.track import State, Track
 
 
@@ -65,6 +74,7 @@ class Tally:
     def __init__(self, names: Iterable[str], layout: Layout | None = None) -> None:
         self.layout = Layout()
         self._names = tuple(names)
+        self._members: Members = {}
         self._present: dict[int, str] = {}
         self._entered: Counter[str] = Counter()
         self._left: Counter[str] = Counter()
@@ -80,6 +90,42 @@ class Tally:
         self._lines = [lines.get(line) or LineTally(line) for line in layout.lines]
         self._zones = [zones.get(zone) or ZoneTally(zone) for zone in layout.zones]
         self.layout = layout
+
+    def rename(
+        self,
+        names: Iterable[str],
+        old: Members,
+        new: Members,
+        tracks: Sequence[Track],
+        moment: float,
+    ) -> None:
+        """Go on with other classes; see :mod:`triptych.stream.renaming`.
+
+        Args:
+            names: classes that can be counted now.
+            old: what the classes so far are made of.
+            new: what they are made of now.
+            tracks: all that is or was followed, under its new name. What is not among them is let
+                go: it has left, without an event.
+            moment: now, on the clock of the tracks.
+        """
+        called = {track.id: track.name for track in tracks}
+        for counter in (self._entered, self._left):
+            by_keys(counter, old)  # type: ignore[arg-type]
+        present = {}
+        for number, name in self._present.items():
+            key = key_of(old[name]) if name in old else name
+            if number in called:
+                move(self._entered, key, called[number])
+                present[number] = called[number]
+            else:
+                self._left[key] += 1
+        self._present = present
+        for line in self._lines:
+            rename_line(line, old, called)
+        for zone in self._zones:
+            rename_zone(zone, old, called, moment)
+        self._names, self._members = tuple(names), new
 
     def update(
         self, tracks: Sequence[Track], gone: Sequence[Track], size: tuple[int, int]
@@ -139,7 +185,7 @@ class Tally:
                     self._by_class(Counter(name for name, _ in tally.inside.values())),
                     self._by_class(tally.entered),
                     self._by_class(tally.left),
-                    {name: tally.stayed[name] / left for name, left in tally.left.items()},
+                    self._dwell(tally),
                 )
                 for tally in self._zones
             },
@@ -148,6 +194,7 @@ class Tally:
     def copy(self) -> Tally:
         """The same, independent of what follows."""
         twin = Tally(self._names)
+        twin._members = self._members
         twin.layout = self.layout
         twin._present = self._present.copy()
         twin._entered, twin._left = self._entered.copy(), self._left.copy()
@@ -157,4 +204,9 @@ class Tally:
         return twin
 
     def _by_class(self, counter: Counter[str]) -> dict[str, int]:
-        return {name: counter[name] for name in self._names}
+        shown = by_class(counter, self._members)
+        return {name: shown[name] for name in self._names}
+
+    def _dwell(self, tally: ZoneTally) -> dict[str, float]:
+        stayed, left = by_class(tally.stayed, self._members), by_class(tally.left, self._members)
+        return {name: stayed[name] / left[name] for name in left if left[name]}

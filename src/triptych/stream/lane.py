@@ -12,6 +12,7 @@ from triptych.errors import TriptychError
 from triptych.mask_set import MaskSet
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.frames import DropReason, Frame, Phase, SourceStatus
+from triptych.stream.naming import Naming
 from triptych.stream.result import Result
 from triptych.stream.scene import SourceScene
 from triptych.stream.source import Source
@@ -81,7 +82,12 @@ class Lane:
         )
 
     def observe(
-        self, frame: Frame, masks: MaskSet | Exception, readings: ReadingSettings, began: float
+        self,
+        frame: Frame,
+        masks: MaskSet | Exception,
+        readings: ReadingSettings,
+        naming: Naming,
+        began: float,
     ) -> Result | None:
         """Read the masks of the next frame; None if that fails, or the network has failed.
 
@@ -89,6 +95,7 @@ class Lane:
             frame: it.
             masks: what the network found in it, or why it found nothing.
             readings: thresholds.
+            naming: the classes that hold.
             began: ``time.monotonic()`` at which the network began.
         """
         timings = {
@@ -100,7 +107,7 @@ class Lane:
             if isinstance(masks, Exception):
                 raise masks
             self._draw()
-            result = self.scene.observe(frame, masks, readings, timings)
+            result = self.scene.observe(frame, masks, readings, timings, naming)
         except Exception as error:
             self._unread += 1
             self._fail(error)
@@ -113,11 +120,11 @@ class Lane:
         self._watch.add("latency", time.monotonic() - frame.time)
         return result
 
-    def reread(self, readings: ReadingSettings) -> Result | None:
+    def reread(self, readings: ReadingSettings, naming: Naming) -> Result | None:
         """Read the newest frame again; None if there is none, or that fails."""
         try:
             self._draw()
-            return self.scene.reread(readings)
+            return self.scene.reread(readings, naming)
         except Exception as error:
             self._fail(error)
             return None

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from triptych.class_table import ClassTable
 from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.preprocess import load_image
@@ -19,6 +20,7 @@ from triptych.stream.frames import Frame
 from triptych.stream.history import History
 from triptych.stream.lane import Health, Lane
 from triptych.stream.layout import Layout
+from triptych.stream.naming import Naming
 from triptych.stream.reader import Mode
 from triptych.stream.result import Result, Settings
 from triptych.stream.scene import SourceScene
@@ -48,7 +50,7 @@ class Pipeline:
     One worker thread takes the frame that waits at each source, sends them through the network
     together, and hands a :class:`triptych.stream.result.Result` of each to whoever subscribed.
     Memory is bounded: one frame waits at each source, one result at each subscription and source.
-    What a source, the network or a subscriber does wrong is noted, and the others go on.
+    What a source, network or subscriber does wrong is noted, and the others go on.
 
     All methods may be called from any thread.
 
@@ -61,6 +63,7 @@ class Pipeline:
         self.network = network
         self.settings = settings or Settings()
         self._readings = self.settings.readings
+        self._naming = Naming.of(network.classes, network.readings.things_only)
         self._lock = threading.RLock()  # guards the tables below; held for moments only
         self._lanes: dict[str, Lane] = {}
         self._stale: set[str] = set()  # sources whose newest frame is to be read again
@@ -155,12 +158,9 @@ class Pipeline:
             self._lanes[name] = Lane(source, scene)
 
     def _scene(self, name: str, layout: Layout | None) -> SourceScene:
+        how = self.settings
         return SourceScene(
-            name,
-            self.countable,
-            tracking=self.settings.tracking,
-            layout=layout,
-            window=self.settings.window,
+            name, self.countable, tracking=how.tracking, layout=layout, window=how.window
         )
 
     def remove(self, name: str) -> None:
@@ -174,13 +174,6 @@ class Pipeline:
             del self._lanes[name]
             self._stale.discard(name)
         lane.source.close()
-
-    @property
-    def countable(self) -> tuple[str, ...]:
-        """Names of the classes whose objects are followed and counted."""
-        classes, every = self.network.classes, not self.network.readings.things_only
-        table = zip(classes.names, classes.is_thing, strict=True)
-        return tuple(name for name, thing in table if thing or every)
 
     def pause(self, name: str) -> None:
         """Let a source stand still: its newest result stays, and can still be read again.
@@ -246,6 +239,31 @@ class Pipeline:
         """
         with self._lock:
             self._readings = readings
+            self._stale.update(self._lanes)
+        self._bell.set()
+
+    @property
+    def countable(self) -> tuple[str, ...]:
+        """Names of the classes whose objects are followed and counted."""
+        return self._naming.countable
+
+    @property
+    def naming(self) -> Naming:
+        """The classes that hold now."""
+        return self._naming
+
+    def regroup(self, table: ClassTable | None) -> None:
+        """Go on with other classes: groups of the network's, or (None) those as they are.
+
+        The newest frames are read again at once, as by :meth:`read_with`. Lines, zones and counts
+        go on (:mod:`triptych.stream.renaming`); the history keeps the names it has.
+
+        Raises:
+            TriptychError: the table does not fit the network's classes; nothing has changed.
+        """
+        naming = Naming.of(self.network.classes, self.network.readings.things_only, table)
+        with self._lock:
+            self._naming = naming
             self._stale.update(self._lanes)
         self._bell.set()
 
@@ -337,11 +355,11 @@ class Pipeline:
     def _turn(self) -> None:
         """Do what there is to do: frames that wait, frames to be read again."""
         with self._lock:
-            readings, lanes = self._readings, dict(self._lanes)
+            readings, naming, lanes = self._readings, self._naming, dict(self._lanes)
             stale = [lanes[name] for name in lanes if name in self._stale]
             self._stale.clear()
         for lane in stale:
-            self._publish(lane.reread(readings))
+            self._publish(lane.reread(readings, naming))
         waiting = []
         for lane in lanes.values():
             lane.note_phase()
@@ -356,7 +374,7 @@ class Pipeline:
             began = time.monotonic()
             found = self._segment([frame for _, frame in batch])
             for (lane, frame), masks in zip(batch, found, strict=True):
-                self._publish(lane.observe(frame, masks, readings, began))
+                self._publish(lane.observe(frame, masks, readings, naming, began))
         with self._lock:
             statuses = {name: lane.source.status for name, lane in self._lanes.items()}
             subscriptions = self._subscriptions

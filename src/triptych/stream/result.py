@@ -13,6 +13,7 @@ from triptych.readings.semantic import SemanticMap
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.counting import Counts
 from triptych.stream.frames import Frame
+from triptych.stream.naming import Naming
 from triptych.stream.track import Track, Tracking
 
 
@@ -51,9 +52,12 @@ class Result:
     through, and the seconds of the film since then."""
     revision: int
     """Rises by one with every result of the source; a frame that is read again under other
-    thresholds has a new one."""
+    thresholds or classes has a new one."""
     frame: Frame
+    found: MaskSet
+    """What the network gave."""
     masks: MaskSet
+    """The same with the classes that hold for this frame."""
     readings: ReadingSettings
     """Thresholds behind the three readings that follow."""
     semantic: SemanticMap
@@ -67,3 +71,5 @@ class Result:
     """Seconds by stage for this frame: decode, wait (until the network was free), network
     (preprocessing included, of the whole batch), readings, track (counting included). A frame
     that is read again has only the last two."""
+    naming: Naming | None = None
+    """The classes behind all of it; None: the network's."""

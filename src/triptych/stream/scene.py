@@ -20,6 +20,7 @@ from triptych.stream.cuts import glance, is_cut
 from triptych.stream.frames import Frame
 from triptych.stream.history import FrameFigures, History
 from triptych.stream.layout import Layout
+from triptych.stream.naming import Naming
 from triptych.stream.result import Result
 from triptych.stream.track import Tracking
 from triptych.stream.tracker import Tracker
@@ -30,7 +31,8 @@ class SourceScene:
 
     Tracker and tally are kept as they were before the newest frame, so that it can be read again
     under other thresholds as if these had held from the first: nothing is counted twice, and a
-    threshold moved there and back leaves no trace.
+    threshold moved there and back leaves no trace. So it is with the classes, which a table may
+    change from one frame to the next.
 
     Args:
         source: its name.
@@ -56,7 +58,8 @@ class SourceScene:
         self._tracker = Tracker(tracking)
         self._faint = self._tracker.settings.faint
         self._tally = Tally(countable, layout)
-        self._before = copy.copy(self._tracker), self._tally.copy()
+        self._naming: Naming | None = None  # what tracker and tally go by
+        self._before = self._kept()
         self._glance: np.ndarray | None = None  # at the newest frame
         self._cut = False  # whether that frame began a new shot
 
@@ -70,29 +73,39 @@ class SourceScene:
         for tally in (self._tally, self._before[1]):
             tally.draw(layout)
 
+    def _kept(self) -> tuple[Tracker, Tally, Naming | None]:
+        return copy.copy(self._tracker), self._tally.copy(), self._naming
+
     def observe(
-        self, frame: Frame, masks: MaskSet, readings: ReadingSettings, timings: Mapping[str, float]
+        self,
+        frame: Frame,
+        found: MaskSet,
+        readings: ReadingSettings,
+        timings: Mapping[str, float],
+        naming: Naming | None = None,
     ) -> Result:
         """Go on to the next frame.
 
         Args:
             frame: it.
-            masks: what the network found in it.
+            found: what the network found in it.
             readings: thresholds.
             timings: seconds by stage so far.
+            naming: which classes hold; the network's by default.
 
         Raises:
             TriptychError: the masks cannot be read; the scene is as it was.
         """
+        masks = found if naming is None else naming.apply(found)
         read = _Reading.of(masks, readings, self._faint)
         seen = glance(frame.pixels)
         self._cut = frame.anew or (self._glance is not None and is_cut(self._glance, seen))
         self._glance = seen
-        self._before = copy.copy(self._tracker), self._tally.copy()
-        return self._advance(frame, masks, readings, read, timings)
+        self._before = self._kept()
+        return self._advance(frame, (found, masks), readings, read, timings, naming)
 
-    def reread(self, readings: ReadingSettings) -> Result | None:
-        """Read the newest frame again, under other thresholds or after :meth:`draw`.
+    def reread(self, readings: ReadingSettings, naming: Naming | None = None) -> Result | None:
+        """Read the newest frame again, under other thresholds or classes or after :meth:`draw`.
 
         Returns:
             None if there was no frame yet.
@@ -103,22 +116,35 @@ class SourceScene:
         old = self.latest
         if old is None:
             return None
-        read = _Reading.of(old.masks, readings, self._faint, old.semantic)
-        self._tracker, self._tally = copy.copy(self._before[0]), self._before[1].copy()
-        return self._advance(old.frame, old.masks, readings, read, {})
+        same = naming is old.naming
+        masks = old.masks if same or naming is None else naming.apply(old.found)
+        read = _Reading.of(masks, readings, self._faint, old.semantic if same else None)
+        tracker, tally, self._naming = self._before
+        self._tracker, self._tally = copy.copy(tracker), tally.copy()
+        return self._advance(old.frame, (old.found, masks), readings, read, {}, naming)
 
     def _advance(
         self,
         frame: Frame,
-        masks: MaskSet,
+        masks: tuple[MaskSet, MaskSet],
         readings: ReadingSettings,
         read: _Reading,
         timings: Mapping[str, float],
+        naming: Naming | None,
     ) -> Result:
         started = time.perf_counter()
+        old, self._naming = self._naming, naming
+        changed = naming is not None and naming is not old
+        if naming is not None and old is not None and changed:
+            self._tracker.rename(old.merged.heirs(naming.merged), naming.classes.names)
         tracks = self._tracker.update(
             read.instances, frame.moment, frame.size, cut=self._cut, faint=read.faint
         )
+        if naming is not None and changed:
+            # Before the first frame nothing was counted, whatever the classes were.
+            members = {} if old is None else old.members
+            known = (*tracks, *self._tracker.gone)
+            self._tally.rename(naming.countable, members, naming.members, known, frame.moment)
         events = self._tally.update(tracks, self._tracker.gone, frame.size)
         counts = self._tally.counts(tracks, read.share)
         self.latest = Result(
@@ -126,7 +152,8 @@ class SourceScene:
             time=self._time_of(frame),
             revision=self.latest.revision + 1 if self.latest else 1,
             frame=frame,
-            masks=masks,
+            found=masks[0],
+            masks=masks[1],
             readings=readings,
             semantic=read.semantic,
             instances=read.instances,
@@ -138,6 +165,7 @@ class SourceScene:
                 "readings": read.seconds,
                 "track": time.perf_counter() - started,
             },
+            naming=naming,
         )
         self.history.add(frame.index, FrameFigures(self.latest.time, _levels(counts), events))
         return self.latest
@@ -185,10 +213,9 @@ class _Reading:
         known = sum(instance.score >= threshold for instance in found)
         instances = Instances(found[:known], found.source)
         panoptic = masks.panoptic(readings.panoptic_threshold, readings.overlap)
-        pixels = semantic.ids.flatten().bincount(minlength=len(masks.classes)).tolist()
         share = {
             name: count / semantic.ids.numel()
-            for name, count in zip(masks.classes.names, pixels, strict=True)
+            for name, count in zip(masks.classes.names, semantic.areas().tolist(), strict=True)
         }
         seconds = time.perf_counter() - started
         return cls(semantic, instances, found[known:], panoptic, share, seconds)

@@ -96,6 +96,30 @@ class Tracker:
         self._next_id = 1
         self._moment: float | None = None  # of the newest update
         self._step = 0.0  # seconds between the newest two
+        self._open: dict[int, frozenset[int]] = {}  # classes that a track may have now, by its id
+
+    def rename(self, heirs: Sequence[frozenset[int]], names: Sequence[str]) -> None:
+        """Go on with other classes.
+
+        An object keeps its number where its new class follows from the old one. Where that was
+        taken apart, the next update decides: seen as one of the classes, it goes on as that one;
+        otherwise it is let go, and so is what has no class any more. Neither is in :attr:`gone`.
+
+        Args:
+            heirs: for each old class, the new ones that have a part of it.
+            names: of the new classes.
+        """
+        kept = []
+        self._open = {}
+        for track in self.tracks:
+            possible = heirs[track.class_id]
+            if len(possible) == 1:
+                (new,) = possible
+                kept.append(dataclasses.replace(track, class_id=new, name=names[new]))
+            elif possible:
+                self._open[track.id] = possible
+                kept.append(track)
+        self.tracks = tuple(kept)
 
     def update(
         self,
@@ -123,7 +147,8 @@ class Tracker:
         self._moment = moment
         before = [self._moved(track, moment) for track in self._scaled(size)]
         if cut:
-            gone = [track for track in before if track.state is not State.NEW]
+            known = [track for track in before if track.id not in self._open]
+            gone = [track for track in known if track.state is not State.NEW]
             before = []
         shown = np.zeros(size, bool)
         for instance in instances:
@@ -138,15 +163,15 @@ class Tracker:
         ):
             taken = {sight.place for sight in matched.values()}
             free = [sight for sight in sights if sight.place not in taken]
-            matched |= _assign(some, free, self._overlap)
+            matched |= self._assign(some, free, self._overlap)
         known = [t for t in before if t.id not in matched and t.state is not State.NEW]
-        half = _assign(
+        half = self._assign(
             known, [Sight.of(place, one, shown) for place, one in enumerate(faint)], _likeness
         )
         rest = [track for track in before if track.id not in {*matched, *half}]
         taken = {sight.place for sight in matched.values()}
         free = [sight for sight in sights if sight.place not in taken]
-        matched |= _assign(rest, free, self._nearness)
+        matched |= self._assign(rest, free, self._nearness)
         taken = {sight.place for sight in matched.values()}
 
         after: list[Track] = []
@@ -158,6 +183,8 @@ class Tracker:
                 after.append(
                     dataclasses.replace(found, state=State.LOST, instance=None, sights=track.sights)
                 )
+            elif track.id in self._open:
+                continue  # nobody knows what it is now
             elif track.state is not State.NEW and self._may_return(track, moment, size):
                 after.append(dataclasses.replace(track, state=State.LOST, instance=None))
             elif track.state is not State.NEW:
@@ -169,8 +196,21 @@ class Tracker:
             if track.state is State.SEEN and track.instance is not None and track.sights > 1
         ]
         after += [self._born(one, moment) for one in new if not _is_part(one, bodies)]
-        self.tracks, self.gone = tuple(after), tuple(gone)
+        self.tracks, self.gone, self._open = tuple(after), tuple(gone), {}
         return self.tracks
+
+    def _assign(
+        self, tracks: Sequence[Track], sights: Sequence[Sight], affinity: Affinity
+    ) -> dict[int, Sight]:
+        """The assignment with the highest total affinity, by id of the track."""
+        table = np.zeros((len(tracks), len(sights)))
+        for row, track in enumerate(tracks):
+            classes = self._open.get(track.id, (track.class_id,))
+            for column, sight in enumerate(sights):
+                if sight.instance.class_id in classes:
+                    table[row, column] = affinity(track, sight)
+        pairs = zip(*linear_sum_assignment(table, maximize=True), strict=True)
+        return {tracks[row].id: sights[column] for row, column in pairs if table[row, column] > 0}
 
     def _scaled(self, size: tuple[int, int]) -> Sequence[Track]:
         old, self._size = self._size, size
@@ -254,6 +294,8 @@ class Tracker:
         counts = track.state is not State.NEW or sights >= self.settings.confirm
         return dataclasses.replace(
             track,
+            class_id=seen.class_id,
+            name=seen.name,
             score=seen.score,
             state=State.SEEN if counts else State.NEW,
             box=box,
@@ -309,16 +351,3 @@ def _fit(
     low = min(seen_low, low + SHRINK * (seen_low - low))
     high = max(seen_high, high + SHRINK * (seen_high - high))
     return low, high, shift
-
-
-def _assign(
-    tracks: Sequence[Track], sights: Sequence[Sight], affinity: Affinity
-) -> dict[int, Sight]:
-    """The assignment with the highest total affinity, by id of the track."""
-    table = np.zeros((len(tracks), len(sights)))
-    for row, track in enumerate(tracks):
-        for column, sight in enumerate(sights):
-            if track.class_id == sight.instance.class_id:
-                table[row, column] = affinity(track, sight)
-    pairs = zip(*linear_sum_assignment(table, maximize=True), strict=True)
-    return {tracks[row].id: sights[column] for row, column in pairs if table[row, column] > 0}

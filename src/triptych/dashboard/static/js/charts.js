@@ -126,7 +126,8 @@ class Chart {
   }
 
   show(columns, anew) {
-    const classes = state.hello.classes.filter(({ name }) => {
+    const { classes: present, former_classes: former } = state.hello;
+    const classes = [...present, ...former].filter(({ name }) => {
       const column = columns[`${this.prefix}.${name}`];
       const enough = this.prefix === "count" || column?.some((value) => value > FAINTEST);
       return column && enough && !state.view.hidden.includes(name);

@@ -6,6 +6,7 @@ import { Classes } from "./classes.js";
 import { $, make, say } from "./dom.js";
 import { Drawer } from "./drawer.js";
 import { Fallback } from "./fallback.js";
+import { GroupDialog } from "./groups.js";
 import { Health, WORDS } from "./health.js";
 import { Link } from "./link.js";
 import { Notices } from "./notices.js";
@@ -35,6 +36,7 @@ new Charts(complain);
 new ShapeList(saveLayout);
 new Thresholds(complain);
 viewControls();
+const groups = new GroupDialog();
 const dialog = new SourceDialog((name) => (coming = name));
 
 const fallback = new Fallback(panels, {
@@ -267,6 +269,7 @@ const KEYS = {
   p: () => film("film"),
   r: () => film("restart"),
   a: () => dialog.open(),
+  g: () => groups.open(),
   l: () => startDrawing("line"),
   z: () => startDrawing("zone"),
   1: () => panels[0].toggleFull(),

@@ -45,7 +45,7 @@ export class Objects {
     const [, name, score, area] = row.children;
     row.style.setProperty("--swatch", thing.colour);
     row.setAttribute("aria-pressed", String(thing.track === state.followed));
-    say(name, `${state.hello.classes[thing.class].name} ${thing.track}`);
+    say(name, `${state.classes[thing.class].name} ${thing.track}`);
     say(score, thing.score.toFixed(2));
     say(area, percent(thing.area / (header.width * header.height)));
     return row;

@@ -13,8 +13,10 @@ const READINGS = {
   semantic: {
     title: "Semantic",
     remark: (frame) => counted(frame.header.areas.filter((area) => area > 0).length, "class", "es"),
-    colours: () => state.hello.classes.map((entry, id) => ({ class: id, colour: entry.colour })),
-    meaning: (frame, label) => ({ class: label, area: frame.header.areas[label] }),
+    colours: (frame) => frame.header.classes.map((entry, id) => ({ class: id, colour: entry.colour })),
+    // A label beyond the classes is void: none of them.
+    meaning: (frame, label) =>
+      label < frame.header.areas.length ? { class: label, area: frame.header.areas[label] } : null,
   },
   instances: {
     title: "Instances",
@@ -215,7 +217,7 @@ export class Panel {
     const taken = [];
     for (const thing of frame.header.things) {
       if (!state.shows(thing.class)) continue;
-      const name = state.hello.classes[thing.class].name;
+      const name = state.classes[thing.class].name;
       const text = thing.track === null ? name : `${name} ${thing.track}`;
       const width = pen.measureText(text).width + 8 * ratio;
       const high = size + 5 * ratio;
@@ -287,7 +289,7 @@ export class Panel {
     const found = label === null ? null : this.#reading.meaning(frame, label);
     this.#tip.hidden = !found || !state.shows(found.class);
     if (this.#tip.hidden) return;
-    const { name } = state.hello.classes[found.class];
+    const { name } = state.classes[found.class];
     const share = found.area / (frame.header.width * frame.header.height);
     const lines = [`${whole(found.area)} px, ${percent(share)} of the picture`];
     if (found.score !== undefined) lines.unshift(`score ${found.score.toFixed(2)}`);

@@ -46,8 +46,13 @@ class State extends EventTarget {
     this.emit("follow");
   }
 
+  /** Of the frame that is shown: since then the classes may have been regrouped. */
+  get classes() {
+    return this.frame?.header.classes ?? this.hello.classes;
+  }
+
   shows(classId) {
-    return !this.view.hidden.includes(this.hello.classes[classId].name);
+    return !this.view.hidden.includes(this.classes[classId].name);
   }
 
   /** Figures of the source that is shown. */
