@@ -220,6 +220,8 @@ def test_without_a_websocket_there_are_plain_pictures(rig: Rig, open_page: Open)
     assert page.locator("#link").inner_text() == "pictures only"
     assert not page.locator("#pause").is_visible()
     page.locator("#classes td", has_text="car").wait_for()
+    rig.json("PUT", "/api/regroup", {"groups": {"mover": ["car", "person"]}})
+    page.locator("#classes td", has_text="mover").wait_for()
 
 
 def test_a_snapshot_holds_three_panels(rig: Rig, open_page: Open, tmp_path: Path) -> None:
@@ -293,3 +295,39 @@ def test_where_sources_may_not_be_added_there_is_no_control(rig: Rig, open_page:
     assert not page.locator("#sources-open").is_visible()
     page.keyboard.press("a")
     assert not page.locator("#sources-dialog").is_visible()
+
+
+def test_classes_are_grouped_with_the_keys_alone(rig: Rig, open_page: Open) -> None:
+    page = ready(rig, open_page)
+    keys = page.keyboard
+    keys.press("g")
+    page.locator("#group-of-0:focus").wait_for()
+    given = [page.locator(f"#group-of-{n}").input_value() for n in range(4)]
+    assert given == ["ground", "wall", "car", "person"]
+    for text in ("", "", "mover", "mover"):
+        keys.press("Control+a")
+        keys.press("Delete")
+        keys.type(text)
+        keys.press("Tab")
+    assert page.locator("#group-names option").count() == 1
+    page.locator("#group-of-3").press("Enter")
+    page.locator("#groups-dialog").wait_for(state="hidden")
+    wait_for(lambda: page.locator("#classes label").all_inner_texts() == ["mover"])
+    frame = "import('/static/js/state.js').then(m => m.state.frame.header.classes.map(c => c.name))"
+    wait_for(lambda: page.evaluate(frame) == ["mover"])
+    rig.run(5)
+    wait_for(lambda: shown(page) == 24)
+    wait_for(lambda: "mover" in page.locator("#objects").inner_text())
+    # A mistake is told where it was made, and changes nothing.
+    keys.press("g")
+    page.locator("#group-of-0:focus").wait_for()
+    assert page.locator("#group-of-0").input_value() == ""
+    keys.type("mover")
+    keys.press("Enter")
+    page.locator("#groups-error:not([hidden])").wait_for()
+    assert "mixes things" in page.locator("#groups-error").inner_text()
+    page.locator("#groups-each").click()
+    assert page.locator("#groups-error").is_hidden()
+    page.locator("#groups-save").click()
+    wait_for(lambda: page.locator("#classes label").count() == 4)
+    assert rig.json("GET", "/api/regroup")["groups"] == {}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.tiny_model import colour_segmenter
 
+from triptych.class_table import ClassTable
 from triptych.commands.cli import main
 from triptych.commands.serve import tell
 from triptych.dashboard import serve as module
@@ -148,3 +149,26 @@ def test_without_the_web_packages(
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["serve", "demo"]) == 2
     assert "pip install '.[dashboard]'" in capsys.readouterr().err
+
+
+def test_groups_are_those_chosen_last_unless_given(tmp_path: Path, served: list[Any]) -> None:
+    stored = ClassTable.of({"first": ["red", "green"]})
+    given = ClassTable.of({"second": ["red"]})
+    Store(tmp_path / "state.json").keep_table(stored)
+    serve(plan(tmp_path, "demo"), tell)
+    assert served[1].naming.table == stored
+    assert served[1].naming.classes.names == ("first",)
+    serve(plan(tmp_path, "demo", regroup=given), tell)
+    assert served[len(served) // 2 + 1].naming.classes.names == ("second",)
+    assert Store(tmp_path / "state.json").table == stored
+
+
+def test_groups_of_another_model_are_told_and_not_used(
+    tmp_path: Path, served: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    table = ClassTable.of({"a": ["no class of street"]})
+    Store(tmp_path / "state.json").keep_table(table)
+    serve(plan(tmp_path, "demo"), tell)
+    assert served[1].naming.table is None
+    assert "the stored groups are of another model" in caplog.text
+    assert Store(tmp_path / "state.json").table == table, "that model may come back"

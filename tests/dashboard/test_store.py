@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from triptych.class_table import ClassTable
 from triptych.dashboard.store import Store, default_path
 from triptych.errors import TriptychError
 from triptych.readings.settings import ReadingSettings
 from triptych.stream.layout import Layout, Line, Zone
 
+TABLE = ClassTable.of({"vehicle": ["car", "bus"], "person": []})
 LAYOUT = Layout(
     (Line("gate", (0.1, 0.2), (0.8, 0.2)),), (Zone("square", ((0, 0), (1, 0), (0.5, 1))),)
 )
@@ -78,3 +80,31 @@ def test_what_cannot_be_stored_is_not_remembered(tmp_path: Path) -> None:
 def test_the_usual_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert default_path() == tmp_path / "triptych" / "dashboard.json"
+
+
+def test_groups_are_kept_beside_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    store = Store(path)
+    assert store.table is None
+    store.keep_table(TABLE)
+    store.keep("north", LAYOUT)
+    store.keep_readings(ReadingSettings(overlap=0.25))
+    again = Store(path)
+    assert (again.table, again.layout("north")) == (TABLE, LAYOUT)
+    again.keep_table(None)
+    assert Store(path).table is None
+    assert "regroup" not in path.read_text()
+    store.path = path / "file"
+    with pytest.raises(TriptychError, match="cannot write"):
+        store.keep_table(None)
+    assert store.table == TABLE
+
+
+@pytest.mark.parametrize("entry", ["3", "[]", '[{"of": []}]', '[{"name": "a", "of": [1]}]', "null"])
+def test_damaged_groups(tmp_path: Path, entry: str) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(
+        f'{{"format": "triptych-dashboard", "version": 1, "layouts": {{}}, "regroup": {entry}}}'
+    )
+    with pytest.raises(TriptychError, match="is damaged"):
+        Store(path)

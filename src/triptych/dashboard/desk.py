@@ -75,6 +75,7 @@ class Desk:
             "countable": naming.countable,
             # Of earlier tables: the history has them still.
             "former_classes": [one for name, one in self._former.items() if name not in present],
+            "groups_revision": self.figures.groups_revision,
             "default_readings": self.options.usual.thresholds(),
             "window": self.pipeline.settings.window,
             "can_record": self.options.recordings is not None,
@@ -125,6 +126,7 @@ class Desk:
             await asyncio.to_thread(self.store.keep_table, table)
             for one in class_entries(self.pipeline.naming.classes):
                 self._former[one["name"]] = one
+            self.figures.groups_revision += 1
             self.live.regroup(table)
             self.live.hub.tell(self.greeting())
 

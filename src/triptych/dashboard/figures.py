@@ -24,6 +24,8 @@ class Figures:
         self.began = time.monotonic()
         self.layout_revisions: dict[str, int] = {}
         """Of each source, a number that rises when its lines and zones change."""
+        self.groups_revision = 0
+        """Rises when the classes change."""
         self._arrivals: dict[str, deque[tuple[float, int]]] = {}
 
     @property
@@ -47,6 +49,7 @@ class Figures:
                 "messages": self.live.hub.waiting,
             },
             "readings": self.pipeline.readings.thresholds(),
+            "groups_revision": self.groups_revision,
             "sources": sources,
         }
 

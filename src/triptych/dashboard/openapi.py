@@ -241,6 +241,7 @@ _SCHEMAS: dict[str, Any] = {
             "messages for pages.",
         },
         readings=_ref("Readings"),
+        groups_revision={**_COUNT, "description": "Rises when the classes change."},
         sources={"type": "array", "items": _ref("Source")},
     ),
     "Model": _object(
@@ -249,6 +250,7 @@ _SCHEMAS: dict[str, Any] = {
         classes=_CLASSES,
         former_classes={**_CLASSES, "description": "Of earlier groups; the history has them."},
         countable={"type": "array", "items": _TEXT},
+        groups_revision=_COUNT,
         default_readings=_ref("Readings"),
         can_record={"type": "boolean"},
         can_add={"enum": ["none", "public", "any"]},

@@ -184,7 +184,9 @@ def schemas() -> dict[str, Any]:
 
 def _told(error: str, body: Mapping[str, Any], kind: type[Body]) -> str:
     """An error of msgspec, with the key and the value that it is about."""
-    text, _, path = error.partition(" - at `$")
+    # Of a mapping msgspec does not say which key it means: the mapping is told.
+    text, _, path = error.replace(" - at `key` in `$", " as a key - at `$").partition(" - at `$")
+    path = path.partition("[...]")[0]
     place = re.findall(r"\.(\w+)|\[(\d+)\]", path)
     if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", text):
         names = f"; there are {', '.join(kind.__struct_fields__)}" if not place else ""

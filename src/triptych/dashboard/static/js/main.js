@@ -79,8 +79,18 @@ function greet(hello) {
   state.emit("hello");
 }
 
+/** The classes were changed, and no WebSocket said so. */
+async function greetAgain() {
+  try {
+    greet(await call("GET", "api/model"));
+  } catch (error) {
+    complain(`The classes were not loaded: ${error.message}.`);
+  }
+}
+
 function figures(status) {
   state.status = status;
+  if (fallback.active && status.groups_revision !== state.hello.groups_revision) greetAgain();
   const names = status.sources.map(({ name }) => name);
   if (names.includes(coming)) {
     choose(coming);
