@@ -238,3 +238,33 @@ def test_columns_of_one_group_keep_their_logits():
     logits = torch.tensor([[1.0, -2.0, 3.0]])
     assert add_up(logits, [1, 0, 2], 3).tolist() == [[-2.0, 1.0, 3.0]]
     assert add_up(logits, [0, 0, 0], 2)[0, 1] == -math.inf
+
+
+def test_few_of_many_masks_matter_in_a_tile():
+    """Where lists of masks are computed: some tiles have a handful of 24 that are in question."""
+    rng = np.random.default_rng(0)
+    masks = torch.full((24, 24, 24), -60.0)
+    masks[23] = torch.from_numpy(rng.standard_normal((24, 24)))  # the rest, everywhere
+    for number, (y, x) in enumerate(rng.integers(0, 20, (23, 2))):
+        masks[number, y : y + 4, x : x + 4] = torch.from_numpy(1 + 2 * rng.standard_normal((4, 4)))
+    names = [f"class {number}" for number in range(24)]
+    size = (96, 96)
+    whole = MaskSet(
+        masks, None, Classes.of(names), Geometry(size, size, size), competition="softmax"
+    )
+    groups = Classes.of(["a", "b", "c"], ["b"])
+    merged = Merged(groups, tuple([2, 0, 1, None][number % 4] for number in range(24)))
+    ours = regrouped(whole, merged)
+    logits = np.stack([oracle.resize(mask, size) for mask in masks.double().numpy()])
+    powers = np.exp(logits - logits.max(0))
+    sums = added(powers / powers.sum(0), merged)
+    clear = np.subtract(*np.sort(sums, axis=0)[-1:-3:-1]) > SLACK
+    ids = sums.argmax(0)
+    found = ours.semantic().ids.numpy()
+    np.testing.assert_array_equal(found[clear], np.where(ids == 3, 255, ids)[clear])
+    assert set(found.ravel().tolist()) == {0, 1, 2, 255}
+    parts = ours.panoptic(0.0).segments
+    by_name = {part.name: part.score for part in parts if not part.is_thing}
+    for label in (0, 2):
+        expected = sums[label][ids == label].mean()
+        assert by_name[groups.names[label]] == pytest.approx(expected, abs=1e-3)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
 
 import pytest
 import torch
-from tests.stream.rendered import CLASSES, ExactNetwork, Thing, World
+from tests.stream.rendered import CLASSES, ExactNetwork, Thing, Wall, World
 from tests.stream.waiting import eventually
 
 from triptych.class_table import ClassTable
@@ -237,3 +238,49 @@ def test_a_table_that_does_not_fit_changes_nothing() -> None:
     with pytest.raises(TriptychError, match="no class 'cart'"):
         pipeline.regroup(ClassTable.of({"a": ["cart"]}))
     assert pipeline.naming is before
+
+
+def test_who_is_in_the_picture_came_in_as_what_it_is_now() -> None:
+    for tables in ((OWN, MOVERS), (MOVERS, OWN), (OWN, CARS, AGAIN), (OWN, MOVERS, AGAIN)):
+        counts = run(*tables)[-1].counts
+        there = counts.zones["all"].inside  # the zone is the whole picture
+        for name, number in there.items():
+            assert counts.entered[name] - counts.left[name] == number, tables
+
+
+HIDDEN = World((Thing(1, "car", (10, 20), (20, 0), (14, 8)),), (Wall((34, 0, 62, 48)),))
+
+
+def hidden(*namings: Naming, change: int) -> list[Result]:
+    """A car that passes behind a wall; the classes change at a frame."""
+    scene = SourceScene("street", namings[0].countable)
+    return [
+        scene.observe(frame, masks(frame), ReadingSettings(), {}, namings[index >= change])
+        for index, frame in enumerate(HIDDEN.frames(4.5))
+    ]
+
+
+def test_an_object_out_of_sight_goes_on_only_where_its_class_is_known() -> None:
+    plain = hidden(OWN, OWN, change=0)
+    gap = next(i for i, r in enumerate(plain) if r.tracks and r.tracks[0].state is State.LOST)
+    assert plain[-1].counts.entered["car"] == 1, "it is known again behind the wall"
+    merged = hidden(OWN, MOVERS, change=gap + 1)
+    assert [t.name for t in merged[gap + 1].tracks] == ["mover"]
+    assert merged[-1].counts.entered == {"mover": 1}
+    apart = hidden(MOVERS, OWN, change=gap + 1)
+    assert apart[gap + 1].tracks == ()
+    assert apart[-1].counts.entered == {"car": 1, "person": 0}, "as a new one"
+    assert apart[-1].counts.left == {"car": 0, "person": 0}
+
+
+def test_a_cut_in_the_frame_that_takes_groups_apart() -> None:
+    scene = SourceScene("street", MOVERS.countable)
+    for frame, found in zip(FRAMES[:20], MASKS[:20], strict=True):
+        last = scene.observe(frame, found, ReadingSettings(), {}, MOVERS)
+    assert last.counts.now["mover"] > 0
+    cut = dataclasses.replace(FRAMES[20], anew=True)
+    after = scene.observe(cut, MASKS[20], ReadingSettings(), {}, OWN)
+    assert consistent(after, OWN) == []
+    newest = scene.history._newest
+    assert newest is not None
+    assert all(key.rpartition(".")[2] in OWN.countable for key in newest[1].events)

@@ -149,7 +149,7 @@ def _with_plain_input(segmenter: Segmenter) -> Segmenter:
     return Segmenter(
         segmenter.model,
         Preprocess(pad=False),
-        segmenter.classes,
+        segmenter.network_classes,
         segmenter.readings,
         family=segmenter.family,
         arguments=segmenter.arguments,
@@ -194,7 +194,7 @@ def compare_answers(
         return MaskSet(
             mask_logits[0].float(),
             None if class_logits is None else class_logits[0].float(),
-            segmenter.classes,
+            segmenter.network_classes,
             batch.geometries[0],
             competition=segmenter.model.competition,  # type: ignore[arg-type]
             readings=segmenter.readings,
