@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from triptych.errors import TriptychError
+from triptych.image.preprocess import Batch
 
 
 @contextlib.contextmanager
@@ -24,3 +25,9 @@ def memory_told(for_what: str) -> Iterator[None]:
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error):
             raise TriptychError(f"not enough memory for {for_what}") from error
         raise
+
+
+def input_of(batch: Batch) -> str:
+    """The size of a network's input, for messages."""
+    count, _, height, width = batch.pixels.shape
+    return f"a network input of {count} x {height} x {width} pixels"

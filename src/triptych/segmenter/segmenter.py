@@ -23,14 +23,14 @@ from triptych.engines.registry import make_engine
 from triptych.errors import TriptychError
 from triptych.image.decode import MAX_PIXELS_IN_WINDOWS
 from triptych.image.geometry import image_token
-from triptych.image.preprocess import Batch, ImageLike, Preprocess, load_image
+from triptych.image.preprocess import ImageLike, Preprocess, load_image
 from triptych.mask_set import MaskSet
 from triptych.networks.contract import Prompts, Task
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter.encoded import Answering, EncodedImage
-from triptych.segmenter.memory import memory_told
-from triptych.segmenter.prompts import spread
+from triptych.segmenter.memory import input_of, memory_told
 from triptych.segmenter.question import Asking, Question, misunderstood
+from triptych.segmenter.windows import point_in_windows
 from triptych.windows.layout import Windows
 from triptych.windows.mask_sets import WindowedMasks, packed
 
@@ -242,7 +242,7 @@ class Segmenter:
             if windows is None:
                 return self.encode(images)(**ask)
             pixels = load_image(images, MAX_PIXELS_IN_WINDOWS)
-            return self._point_in_windows(pixels, windows, question)
+            return point_in_windows(self.encode, pixels, windows, question)
         task = question.task or ("panoptic" if Task in self.asks else None)
         if windows is not None:
             if isinstance(images, list | tuple):
@@ -270,7 +270,7 @@ class Segmenter:
         pixels = load_image(image)
         plan = self.preprocess.plan((pixels.shape[0], pixels.shape[1]))
         batch = self.preprocess([pixels], [plan])
-        with memory_told(f"{_input(batch)}; use a smaller image"):
+        with memory_told(f"{input_of(batch)}; use a smaller image"):
             features = self.engine.encode(batch.pixels.to(self.device, self.dtype), self.autocast)
         return EncodedImage(features, plan, image_token(pixels), self._answering())
 
@@ -308,7 +308,7 @@ class Segmenter:
         found: dict[int, MaskSet] = {}
         for members in groups.values():
             batch = self.preprocess([images[i] for i in members], [plans[i] for i in members])
-            with memory_told(f"{_input(batch)}; use a smaller batch, or smaller images"):
+            with memory_told(f"{input_of(batch)}; use a smaller batch, or smaller images"):
                 pixels = batch.pixels.to(self.device, self.dtype)
                 if ask is None and Task in self.asks:
                     masks = self._answering().for_readings(pixels, batch.geometries)
@@ -345,26 +345,6 @@ class Segmenter:
         )
         parts = tuple(found if len(places) == 1 else packed(found, len(places)))
         return WindowedMasks(tuple(places), parts, size)
-
-    def _point_in_windows(
-        self, image: Tensor, windows: Windows, question: Question
-    ) -> WindowedMasks:
-        """Answer each prompt about a large image in the window in which it lies deepest."""
-        if question.mask is not None:
-            raise TriptychError("mask= does not go with windows; encode the image, and ask there")
-        size = (int(image.shape[0]), int(image.shape[1]))
-        prompts = question.prompts(size, "")
-        found = []
-        for window, members in spread(prompts, windows.over(size)):
-            rows, columns = window.area
-            encoded = self.encode(image[window.area])
-            moved = [prompts[i].moved(-columns.start, -rows.start) for i in members]
-            masks = encoded.answer(question, moved)
-            assert masks.prompt is not None
-            numbers = torch.tensor(members, device=masks.prompt.device)
-            found.append((window, dataclasses.replace(masks, prompt=numbers[masks.prompt])))
-        places, parts = zip(*found, strict=True)
-        return WindowedMasks(places, parts, size)
 
     def _answering(self) -> Answering:
         return Answering(
@@ -413,9 +393,3 @@ class Segmenter:
 
 
 _WRITERS = {"triptych": write_folder, "transformers": write_transformers}
-
-
-def _input(batch: Batch) -> str:
-    """The size of a network's input, for messages."""
-    count, _, height, width = batch.pixels.shape
-    return f"a network input of {count} x {height} x {width} pixels"
