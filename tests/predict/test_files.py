@@ -15,11 +15,13 @@ from pycocotools import mask as reference
 from tests.tiny_model import COLOURS, colour_segmenter
 
 from triptych.atomic import atomic_write
+from triptych.class_table import Merged
 from triptych.classes import Classes
 from triptych.errors import TriptychError
 from triptych.image.geometry import Geometry
 from triptych.mask_set import MaskSet
 from triptych.predict.files import Results, Standing, remove_leftovers
+from triptych.readings.regroup import regrouped
 from triptych.readings.settings import ReadingSettings
 
 ENDS = (".semantic.png", ".panoptic.png", ".overlay.png", ".json")
@@ -236,3 +238,19 @@ class TestStanding:
             (folder / name).touch()
         remove_leftovers([results.base, folder / "gone" / "x"])
         assert sorted(p.name for p in folder.iterdir()) == sorted(others)
+
+
+def test_void_among_many_classes_is_65535(tmp_path: Path) -> None:
+    size = (2, 3)
+    masks = torch.zeros(301, *size)
+    masks[300, 0] = masks[7, 1] = 9.0
+    names = [f"class {number}" for number in range(301)]
+    whole = MaskSet(
+        masks, None, Classes.of(names), Geometry(size, size, size), competition="softmax"
+    )
+    few = regrouped(whole, Merged(Classes.of(names[:300]), (*range(300), None)))
+    assert few.semantic().ids.tolist() == [[65535] * 3, [7] * 3]
+    results = Results(tmp_path / "a", tmp_path / "a.png", "m", ReadingSettings())
+    results.write(torch.zeros(*size, 3, dtype=torch.uint8), few)
+    with Image.open(tmp_path / "a.semantic.png") as picture:
+        assert np.asarray(picture).tolist() == [[65535] * 3, [7] * 3]

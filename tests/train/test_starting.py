@@ -132,3 +132,16 @@ def test_a_decoder_with_more_queries_keeps_the_old_ones_behind_the_new(tmp_path)
 )
 def test_weights_of_the_classes_are_found_in_every_family(family, arguments, prefix):
     assert class_weights(family, arguments) == [f"{prefix}weight", f"{prefix}bias"]
+
+
+def test_a_regrouped_checkpoint_gives_the_rows_of_its_own_classes(tmp_path):
+    old = tiny_segformer()
+    old.regroup({"ground": ["road", "tree"]}).save(tmp_path)
+    names = ["car", "ground", "road"]
+    arguments = {**old.arguments, "classes": len(names)}
+    new = build("segformer", **arguments)
+    recipe = ModelRecipe("segformer", arguments, start_from=str(tmp_path))
+    told = start_weights(new, Classes.of(names), recipe, arguments)
+    assert told == f"class head: car, road from {tmp_path}; new: ground"
+    weight = "decoder.classifier.weight"
+    assert torch.equal(new.state_dict()[weight][[0, 2]], old.model.state_dict()[weight][[3, 1]])
