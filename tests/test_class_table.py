@@ -134,6 +134,8 @@ def test_the_short_form(text, groups):
     [
         "vehicle: [car, truck]\nwall:\nhome: {of: [house], colour: [1, 2, 3]}\n",
         "classes:\n  vehicle: [car, truck]\n  wall:\n  home: {of: [house], colour: [1, 2, 3]}\n",
+        "layout: camvid\nroot: x\n"
+        "classes:\n  vehicle: [car, truck]\n  wall:\n  home: {of: [house], colour: [1, 2, 3]}\n",
         "classes:\n- {name: vehicle, of: [car, truck]}\n- wall\n"
         "- {name: home, of: [house], colour: [1, 2, 3]}\n",
     ],

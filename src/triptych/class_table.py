@@ -169,7 +169,8 @@ class ClassTable:
         """A checkpoint's table from the command line: in short, or the path of a YAML file.
 
         In short: ``vehicle: car, bus, truck; way: road, pavement``; a group without members is
-        the class of its name. The file holds the mapping itself, or has it under ``classes``.
+        the class of its name. The file holds the mapping itself, or has it under ``classes``, as
+        the description of a data set does.
 
         Raises:
             TriptychError: the file is missing or wrong, the table is empty, or a group stands
@@ -326,8 +327,9 @@ class _File:
 def _read_file(path: Path) -> TableForm:
     found = read_document(path, "class table")
     inner: tuple[str, ...] = ()
-    if list(found.values) == ["classes"] and not _are_names(found.values["classes"]):
-        inner = ("classes",)  # as in the description of a data set
+    described = "layout" in found.values or list(found.values) == ["classes"]
+    if described and "classes" in found.values and not _are_names(found.values["classes"]):
+        inner = ("classes",)  # the description of a data set, or only this part of one
     document = Document(found.source, what=found.what)
     document.values = {REGROUP: found.values[inner[0]] if inner else found.values}
     document.places = {
