@@ -69,7 +69,7 @@ def work(options: argparse.Namespace) -> None:
     )
     image = load_image(made_up_picture(*parse_size("--size", options.size)))
     pixels = segmenter.preprocess([image]).pixels
-    masks = made_up_masks(segmenter.segment([image])[0])
+    masks = made_up_masks(segmenter.segment([image], task=segmenter.task)[0])
 
     def readings() -> None:
         fresh = dataclasses.replace(masks)

@@ -57,7 +57,7 @@ def main() -> None:
         image = load_image(subject.file)
         pixels = segmenter.preprocess([image]).pixels
         wanted = segmenter.engine(pixels)
-        reference = segmenter.segment([image])[0]
+        reference = segmenter.segment([image], task=segmenter.task)[0]
         engines: dict[str, Engine] = {}
         works: dict[str, Callable[[], Any]] = {}
         for variant in options.variants:
@@ -71,7 +71,7 @@ def main() -> None:
             if not random:
                 with running(segmenter, engine):
                     segmenter.autocast = dtype
-                    masks = segmenter.segment([image])[0]
+                    masks = segmenter.segment([image], task=segmenter.task)[0]
                 maps = {
                     "semantic": (masks.semantic().ids, reference.semantic().ids),
                     "panoptic": (class_map(masks.panoptic()), class_map(reference.panoptic())),

@@ -75,9 +75,9 @@ class BesideEager:
             for name, apart in differences(ours, theirs).items()
         ]
         if self.subject.masks is None:
-            masks = segmenter.segment([image])[0]
+            masks = segmenter.segment([image], task=segmenter.task)[0]
             with self._eager():
-                others = segmenter.segment([image])[0]
+                others = segmenter.segment([image], task=segmenter.task)[0]
             shares = {
                 "semantic": plain.same_pixels(masks.semantic().ids, others.semantic().ids),
                 "panoptic": plain.same_pixels(

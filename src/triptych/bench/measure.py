@@ -169,7 +169,7 @@ def measure(
         against = "transformers"
         agreements = compare_answers(segmenter, theirs, batch, subject.masks)
         pairs = _pairs(subject, theirs)
-    together = {n: lambda n=n: segmenter.segment([image] * n) for n in batches}
+    together = {n: lambda n=n: segmenter.segment([image] * n, task=segmenter.task) for n in batches}
     peak = Peak(device)
     batch_memory = {n: peak.of(together[n]) for n in batches}
     pair_memory = {name: tuple(map(peak.of, both)) for name, both in pairs.items()}
@@ -247,7 +247,7 @@ def _pairs(subject: Subject, theirs: Theirs) -> dict[str, Pair]:
     image = load_image(subject.file)
     pixels = segmenter.preprocess([image]).pixels.to(segmenter.device, segmenter.dtype)
     plain_pixels = pixels.contiguous()
-    masks = subject.masks or segmenter.segment([image])[0]
+    masks = subject.masks or segmenter.segment([image], task=segmenter.task)[0]
 
     def forward() -> Any:
         return segmenter.engine(pixels, segmenter.autocast)

@@ -159,7 +159,11 @@ def prepared(
         if file is None or size:
             file = Path(folder) / "picture.jpg"
             _render(picture, size).save(file, quality=95)
-        masks = made_up_masks(segmenter.segment([load_image(file)])[0]) if made_up else None
+        masks = (
+            made_up_masks(segmenter.segment([load_image(file)], task=segmenter.task)[0])
+            if made_up
+            else None
+        )
         yield Subject(segmenter, file, masks)
 
 

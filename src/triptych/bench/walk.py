@@ -58,10 +58,10 @@ def walk(subject: Subject, meter: Meter, by: Engine | None = None) -> None:
     engine = by or segmenter.engine
     if segmenter.engine.runs_modules:
         with running(segmenter, engine), laps_inside(engine.model, meter, image):
-            found = segmenter.segment([image])[0]
+            found = segmenter.segment([image], task=segmenter.task)[0]
     else:
         with running(segmenter, Watched(engine, meter, image)):
-            found = segmenter.segment([image])[0]
+            found = segmenter.segment([image], task=segmenter.task)[0]
     meter.lap(REST)
     # A mask set keeps what readings find out about it: this one was not read in an earlier round.
     masks = dataclasses.replace(subject.masks or found)

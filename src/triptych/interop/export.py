@@ -128,7 +128,9 @@ def graphs_of(model: nn.Module, size: Size) -> Iterator[Wanted]:
         return
     yield Wanted(encoding(size), size, words=("encode",))
     width, height = size
-    features = Eager(model).encode(torch.zeros((1, 3, height, width), dtype=torch.float32))
+    features = Eager(model).encode(
+        torch.zeros((1, 3, height, width), dtype=torch.float32, device="cpu")
+    )
     usual = usual_tasks() if Task in asks else {}
     usual |= usual_prompts(width, height) if Prompts in asks else {}
     for word, ask in usual.items():
@@ -142,11 +144,11 @@ def usual_tasks() -> dict[str, Ask]:
 
 def usual_prompts(width: int, height: int) -> dict[str, Ask]:
     """A click, two, a box and a box with a click, about an input of this size."""
-    middle = torch.tensor([[[width / 2, height / 2]]], dtype=torch.float32)
+    middle = torch.tensor([[[width / 2, height / 2]]], dtype=torch.float32, device="cpu")
     corners = (width / 4, height / 4, width / 2, height / 2)
-    click = Prompts(middle, torch.ones((1, 1), dtype=torch.long))
-    box = torch.tensor([corners], dtype=torch.float32)
-    labels = torch.tensor([[1, 0]], dtype=torch.long)
+    click = Prompts(middle, torch.ones((1, 1), dtype=torch.long, device="cpu"))
+    box = torch.tensor([corners], dtype=torch.float32, device="cpu")
+    labels = torch.tensor([[1, 0]], dtype=torch.long, device="cpu")
     two = Prompts(torch.cat((middle, middle / 2), 1), labels, multimask=False)
     return {
         "click-three": click,

@@ -174,7 +174,9 @@ def in_order(found: Sequence[tuple[MaskSet, list[int]]], image: str) -> MaskSet:
     first = found[0][0]
     if first.prompt is None:
         return dataclasses.replace(first, image=image)
-    numbers = torch.cat([torch.tensor(members)[_prompt(m)] for m, members in found])
+    numbers = torch.cat(
+        [torch.tensor(members, dtype=torch.long, device="cpu")[_prompt(m)] for m, members in found]
+    )
     order = numbers.argsort(stable=True)
 
     def merged(name: str) -> Tensor:

@@ -42,7 +42,7 @@ class Prompt:
 
     def moved(self, right: float, down: float) -> Prompt:
         """The same, so many pixels further right and down."""
-        by = torch.tensor((right, down), dtype=torch.float32)
+        by = torch.tensor((right, down), dtype=torch.float32, device="cpu")
         box = None if self.box is None else self.box + by.repeat(2)
         return dataclasses.replace(self, points=self.points + by, box=box)
 
@@ -89,7 +89,10 @@ def read_prompts(
         )
     count = len(placed if placed is not None else boxed or [])
     logits = _masks(mask, image, count) if mask is not None else None
-    nothing = torch.zeros((0, 2), dtype=torch.float32), torch.zeros(0, dtype=torch.long)
+    nothing = (
+        torch.zeros((0, 2), dtype=torch.float32, device="cpu"),
+        torch.zeros(0, dtype=torch.long, device="cpu"),
+    )
     return [
         Prompt(
             *(placed[i] if placed is not None else nothing),
@@ -147,7 +150,9 @@ def _points(points: Any, labels: Any, size: tuple[int, int]) -> list[tuple[Tenso
                 f"points of prompt {number} have shape {tuple(where.shape)}; give (n, 2): x and y"
             )
         _refuse_outside(where, size, number)
-        kinds = torch.ones(len(where)) if mark is None else _numbers(mark, "labels=", "1 or 0")
+        kinds = (
+            torch.ones_like(where[:, 0]) if mark is None else _numbers(mark, "labels=", "1 or 0")
+        )
         if kinds.shape != where.shape[:1]:
             raise TriptychError(
                 f"prompt {number} has {len(where)} points and labels of shape "
@@ -215,7 +220,7 @@ def _nesting(value: Any) -> int:
 
 def _numbers(value: Any, what: str, form: str) -> Tensor:
     try:
-        found = torch.as_tensor(value).to("cpu", torch.float32)
+        found = torch.as_tensor(value, dtype=torch.float32, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         raise TriptychError(f"{what} {value!r} are no numbers in rows; give {form}") from None
     if not torch.isfinite(found).all():

@@ -129,7 +129,7 @@ def joined(prompts: list[Prompt], geometry: Geometry, multimask: bool) -> Prompt
     at 0; the network's input is resized from its corner.
     """
     (height, width), (h, w) = geometry.image_size, geometry.valid_size
-    scale = torch.tensor((w / width, h / height), dtype=torch.float32)
+    scale = torch.tensor((w / width, h / height), dtype=torch.float32, device="cpu")
     rows, marks = [p.points for p in prompts], [p.labels for p in prompts]
     points = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     labels = nn.utils.rnn.pad_sequence(marks, batch_first=True, padding_value=FILLER)

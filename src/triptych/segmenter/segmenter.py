@@ -116,6 +116,11 @@ class Segmenter:
         """What can be said to the network; see :class:`triptych.networks.contract.Network`."""
         return self._answering().asks
 
+    @property
+    def task(self) -> str | None:
+        """The task that the network is told where nobody says another; None: it is told none."""
+        return "panoptic" if Task in self.asks else None
+
     def require(self, *readings: str) -> None:
         """See that its masks have these readings, before it works for them.
 
@@ -243,7 +248,7 @@ class Segmenter:
                 return self.encode(images)(**ask)
             pixels = load_image(images, MAX_PIXELS_IN_WINDOWS)
             return point_in_windows(self.encode, pixels, windows, question)
-        task = question.task or ("panoptic" if Task in self.asks else None)
+        task = question.task or self.task
         if windows is not None:
             if isinstance(images, list | tuple):
                 return [
@@ -304,13 +309,14 @@ class Segmenter:
         groups: dict[tuple[int, int], list[int]] = {}
         for index, plan in enumerate(plans):
             groups.setdefault(plan.input_size, []).append(index)
-        ask = Task(task) if task else None  # type: ignore[arg-type]
+        # Its own task is what a network answers without an ask, which graphs know as a whole.
+        ask = Task(task) if task and task != self.task else None  # type: ignore[arg-type]
         found: dict[int, MaskSet] = {}
         for members in groups.values():
             batch = self.preprocess([images[i] for i in members], [plans[i] for i in members])
             with memory_told(f"{input_of(batch)}; use a smaller batch, or smaller images"):
                 pixels = batch.pixels.to(self.device, self.dtype)
-                if ask is None and Task in self.asks:
+                if task is None and Task in self.asks:
                     masks = self._answering().for_readings(pixels, batch.geometries)
                 else:
                     prediction = self.engine(pixels, self.autocast, ask)

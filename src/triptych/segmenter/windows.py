@@ -40,7 +40,7 @@ def point_in_windows(
         moved = [prompts[i].moved(-columns.start, -rows.start) for i in members]
         masks = encode(image[window.area]).answer(question, moved)
         assert masks.prompt is not None
-        numbers = torch.tensor(members, device=masks.prompt.device)
+        numbers = torch.tensor(members, dtype=torch.long, device=masks.prompt.device)
         found.append((window, dataclasses.replace(masks, prompt=numbers[masks.prompt])))
     places, parts = zip(*found, strict=True)
     return WindowedMasks(places, parts, size)

@@ -112,7 +112,7 @@ def test_a_picture_without_a_prompt_is_refused(model):
     objects = Classes.of(["object"], things=["object"])
     segmenter = Segmenter(model, Preprocess(longest_edge=64), objects)
     assert segmenter.preprocess.size_divisor == 64
-    with pytest.raises(TriptychError, match="answers prompts"):
+    with pytest.raises(TriptychError, match="there is no prompt; give points="):
         segmenter(torch.zeros(30, 40, 3, dtype=torch.uint8))
 
 

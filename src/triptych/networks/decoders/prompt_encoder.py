@@ -44,7 +44,9 @@ class FourierPositions(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         # Fixed, but drawn at random: a file has to hold them.
-        self.register_buffer("frequencies", torch.randn(2, dim // 2))
+        self.register_buffer(
+            "frequencies", torch.randn((2, dim // 2), dtype=torch.float32, device="cpu")
+        )
 
     def forward(self, places: Tensor) -> Tensor:
         """Map x and y, 0 to 1 over the network's input, ``(..., 2)`` to ``(..., C)``."""

@@ -29,7 +29,7 @@ def sentence(task: TaskName) -> Tensor:
     There are three sentences ever, so they stand here and no tokenizer is needed.
     """
     ids = (_START, *_THE_TASK_IS, *_WORDS[task], _END)
-    return torch.tensor(ids + (0,) * (LENGTH - len(ids)))
+    return torch.tensor(ids + (0,) * (LENGTH - len(ids)), dtype=torch.long, device="cpu")
 
 
 class TaskToken(nn.Module):
