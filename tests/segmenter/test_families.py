@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,21 @@ def test_oneformer_answers_each_task_from_one_encoding() -> None:
     assert not torch.allclose(answers["semantic"].class_logits, answers["instance"].class_logits)
     (masks,) = segmenter.segment([PICTURE])
     assert torch.equal(masks.semantic().ids, answers["semantic"].semantic().ids)
+
+
+def test_threads_with_different_asks_get_the_right_answers(sam: tuple[SamModel, Path]) -> None:
+    clicks = load(sam[1], "cpu").encode(PICTURE)
+    asks = [{"points": [[x, 20]]} for x in (5, 30, 60)] + [{"boxes": [4, 6, 60, 50]}]
+    model = small("oneformer")
+    names = [f"class {i}" for i in range(3)]
+    tasks = Segmenter(model, Preprocess(shortest_edge=64), Classes.of(names, things=[])).encode(
+        PICTURE
+    )
+    pairs = [(clicks, ask) for ask in asks]
+    pairs += [(tasks, {"task": task}) for task in ("semantic", "instance", "panoptic")]
+    wanted = [encoded(**ask) for encoded, ask in pairs]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(5):
+            found = threads.map(lambda pair: pair[0](**pair[1]), pairs)
+            for one, right in zip(found, wanted, strict=True):
+                assert torch.equal(one.mask_logits, right.mask_logits)
