@@ -94,6 +94,18 @@ class Merged:
             for number, name in enumerate(self.classes.names)
         }
 
+    def table(self, old: Classes) -> ClassTable:
+        """The table that makes these classes of the old ones."""
+        rows = zip(
+            self.members(old).items(), self.classes.is_thing, self.classes.colours, strict=True
+        )
+        return ClassTable(
+            tuple(
+                Group(name=name, of=of, thing=thing, colour=colour)
+                for (name, of), thing, colour in rows
+            )
+        )
+
     def heirs(self, later: Merged) -> tuple[frozenset[int], ...]:
         """``(K,)`` for each of these classes: those of ``later`` that share a member with it.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.networks.models.test_registry import UNASKED
 
+from triptych.checkpoints.before import arguments_of_today
 from triptych.checkpoints.bundled import bundled
 from triptych.checkpoints.catalogue import (
     SOURCES,
@@ -141,7 +142,8 @@ class TestBundled:
             assert entry.family == config["family"]
             assert entry.classes == len(config["classes"])
             assert entry.queries == config["arguments"]["queries"]
-            model = skeleton(Path(entry.name), config["family"], config["arguments"])
+            arguments = arguments_of_today(config["arguments"])
+            model = skeleton(Path(entry.name), config["family"], arguments)
             counted = sum(parameter.numel() for parameter in model.parameters()) / 1e6
             assert entry.parameters == pytest.approx(counted, abs=0.051)
 

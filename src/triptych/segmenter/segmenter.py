@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from triptych.checkpoints.folder import ModelConfig, write_folder
 from triptych.checkpoints.transformers import write_transformers
 from triptych.checkpoints.types import weight_type
-from triptych.class_table import ClassTable, Group, Merged, Regrouping
+from triptych.class_table import ClassTable, Merged, Regrouping
 from triptych.classes import Classes
 from triptych.engines.folder import Exported
 from triptych.engines.parts import two_halves
@@ -141,19 +141,7 @@ class Segmenter:
     @property
     def table(self) -> ClassTable | None:
         """What :meth:`regroup` made ``classes`` of, in classes of the network; None: nothing."""
-        if self._merged is None:
-            return None
-        return ClassTable(
-            tuple(
-                Group(name=name, of=of, thing=thing, colour=colour)
-                for (name, of), thing, colour in zip(
-                    self._merged.members(self._network_classes).items(),
-                    self.classes.is_thing,
-                    self.classes.colours,
-                    strict=True,
-                )
-            )
-        )
+        return None if self._merged is None else self._merged.table(self._network_classes)
 
     def regroup(self, table: Regrouping | ClassTable) -> Segmenter:
         """The same network with other classes: its own in groups, whose probabilities add up.
