@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from triptych.class_table import ClassTable, Group, Members, Merged
@@ -94,7 +96,11 @@ def test_a_checkpoint_is_regrouped_by_a_plain_mapping():
 
 def test_groups_keep_colours_that_people_know():
     colours = dict(zip(OLD.names, OLD.colours, strict=True))
-    form = {"vehicle": ("truck", "car"), "wall": (), "house": ("building", "house")}
+    form: dict[str, Any] = {
+        "vehicle": ("truck", "car"),
+        "wall": (),
+        "house": ("building", "house"),
+    }
     form |= {"light": Members(colour=(1, 2, 3))}
     expected = (colours["truck"], colours["wall"], colours["house"], (1, 2, 3))
     assert regrouped(form).classes.colours == expected
@@ -113,7 +119,14 @@ def test_which_classes_inherit_which():
     second = regrouped({"car": (), "lorry": "truck", "solid": ("house", "wall")})
     assert first.heirs(second) == ({0, 1}, {2}, {2})
     assert second.heirs(first) == ({0}, {0}, {1, 2})
-    assert Merged.unchanged(OLD).heirs(first) == ({0}, {0}, set(), {1}, set(), {2})
+    assert Merged.unchanged(OLD).heirs(first) == (
+        frozenset({0}),
+        frozenset({0}),
+        frozenset(),
+        frozenset({1}),
+        frozenset(),
+        frozenset({2}),
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,7 +158,8 @@ def test_a_file_says_the_same(tmp_path, text):
     path.write_text(text)
     found = ClassTable.parse(str(path))
     home = Members(of=("house",), colour=(1, 2, 3))
-    assert found == ClassTable.of({"vehicle": ("car", "truck"), "wall": (), "home": home})
+    form: dict[str, Any] = {"vehicle": ("car", "truck"), "wall": (), "home": home}
+    assert found == ClassTable.of(form)
 
 
 def test_a_group_may_be_called_classes(tmp_path):

@@ -145,7 +145,10 @@ def test_a_mask_set_is_frozen_and_moves_whole():
 
 
 def test_quality_and_classes_are_independent_of_each_other():
-    fields = {"mask_logits": torch.ones(2, 4, 4), "class_logits": 5 * torch.eye(2, 12)}
+    fields: dict[str, Any] = {
+        "mask_logits": torch.ones(2, 4, 4),
+        "class_logits": 5 * torch.eye(2, 12),
+    }
     plain = MaskSet(**fields, classes=STREET, geometry=SQUARE)
     rated = MaskSet(**fields, classes=STREET, geometry=SQUARE, quality=torch.tensor([0.1, 0.9]))
     assert rated.offers == plain.offers

@@ -7,6 +7,7 @@ import json
 import pickle
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -250,13 +251,14 @@ def test_bundled_checkpoints_load(name):
 
 def test_a_checkpoint_of_before_has_todays_names(tmp_path):
     arguments = {"classes": 3, **SMALL["mask2former"], "annealing": [2, 6]}
-    made = build("mask2former", **arguments, nms=0.5)
+    made: Any = build("mask2former", **arguments, nms=0.5)
     made.query_decoder.annealing.set_step(5)
     classes = Classes.of(["road", "car", "sky"], things=["car"])
     config = ModelConfig("mask2former", {**arguments, "suppression": 0.5}, classes, Preprocess())
     state = {name.replace(".annealing.", ".fading."): t for name, t in made.state_dict().items()}
     assert any("fading" in name for name in state)
     write_folder(tmp_path, config, state)
+    model: Any
     model, read = read_folder(tmp_path)
     assert read.arguments["nms"] == model.query_decoder.nms == 0.5
     assert "suppression" not in read.arguments

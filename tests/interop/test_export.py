@@ -211,7 +211,7 @@ class TestMistakes:
         assert told.count("\n") == 1
 
 
-ASKED = {
+ASKED: dict[str, tuple[type, dict[str, Any], dict[str, Any]]] = {
     "sam": (Prompts, {"points": [[20, 30]]}, {"boxes": [4, 6, 50, 40]}),
     "oneformer": (Task, {"task": "instance"}, {"task": "semantic"}),
 }
@@ -229,7 +229,8 @@ def test_networks_that_are_asked_have_a_graph_of_the_encoder_and_of_each_usual_a
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     needs(to)
-    kind, *asks = ASKED[family]
+    kind, first, second = ASKED[family]
+    asks = (first, second)
     classes = 3 if kind is Task else 1
     model = small(family, classes=classes)
     names = [f"class {i}" for i in range(classes)]

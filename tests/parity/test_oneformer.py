@@ -166,7 +166,8 @@ def test_the_text_tower_of_a_training_is_left_out(close, tmp_path):
     # Theirs drops values whenever the configuration says that it trains, in eval mode too.
     theirs = saved(config(is_training=True, dropout=0.0, **tower), tmp_path)
     assert any("text_mapper" in name for name in load_file(tmp_path / "model.safetensors"))
-    theirs.model.is_training = False  # which takes the texts of a training
+    inner: Any = theirs.model
+    inner.is_training = False  # which takes the texts of a training
     compare(close, load(tmp_path, device="cpu").model, theirs, torch.randn(1, 3, 64, 64))
 
 

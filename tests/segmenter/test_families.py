@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,11 +22,12 @@ PICTURE = torch.randint(
 )
 
 
-def randomised(model: nn.Module) -> nn.Module:
+def randomised(model: SamModel) -> SamModel:
     torch.manual_seed(0)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.2)
-    return model.eval()
+    model.eval()
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,7 @@ def test_points_in_pixels_of_the_picture_are_what_the_authors_take(
     for with_box in (False, True):
         theirs = {"input_points": (torch.tensor(points) * scale)[None, None]}
         theirs["input_labels"] = torch.tensor(labels)[None, None]
-        ours = {"points": points, "labels": labels}
+        ours: dict[str, Any] = {"points": points, "labels": labels}
         if with_box:
             theirs["input_boxes"] = (torch.tensor(box) * scale.repeat(2))[None, None]
             ours["boxes"] = box
@@ -106,6 +108,7 @@ def test_prompts_in_company_answer_as_alone(sam: tuple[SamModel, Path]) -> None:
         torch.testing.assert_close(
             together.mask_logits[mine], alone.mask_logits, atol=1e-4, rtol=1e-4
         )
+        assert together.quality is not None
         torch.testing.assert_close(together.quality[mine], alone.quality, atol=1e-5, rtol=1e-4)
     refined = encoded(points=rows[0], mask=encoded(points=rows[0]).best())
     assert not torch.equal(refined.mask_logits, encoded(points=rows[0]).mask_logits)
@@ -122,20 +125,25 @@ def test_oneformer_answers_each_task_from_one_encoding() -> None:
         again = segmenter(PICTURE, task=task)
         torch.testing.assert_close(masks.mask_logits, again.mask_logits, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(masks.class_logits, again.class_logits, atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(answers["semantic"].class_logits, answers["instance"].class_logits)
+    first, second = answers["semantic"].class_logits, answers["instance"].class_logits
+    assert first is not None
+    assert second is not None
+    assert not torch.allclose(first, second)
     (masks,) = segmenter.segment([PICTURE])
     assert torch.equal(masks.semantic().ids, answers["semantic"].semantic().ids)
 
 
 def test_threads_with_different_asks_get_the_right_answers(sam: tuple[SamModel, Path]) -> None:
     clicks = load(sam[1], "cpu").encode(PICTURE)
-    asks = [{"points": [[x, 20]]} for x in (5, 30, 60)] + [{"boxes": [4, 6, 60, 50]}]
+    asks: list[dict[str, Any]] = [{"points": [[x, 20]]} for x in (5, 30, 60)] + [
+        {"boxes": [4, 6, 60, 50]}
+    ]
     model = small("oneformer")
     names = [f"class {i}" for i in range(3)]
     tasks = Segmenter(model, Preprocess(shortest_edge=64), Classes.of(names, things=[])).encode(
         PICTURE
     )
-    pairs = [(clicks, ask) for ask in asks]
+    pairs: list[tuple[Any, dict[str, Any]]] = [(clicks, ask) for ask in asks]
     pairs += [(tasks, {"task": task}) for task in ("semantic", "instance", "panoptic")]
     wanted = [encoded(**ask) for encoded, ask in pairs]
     with ThreadPoolExecutor(4) as threads:

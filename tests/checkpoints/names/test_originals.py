@@ -15,8 +15,8 @@ from triptych.checkpoints.names.family import Original
 from triptych.checkpoints.names.registry import family
 from triptych.checkpoints.original import read_original
 from triptych.checkpoints.skeleton import skeleton
+from triptych.engines.parts import PLAIN_ASKS
 from triptych.errors import TriptychError
-from triptych.networks.contract import Task
 from triptych.networks.models.registry import build
 
 # Channels, depths and the decoder's width: NVlabs' mix_transformer.py and local_configs/.
@@ -291,7 +291,7 @@ def test_oneformer_computes_what_the_authors_compute(kind):
     }
     with torch.inference_mode():
         for task, sentence in sentences.items():
-            prediction = ours(pixels, Task(task))
+            prediction = ours(pixels, PLAIN_ASKS[task])
             classes, masks = authors_arithmetic.oneformer(tensors, pixels, sentence, heads=4)
             close(prediction.class_logits, classes)
             close(prediction.mask_logits, masks)

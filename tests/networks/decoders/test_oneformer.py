@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -123,7 +125,7 @@ def test_the_other_queries_start_as_the_token_and_have_the_first_positions():
 
 def test_without_its_norm_the_token_is_as_it_comes_and_the_others_start_as_zeros():
     decoder, features = decoder_of(task_norm=False), features_of()
-    seen = {}
+    seen: dict[str, Any] = {}
     decoder.query_transformer.register_forward_pre_hook(
         lambda module, given: seen.update(queries=given[0])
     )
@@ -138,7 +140,7 @@ def test_without_its_norm_the_token_is_as_it_comes_and_the_others_start_as_zeros
 
 def test_each_task_has_an_answer_of_its_own_and_panoptic_is_the_default():
     decoder, features = decoder_of(), features_of()
-    answers = {task: decoder(features, task).mask_logits for task in TASKS}
+    answers: dict[str, Any] = {task: decoder(features, task).mask_logits for task in TASKS}
     assert torch.equal(decoder(features).mask_logits, answers["panoptic"])
     for one, other in (
         ("semantic", "instance"),
