@@ -10,12 +10,14 @@ from typing import Self
 import torch
 from PIL import Image
 
+from triptych.class_table import Merged
 from triptych.errors import TriptychError
 from triptych.image.decode import ImageLike, load_image
 from triptych.readings.explain import Explanation, explain
 from triptych.readings.instance import Instances, read_instances
 from triptych.readings.masks import Masks
 from triptych.readings.panoptic import PanopticMap, read_panoptic
+from triptych.readings.regroup import regrouped
 from triptych.readings.semantic import SemanticMap, read_semantic
 from triptych.readings.settings import ReadingSettings
 from triptych.render.panels import panels
@@ -32,6 +34,14 @@ class MaskSet(Masks):
     def told(self, task: str) -> MaskSet:
         """The masks of a task, or these."""
         return self.others.get(task, self)
+
+    def regrouped(self, merged: Merged) -> MaskSet:
+        """The same masks, of every task, with the classes that a table makes of theirs.
+
+        See :func:`triptych.readings.regroup.regrouped`.
+        """
+        others = {task: regrouped(masks, merged) for task, masks in self.others.items()}
+        return dataclasses.replace(regrouped(self, merged), others=others)
 
     def to(self, device: torch.device | str) -> Self:
         """The same masks with its tensors on ``device``."""

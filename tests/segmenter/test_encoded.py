@@ -91,6 +91,21 @@ def test_each_reading_has_its_own_task_where_all_are_read():
     assert torch.equal(windows.semantic().ids, by_hand.semantic().ids)
 
 
+def test_groups_hold_for_the_masks_of_every_task():
+    segmenter = colour_segmenter(TaskModel())
+    image = picture()
+    few = segmenter.regroup({"warm": ["red"], "cold": ["green"]})
+    (masks,) = few.segment([image])
+    for task in ("semantic", "instance", "panoptic"):
+        assert masks.told(task).classes.names == ("warm", "cold")
+        same(masks.told(task), few.encode(image)(task=task))
+    assert {one.name for one in masks.instances(0.0)} <= {"warm", "cold"}
+    (plain,) = segmenter.segment([image])
+    assert few.table is not None
+    merged = few.table.regroup(segmenter.classes)
+    same(plain.regrouped(merged).told("semantic"), masks.told("semantic"))
+
+
 def test_a_task_goes_to_every_window():
     segmenter = colour_segmenter(TaskModel())
     image = picture(40, 60)

@@ -17,7 +17,6 @@ from triptych.image.geometry import Geometry
 from triptych.mask_set import MaskSet
 from triptych.networks.contract import TASKS, Ask, Features, Prediction, Task, tensors_of
 from triptych.readings.masks import Masks
-from triptych.readings.regroup import regrouped
 from triptych.readings.settings import ReadingSettings
 from triptych.segmenter.memory import memory_told
 from triptych.segmenter.prompts import Prompt
@@ -82,7 +81,7 @@ class Answering:
                 prompt=None if prediction.prompt is None else prediction.prompt.clone(),
                 task=task,
             )
-            yield masks if self.merged is None else regrouped(masks, self.merged)
+            yield masks if self.merged is None else masks.regrouped(self.merged)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

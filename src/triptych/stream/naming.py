@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from triptych.class_table import ClassTable, Merged
 from triptych.classes import Classes
 from triptych.mask_set import MaskSet
-from triptych.readings.regroup import regrouped
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,4 +49,4 @@ class Naming:
 
     def apply(self, masks: MaskSet) -> MaskSet:
         """The masks of the network with these classes."""
-        return masks if self.table is None else regrouped(masks, self.merged)
+        return masks if self.table is None else masks.regrouped(self.merged)
