@@ -18,6 +18,7 @@ from triptych.engines.graph import (
     largest_difference,
     trace,
 )
+from triptych.engines.openvino import shared_core
 from triptych.engines.parts import Part, decoding, encoding, outputs_of, whole
 from triptych.engines.registry import make_engine
 from triptych.errors import TriptychError
@@ -142,9 +143,7 @@ def names_in(engine: str, file: Path) -> tuple[list[str], list[str]]:
 
         found = onnx.load(file).graph
         return [i.name for i in found.input], [o.name for o in found.output]
-    import openvino
-
-    model = openvino.Core().read_model(file)
+    model = shared_core().read_model(file)
     return [i.any_name for i in model.inputs], [o.any_name for o in model.outputs]
 
 

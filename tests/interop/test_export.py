@@ -82,7 +82,7 @@ def test_one_input_for_all_pictures(checkpoint: str, tmp_path: Path) -> None:
 
 def test_the_precision_stays_with_the_folder(checkpoint: str, tmp_path: Path) -> None:
     needs("openvino")
-    openvino_can = openvino.load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    openvino_can = openvino.shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if "BF16" not in openvino_can:
         pytest.skip("OpenVINO has no bf16 on this processor")
     out = tmp_path / "out"

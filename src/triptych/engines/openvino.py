@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class OpenVINO(GraphEngine):
 
     def __init__(self, model: nn.Module, exported: Exported | None = None) -> None:
         super().__init__(model, exported)
-        self._core = load_openvino().Core()
+        self._core = shared_core()
 
     def compile(self, traced: Traced, precision: str) -> Run:
         """See :class:`triptych.engines.graph.GraphEngine`."""
@@ -90,6 +91,27 @@ class OpenVINO(GraphEngine):
         openvino = load_openvino()
         # Half the weights' digits would be a second, silent change beside the precision.
         openvino.save_model(convert(self.model, traced), file, compress_to_fp16=False)
+
+
+_sharing = threading.Lock()
+_core: Any = None
+
+
+def shared_core() -> Any:
+    """OpenVINO's core, made once for the process and never let go.
+
+    Its CPU plugin gives the thread that loads it a stack of its own for signal handlers, and puts
+    the former one back when it is let go. Where there are several cores that is another's, freed
+    by then: the next signal, Ctrl-C among them, would end the process without a word.
+
+    Raises:
+        TriptychError: OpenVINO is not installed.
+    """
+    global _core
+    with _sharing:
+        if _core is None:
+            _core = load_openvino().Core()
+        return _core
 
 
 def load_openvino() -> Any:
