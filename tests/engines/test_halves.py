@@ -31,7 +31,13 @@ GRAPHS = ("onnx", "openvino")
 
 
 @pytest.mark.parametrize("engine", GRAPHS)
-@pytest.mark.parametrize("family", ["segformer", "maskformer", "mask2former"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "segformer",
+        *(pytest.param(f, marks=pytest.mark.slow) for f in ("maskformer", "mask2former")),
+    ],
+)
 def test_closed_networks_give_in_two_halves_what_they_give_whole(family: str, engine: str) -> None:
     needs(engine)
     model = small(family)
