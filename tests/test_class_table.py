@@ -229,11 +229,37 @@ def test_mistakes_in_a_file(tmp_path, text, words):
         ClassTable.parse(str(path))
 
 
-def test_a_folder_is_no_table(tmp_path):
-    with pytest.raises(TriptychError, match="no such class table"):
-        ClassTable.parse(str(tmp_path))
-
-
 def test_a_table_longer_than_a_path_may_be_is_no_path():
     names = [f"class {number}" for number in range(2000)]
     assert ClassTable.parse("a: " + ", ".join(names)).groups[0].of == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("layout: folders\nclasses: [road, car]\n", "line 2: classes is a plain list and no table"),
+        (
+            "layout: folders\nclasses: {way: [road]}\nrest: other\n",
+            "line 3: rest is for data sets; list its classes as a group",
+        ),
+    ],
+)
+def test_a_data_set_that_is_no_table_is_told_so(tmp_path, text, words):
+    path = tmp_path / "set.yaml"
+    path.write_text(text)
+    with pytest.raises(TriptychError, match=words):
+        ClassTable.parse(str(path))
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\0b", "two\nlines", "x" * 101])
+def test_names_can_be_printed_and_are_short(name):
+    with pytest.raises(TriptychError, match="is no name of a group") as told:
+        ClassTable.of({name: ["car"]})
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 300
+
+
+def test_a_folder_is_no_table(tmp_path):
+    (tmp_path / "dir.yaml").mkdir()
+    with pytest.raises(TriptychError, match=r"dir\.yaml: is a folder"):
+        ClassTable.parse(str(tmp_path / "dir.yaml"))

@@ -28,6 +28,9 @@ from triptych.classes import Classes
 from triptych.config import Document, build, read_document, suggest
 from triptych.errors import TriptychError
 
+LONGEST_NAME = 100
+"""Letters."""
+
 REST_COLOUR = (110, 110, 116)
 """Grey: what is none of the classes should not look like one."""
 
@@ -174,6 +177,11 @@ class ClassTable:
                 raise TriptychError(
                     f"{REGROUP}: {group!r} is no group; give a name, and names of classes"
                 )
+            if not group.name.isprintable() or len(group.name) > LONGEST_NAME:
+                raise TriptychError(
+                    f"{REGROUP}: {group.name[:LONGEST_NAME]!a} is no name of a group; give up "
+                    f"to {LONGEST_NAME} letters that can be printed"
+                )
         return cls(groups)
 
     @classmethod
@@ -190,6 +198,8 @@ class ClassTable:
         """
         if _is_file(text):
             return cls.of(_read_file(Path(text)))
+        if text.strip() and ":" not in text and Path(text).is_dir():
+            raise TriptychError(f"{text}: is a folder; give the file of a class table")
         if ":" not in text and (text.endswith((".yaml", ".yml", ".json")) or "/" in text):
             raise TriptychError(f"no such class table: {text}; check the path")
         groups: dict[str, tuple[str, ...]] = {}
@@ -338,6 +348,15 @@ class _File:
 
 def _read_file(path: Path) -> TableForm:
     found = read_document(path, "class table")
+    if "layout" in found.values:
+        if found.values.get("rest") is not None:
+            raise TriptychError(
+                f"{found.place(('rest',))}: rest is for data sets; list its classes as a group"
+            )
+        if isinstance(found.values.get("classes"), list):
+            raise TriptychError(
+                f"{found.place(('classes',))}: classes is a plain list and no table of groups"
+            )
     inner: tuple[str, ...] = ()
     described = "layout" in found.values or list(found.values) == ["classes"]
     if described and "classes" in found.values and not _are_names(found.values["classes"]):

@@ -29,6 +29,10 @@ MAPPINGS = (dict, typing.get_origin(Mapping[str, Any]))
 """What annotations of mappings are of."""
 
 
+MOST = 1_000_000
+"""Values that a file may hold."""
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML reads ``1e-4`` as text, because YAML 1.1 wants a dot; everybody means the number."""
 
@@ -55,6 +59,9 @@ class Document:
 
     what: str = "recipe"
     """What the file is, for messages."""
+
+    count: int = 0
+    """Values that were read so far."""
 
     def place(self, key: Key) -> str:
         """Words for messages: the file, and the line of ``key`` or of the nearest section."""
@@ -240,6 +247,8 @@ def _compose(text: str, source: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise TriptychError(f"{source}{line}: not valid YAML: {error.problem}") from None
+    except RecursionError:
+        raise TriptychError(f"{source}: sections are nested too deeply") from None
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise TriptychError(f"{source}: not valid YAML: {reason}") from None
@@ -247,6 +256,9 @@ def _compose(text: str, source: str) -> yaml.Node | None:
 
 def _construct(node: yaml.Node, key: Key, document: Document) -> Any:
     """Plain values of a node; the line of each mapping key is noted in ``document``."""
+    document.count += 1
+    if document.count > MOST:  # aliases of aliases make billions of a few lines
+        raise TriptychError(f"{document.source}: has more than {MOST} values, aliases written out")
     if isinstance(node, yaml.MappingNode):
         values: dict[Any, Any] = {}
         for key_node, value_node in node.value:

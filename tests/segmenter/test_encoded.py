@@ -66,6 +66,7 @@ def test_each_task_is_decoded_from_one_encoding():
         assert masks.task == task
     assert not torch.equal(answers["semantic"].mask_logits, answers["instance"].mask_logits)
     same(segmenter(image), answers["panoptic"])
+    assert encoded().task == segmenter(image).task == "panoptic"
     first, second = segmenter([image, picture(seed=1)], task="instance", batch_size=2)
     same(first, answers["instance"])
     same(second, segmenter(picture(seed=1), task="instance"))
@@ -162,6 +163,7 @@ def test_prompts_of_different_length_answer_as_each_alone_in_their_order():
         mine = together.prompt == number
         torch.testing.assert_close(together.mask_logits[mine], alone.mask_logits)
         torch.testing.assert_close(held(together.quality)[mine], held(alone.quality))
+    assert {one.prompt for one in together.best().instances(0.0)} == {0, 1, 2}
     assert held(together.best().prompt).tolist() == [0, 1, 2]
     # Without saying so: three answers only where every prompt is one click.
     assert len(encoded(points=rows, labels=marks)) == 3
@@ -199,7 +201,7 @@ def test_prompts_go_to_the_window_in_which_they_lie_deepest():
             alone = segmenter(image[window.area], points=[[x - left, y]])
             torch.testing.assert_close(part.mask_logits, alone.mask_logits)
     best = found.best().instances()
-    assert len(best) == 3
+    assert {one.prompt for one in best} == {0, 1, 2}
     # Two prompts about one thing have two answers, also from two windows.
     close = segmenter(image, windows=Windows(48, 24), points=[[[35, 20]], [[37, 20]]])
     assert len(close.windows) == 2
@@ -240,6 +242,15 @@ def test_others_say_what_they_understand():
             owner(task="semantic")
     with pytest.raises(TriptychError, match="there is no prompt"):
         clicks.segment([picture()])
+    for wrong in ("no", 2, object()):
+        with pytest.raises(TriptychError, match=r"multimask= is .*; give True or False"):
+            clicks(picture(), points=[[1, 1]], multimask=wrong)  # type: ignore[call-overload]
+    with pytest.raises(TriptychError, match=r"windows= is 200; give triptych.Windows"):
+        clicks(picture(), points=[[1, 1]], windows=200)  # type: ignore[call-overload]
+    with pytest.raises(TriptychError, match=r"batch_size is 1\.5"):
+        tasks([picture()], batch_size=1.5)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="takes no point=; it can be asked by task=, points="):
+        clicks(picture(), point=[[1, 1]])  # type: ignore[call-overload]
     with pytest.raises(TriptychError, match="one image; give one, not a list"):
         clicks([picture()], points=[[1, 1]])
     with pytest.raises(TriptychError, match="ColourModel has no encode and decode"):

@@ -69,6 +69,17 @@ def test_prompts_may_differ_in_length_and_go_with_their_boxes():
         ({"boxes": [1, 2, 3]}, r"boxes have shape \(1, 3\)"),
         ({"boxes": []}, "boxes have shape"),
         ({"points": [[1, 2]], "boxes": [[0, 0, 5, 5]] * 2}, "for 1 prompts and 2 boxes"),
+        ({"points": 5}, "points= 5 are nested 0 deep"),
+        ({"points": torch.tensor(5.0)}, "are nested 0 deep"),
+        ({"points": [b"12"]}, r"are nested 1 deep"),
+        ({"points": [[b"1", b"2"]]}, "are no numbers"),
+        ({"points": [[10**400, 1]]}, "are no numbers"),
+        (
+            {"points": np.ma.masked_array([[1, 2]], mask=np.array([[True, False]]))},
+            "are no numbers",
+        ),
+        ({"points": torch.zeros(1, 2).to_sparse()}, "sparse"),
+        ({"points": [[[1, 2]], [[3, 4]]], "labels": 1}, "labels= is 1; give a list"),
         ({"points": [[1, 2]], "mask": "earlier"}, "mask= is a str"),
     ],
 )
@@ -76,6 +87,20 @@ def test_what_cannot_be_meant_is_refused_in_a_line(given, words):
     with pytest.raises(TriptychError, match=words) as told:
         read(**given)
     assert "\n" not in str(told.value)
+
+
+def test_rows_may_be_reversed_and_bytes_swapped() -> None:
+    rows = np.array([[2, 1], [4, 3]])
+    for points in (rows[:, ::-1], rows[:, ::-1].astype(">f4")):
+        (one,) = read(points=points)
+        assert one.points.tolist() == [[1, 2], [3, 4]]
+
+
+def test_what_a_box_shows_beyond_the_image_is_in_no_window() -> None:
+    prompts = read(boxes=[[-3, -1, 20, 20], [60, 30, 83, 61]])
+    found = spread(prompts, Windows(40, 16).over(SIZE))
+    assert sorted(number for _, members in found for number in members) == [0, 1]
+    assert len(spread(prompts, Windows(1024).over(SIZE))) == 1
 
 
 corner = st.tuples(st.floats(0, 80, width=32), st.floats(0, 60, width=32))

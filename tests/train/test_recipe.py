@@ -7,6 +7,8 @@ import pytest
 from triptych.errors import TriptychError
 from triptych.train.recipe import Recipe, differences, read_recipe
 
+BOMB = ", ".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10))
+"""Each list holds nine of the one before: four hundred million values in a line."""
 MINIMAL = "model:\n  family: mask2former\noptimisation:\n  steps: 100\n"
 
 
@@ -90,6 +92,8 @@ def test_numbers_with_an_exponent_are_numbers(write):
         (MINIMAL + "notes: !!python/name:os.system\n", r"line 5: .* is no plain value"),
         (MINIMAL + "notes: {day: 2024-99-99}\n", r"line 5: '2024-99-99' is no plain value"),
         (MINIMAL + "notes: &a {b: *a}\n", r"nested without end"),
+        (MINIMAL + f"notes: {'[' * 3000}{']' * 3000}\n", r"nested too deeply"),
+        (MINIMAL + f"notes: {{a0: &a0 [1], {BOMB}}}\n", r"more than 1000000 values"),
         ("- a\n- b\n", r"a recipe is a mapping of keys"),
         ("", r"the recipe needs the key 'model'"),
     ],

@@ -31,6 +31,8 @@ class Instance:
     """0 to 1."""
     box: Box
     """``(x0, y0, x1, y1)``, pixel edges tight round the mask: width is ``x1 - x0``."""
+    prompt: int | None = None
+    """Which prompt it answers; None where nobody pointed."""
 
     @property
     def area(self) -> tuple[slice, slice]:
@@ -54,10 +56,18 @@ class PlacedInstance(Instance):
     _size: tuple[int, int]
 
     def __init__(
-        self, cut: Tensor, size: tuple[int, int], class_id: int, name: str, score: float, box: Box
+        self,
+        cut: Tensor,
+        size: tuple[int, int],
+        class_id: int,
+        name: str,
+        score: float,
+        box: Box,
+        prompt: int | None = None,
     ) -> None:
         """``cut`` is the mask inside ``box``, ``size`` that of the image, ``(H, W)``."""
         values = {"class_id": class_id, "name": name, "score": score, "box": box}
+        values["prompt"] = prompt
         for key, value in (values | {"_cut": cut, "_size": size}).items():
             object.__setattr__(self, key, value)
 
@@ -166,7 +176,10 @@ def _from_queries(
             final = score if mask_set.class_logits is None else score * shape.mean
             outcome = Outcome.KEPT if final >= threshold else Outcome.LOW_SCORE
             if outcome is Outcome.KEPT:
-                found.append(Instance(shape.mask, label, classes.names[label], final, shape.box))
+                prompt = None if mask_set.prompt is None else int(mask_set.prompt[query])
+                found.append(
+                    Instance(shape.mask, label, classes.names[label], final, shape.box, prompt)
+                )
         if outcome is Outcome.KEPT or (
             outcomes[query] is Outcome.BEYOND_TOP and label == best[query]
         ):

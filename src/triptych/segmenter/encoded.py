@@ -42,6 +42,11 @@ class Answering:
         return found
 
     @property
+    def task(self) -> str | None:
+        """The task that the network is told where nobody says another; None: it is told none."""
+        return "panoptic" if Task in self.asks else None
+
+    @property
     def device(self) -> torch.device:
         """Where the network computes."""
         return next(self.engine.model.parameters()).device
@@ -141,7 +146,8 @@ class EncodedImage:
         found = []
         for ask, members in question.asks(prompts, self.geometry):
             prediction = self.answering.decode(self.features, ask)
-            (masks,) = self.answering.mask_sets(prediction, [self.geometry], task=question.task)
+            task = question.task or self.answering.task
+            (masks,) = self.answering.mask_sets(prediction, [self.geometry], task=task)
             found.append((masks, members))
         return in_order(found, self.image)
 

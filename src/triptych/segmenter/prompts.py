@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -109,9 +111,10 @@ def spread(prompts: Sequence[Prompt], windows: Sequence[Window]) -> list[tuple[W
     Raises:
         TriptychError: a prompt lies in no window as a whole.
     """
+    size = (max(w.area[0].stop for w in windows), max(w.area[1].stop for w in windows))
     members: dict[int, list[int]] = {}
     for number, prompt in enumerate(prompts):
-        depths = [_depth_in(prompt, window) for window in windows]
+        depths = [_depth_in(prompt, window, size) for window in windows]
         best = max(range(len(windows)), key=depths.__getitem__)
         if depths[best] < 0:
             raise TriptychError(
@@ -121,16 +124,31 @@ def spread(prompts: Sequence[Prompt], windows: Sequence[Window]) -> list[tuple[W
     return [(windows[at], members[at]) for at in sorted(members)]
 
 
-def _depth_in(prompt: Prompt, window: Window) -> float:
+def _depth_in(prompt: Prompt, window: Window, size: tuple[int, int]) -> float:
     """Pixels from what a prompt points at to the nearest edge of a window; below 0 outside."""
     left, top, right, bottom = prompt.extent
     rows, columns = window.area
+    height, width = size
+    # What a box shows beyond the image is in no window.
+    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
     return min(left - columns.start, columns.stop - right, top - rows.start, rows.stop - bottom)
 
 
 def _points(points: Any, labels: Any, size: tuple[int, int]) -> list[tuple[Tensor, Tensor]]:
-    single = _nesting(points) == 2
+    depth = _nesting(points)
+    if depth == 1 and not len(points):
+        raise TriptychError("there is no prompt; points= is empty")
+    if depth not in (2, 3):
+        raise TriptychError(
+            f"points= {_short(points)} are nested {depth} deep; give (n, 2), such as [[x, y]], for "
+            "one prompt, or a list of such"
+        )
+    single = depth == 2
     rows = [points] if single else list(points)
+    if labels is not None and not _nesting(labels):
+        raise TriptychError(
+            f"labels= is {_short(labels)}; give a list with one label for each point"
+        )
     if labels is None:
         marks: list[Any] = [None] * len(rows)
     else:
@@ -206,23 +224,41 @@ def _masks(mask: Masks, image: str, count: int) -> Tensor:
         raise TriptychError(
             f"mask= holds {len(mask)} masks for {count} prompts; give one for each (see best())"
         )
+    if mask.mask_logits.is_meta or not torch.isfinite(mask.mask_logits).all():
+        raise TriptychError("mask= holds no finite logits; ask anew")
     return mask.mask_logits.float().cpu()
+
+
+def _short(value: Any) -> str:
+    """A value for a message, on one line."""
+    return reprlib.repr(value).replace("\n", " ")
 
 
 def _nesting(value: Any) -> int:
     """How deeply sequences are nested, which the first element of each tells."""
     if isinstance(value, Tensor) or hasattr(value, "ndim"):
         return int(value.ndim)
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return 1 + (_nesting(value[0]) if len(value) else 0)
     return 0
 
 
 def _numbers(value: Any, what: str, form: str) -> Tensor:
+    """Numbers in rows, of whatever holds them, as float32 on the CPU."""
     try:
-        found = torch.as_tensor(value, dtype=torch.float32, device="cpu")
-    except (TypeError, ValueError, RuntimeError):
-        raise TriptychError(f"{what} {value!r} are no numbers in rows; give {form}") from None
+        if isinstance(value, Tensor):
+            found = value.detach().to("cpu", torch.float32)
+        else:
+            array = np.asarray(value)
+            # Text and bytes are no numbers, and what hides behind a mask is not given.
+            if array.dtype.kind not in "biuf" or np.ma.is_masked(value):
+                raise TypeError
+            # A copy: torch takes no reversed rows, and no other byte order.
+            found = torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise TriptychError(f"{what} {_short(value)} are no numbers in rows; give {form}") from None
+    if found.layout is not torch.strided:
+        raise TriptychError(f"{what} are a sparse tensor; give {form}")
     if not torch.isfinite(found).all():
         raise TriptychError(f"{what} hold a number that is not finite; give {form}")
     return found

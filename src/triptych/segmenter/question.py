@@ -67,8 +67,10 @@ class Question:
         if self.task is not None:
             if Task not in asks:
                 raise misunderstood("a task", asks)
-            if self.task not in TASKS:
+            if not isinstance(self.task, str) or self.task not in TASKS:
                 raise TriptychError(f"no task is called {self.task!r}; use {' or '.join(TASKS)}")
+        if not (self.multimask is None or isinstance(self.multimask, bool)):
+            raise TriptychError(f"multimask= is {self.multimask!r}; give True or False")
         if self.points_at_something:
             if Prompts not in asks:
                 raise misunderstood("points, boxes or masks", asks)

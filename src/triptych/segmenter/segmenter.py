@@ -119,7 +119,7 @@ class Segmenter:
     @property
     def task(self) -> str | None:
         """The task that the network is told where nobody says another; None: it is told none."""
-        return "panoptic" if Task in self.asks else None
+        return self._answering().task
 
     def require(self, *readings: str) -> None:
         """See that its masks have these readings, before it works for them.
@@ -225,8 +225,13 @@ class Segmenter:
             TriptychError: a picture cannot be read, the memory does not suffice, ``batch_size`` is
                 below 1, or the network does not understand what is asked.
         """
-        if batch_size < 1:
-            raise TriptychError(f"batch_size is {batch_size}; it must be at least 1")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise TriptychError(f"batch_size is {batch_size!r}; it must be at least 1")
+        if not (windows is None or isinstance(windows, Windows)):
+            raise TriptychError(f"windows= is {windows!r}; give triptych.Windows(size, overlap)")
+        if unknown := ask.keys() - Asking.__annotations__.keys():
+            known = ", ".join(f"{name}=" for name in Asking.__annotations__)
+            raise TypeError(f"a segmenter takes no {min(unknown)}=; it can be asked by {known}")
         question = Question(**ask)
         question.check(self.asks)
         if question.points_at_something:

@@ -25,6 +25,7 @@ class ObjectPart:
     class_id: int
     name: str
     score: float
+    prompt: int | None = None
 
     @classmethod
     def of(cls, window: int, at: Window, instance: Instance) -> ObjectPart:
@@ -40,6 +41,7 @@ class ObjectPart:
             instance.class_id,
             instance.name,
             instance.score,
+            instance.prompt,
         )
 
 
@@ -98,4 +100,4 @@ def _instance(parts: Sequence[ObjectPart], size: tuple[int, int]) -> Instance:
         cut[within(part.area, (rows, columns))] |= part.mask
     box = float(columns.start), float(rows.start), float(columns.stop), float(rows.stop)
     score = pooled([p.score for p in parts], [int(p.mask.sum()) for p in parts])
-    return PlacedInstance(cut, size, first.class_id, first.name, score, box)
+    return PlacedInstance(cut, size, first.class_id, first.name, score, box, first.prompt)
