@@ -1,0 +1,1 @@
+"""Models and processors of transformers, made quicker in place."""
