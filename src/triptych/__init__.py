@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from triptych.errors import TriptychError
     from triptych.image.geometry import Geometry
     from triptych.image.preprocess import Preprocess, load_image
+    from triptych.interop.accelerate import accelerate, accelerated
     from triptych.mask_set import MaskSet
     from triptych.segmenter import Segmenter, load
     from triptych.windows.layout import Windows
@@ -35,6 +36,8 @@ __all__ = [
     "TriptychError",
     "Windows",
     "__version__",
+    "accelerate",
+    "accelerated",
     "load",
     "load_image",
 ]
@@ -47,6 +50,8 @@ _HOMES = {
     "Segmenter": "triptych.segmenter",
     "TriptychError": "triptych.errors",
     "Windows": "triptych.windows.layout",
+    "accelerate": "triptych.interop.accelerate",
+    "accelerated": "triptych.interop.accelerate",
     "load": "triptych.segmenter",
     "load_image": "triptych.image.preprocess",
 }

@@ -134,7 +134,7 @@ def adopt_published(
         TriptychError: unknown or missing keys (published names), shapes that differ, or weights
             that are whole numbers.
     """
-    plan = _fit(module, published, rules)
+    plan = fit(module, published, rules)
     sources = {name: theirs[0] for theirs, targets in plan.items() for name in targets}
     own = module.state_dict()
     state = {
@@ -142,6 +142,42 @@ def adopt_published(
         for name, tensor in _convert(published, plan)
     }
     module.load_state_dict(state, assign=True)
+
+
+def fit(
+    module: nn.Module, published: Mapping[str, Tensor], rules: Rules
+) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """What to do so that ``published`` fills ``module``: sources, stacked, to targets.
+
+    The targets share the rows of the stack in equal parts; what is dropped has none.
+
+    Raises:
+        TriptychError: unknown or missing keys (published names), or shapes that differ.
+    """
+    state = module.state_dict()
+    plan = _plan(published, rules)
+    makes = {name: sources for sources, targets in plan.items() for name in targets}
+    surplus = [name for ours, sources in makes.items() if ours not in state for name in sources]
+    missing = [name for name in state if name not in makes]
+    if missing:
+        # The user's file speaks their names; a tensor of ours that no rule makes has only its own.
+        back = _plan(missing, _flipped(rules), partial=True)
+        missing = [name for wanted in back.values() for name in wanted] or missing
+    kind = type(module).__name__
+    _complain(f"this checkpoint does not fit the {kind}", {"unknown": surplus, "missing": missing})
+
+    shapes = []
+    for sources, targets in plan.items():
+        shape = list(published[sources[0]].shape)
+        if shape and targets:
+            shape[0] = sum(published[name].shape[0] for name in sources) // len(targets)
+        for name in targets:
+            wanted = list(state[name].shape)
+            if wanted != shape:
+                shapes.append(f"{', '.join(sources)} gives {shape}, not {wanted}")
+    if shapes:
+        raise TriptychError(f"this checkpoint does not fit the {kind}: {_some(shapes)}")
+    return plan
 
 
 def of_type(given: Tensor, own: Tensor, dtype: torch.dtype, name: str) -> Tensor:
@@ -173,40 +209,6 @@ def share_known(names: Iterable[str], rules: Rules) -> float:
     names = list(names)
     known = sum(any(pattern.fullmatch(name) for pattern in patterns) for name in names)
     return known / max(len(names), 1)
-
-
-def _fit(
-    module: nn.Module, published: Mapping[str, Tensor], rules: Rules
-) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """What to do so that ``published`` fills ``module``.
-
-    Raises:
-        TriptychError: it does not fit.
-    """
-    state = module.state_dict()
-    plan = _plan(published, rules)
-    makes = {name: sources for sources, targets in plan.items() for name in targets}
-    surplus = [name for ours, sources in makes.items() if ours not in state for name in sources]
-    missing = [name for name in state if name not in makes]
-    if missing:
-        # The user's file speaks their names; a tensor of ours that no rule makes has only its own.
-        back = _plan(missing, _flipped(rules), partial=True)
-        missing = [name for wanted in back.values() for name in wanted] or missing
-    kind = type(module).__name__
-    _complain(f"this checkpoint does not fit the {kind}", {"unknown": surplus, "missing": missing})
-
-    shapes = []
-    for sources, targets in plan.items():
-        shape = list(published[sources[0]].shape)
-        if shape and targets:
-            shape[0] = sum(published[name].shape[0] for name in sources) // len(targets)
-        for name in targets:
-            wanted = list(state[name].shape)
-            if wanted != shape:
-                shapes.append(f"{', '.join(sources)} gives {shape}, not {wanted}")
-    if shapes:
-        raise TriptychError(f"this checkpoint does not fit the {kind}: {_some(shapes)}")
-    return plan
 
 
 def _plan(

@@ -1,1 +1,5 @@
-"""Models and processors of transformers, made quicker in place."""
+"""Models and processors of transformers, made quicker in place: ``accelerate``, ``accelerated``."""
+
+from triptych.interop.accelerate.switch import accelerate, accelerated
+
+__all__ = ["accelerate", "accelerated"]

@@ -189,7 +189,7 @@ def _chunks(length: int) -> Iterator[slice]:
 
 
 def _can_tile(planes: Tensor, size: tuple[int, int]) -> bool:
-    """Whether torch resizes these planes by the kernel that is followed here, and it is worth it."""
+    """Whether torch resizes by the kernel that is followed here, and it is worth it."""
     count, height, width = planes.shape
     return (
         count not in (2, 3)  # of which torch makes pixels of so many channels

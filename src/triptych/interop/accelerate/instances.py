@@ -97,8 +97,10 @@ def _found(
 
 
 def _seen(inside: Tensor, size: Size | None) -> Tensor:
-    """Which masks ``(n, h, w)`` have a pixel in the image, ``(n,)`` bool: small ones may have none
-    where it is smaller."""
+    """Which masks ``(n, h, w)`` have a pixel in the image: ``(n,)`` bool.
+
+    Where the image is smaller, a small mask may lie between those that are taken.
+    """
     if size is not None and (size[0] < inside.shape[1] or size[1] < inside.shape[2]):
         rows, columns = _sources(inside.shape[1], size[0]), _sources(inside.shape[2], size[1])
         inside = inside[:, rows][:, :, columns]
