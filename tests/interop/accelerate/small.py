@@ -41,7 +41,7 @@ def resnet() -> ResNetConfig:
 
 def segformer() -> Any:
     config = SegformerConfig(
-        hidden_sizes=[8, 16, 24, 32], depths=[1, 2, 1, 1], decoder_hidden_size=16, num_labels=5
+        hidden_sizes=[8, 16, 40, 32], depths=[1, 2, 1, 1], decoder_hidden_size=16, num_labels=5
     )
     return SegformerForSemanticSegmentation(config)
 

@@ -59,7 +59,7 @@ class Forward:
         published = family(name).published
         assert published is not None
         self.shared = SharedNetwork(model, name, published)
-        self._answers = ANSWERS[name](self.shared.network, type(model).__module__)
+        self._answers = ANSWERS[name](self.shared.network, model)
         self._modules = [one for one in model.modules() if one is not model]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -95,13 +95,15 @@ class Forward:
         model, pixels = self.model, given.get("pixel_values")
         if model.training:
             raise Uncovered("it trains")
+        taken = _TAKEN | self._answers.asked
         for name, value in given.items():
-            if name not in _TAKEN and value is not None and value is not False:
+            if name not in taken and value is not None and value is not False:
                 raise Uncovered(f"{name} is given")
         config = model.config
         if given.get("return_dict", config.return_dict) is False:
             raise Uncovered("a tuple is wanted")
-        if any(getattr(config, name, False) for name in _ASKED) or getattr(model, "is_training", 0):
+        asked = [name for name in _ASKED if name not in self._answers.asked]
+        if any(getattr(config, name, False) for name in (*asked, "is_training")):
             raise Uncovered("its configuration asks for more than masks and classes")
         if not isinstance(pixels, Tensor) or pixels.ndim != 4 or pixels.shape[1] != 3:
             raise Uncovered("pixel_values are no (B, 3, H, W)")
@@ -137,9 +139,15 @@ def _check_modules(model: Any, modules: list[nn.Module]) -> None:
     if getattr(model, "hf_quantizer", None) is not None:
         raise Uncovered("weights are quantised")
     for module in modules:
-        if module._forward_hooks or module._forward_pre_hooks:
+        hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        # Hooks of its own collect hidden states, for calls that ask for them.
+        if any(not _of_transformers(hook) for hook in hooks):
             raise Uncovered(f"a hook is on a {type(module).__name__} within")
         if "forward" in module.__dict__:
             raise Uncovered(f"the forward of a {type(module).__name__} within is replaced")
         if module.training:
             raise Uncovered(f"a {type(module).__name__} within trains")
+
+
+def _of_transformers(hook: Any) -> bool:
+    return str(getattr(hook, "__module__", "")).startswith("transformers.")

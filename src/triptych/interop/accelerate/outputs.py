@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from triptych.interop.accelerate.uncovered import Uncovered
@@ -14,11 +16,11 @@ from triptych.networks.contract import TASKS, Task
 from triptych.networks.decoders.task import sentence
 
 
-class LastQueries:
-    """Keeps what a module gives, or is given, in each thread: the queries of the last layer.
+class Kept:
+    """Keeps what a module gives, or is given, in each thread: queries on their way.
 
     Args:
-        module: is called once for each answer that counts; the last call stays.
+        module: is called at least once for each answer.
         given: what it is given, in place of what it gives.
     """
 
@@ -26,15 +28,43 @@ class LastQueries:
         self._local = threading.local()
 
         def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            self._local.queries = inputs[0] if given else output
+            queries = inputs[0] if given else output
+            self._local.queries = [*getattr(self._local, "queries", ()), queries]
 
         module.register_forward_hook(keep)
 
-    def take(self) -> Tensor:
-        """The queries ``(B, N, C)`` of this thread's last answer, which are then forgotten."""
-        queries: Tensor = self._local.queries
-        del self._local.queries
+    def take(self) -> list[Tensor]:
+        """The queries ``(B, N, C)`` of this thread's last answer, one a call; then forgotten."""
+        queries: list[Tensor] = getattr(self._local, "queries", [])
+        self._local.queries = []
         return queries
+
+
+class Earlier(Sequence[dict[str, Tensor]]):
+    """Predictions of the decoder's earlier layers, computed where somebody looks at them.
+
+    Args:
+        head: of the decoder.
+        queries: ``(B, N, C)`` of each layer, normed.
+        mask_features: ``(B, C, h, w)``.
+    """
+
+    def __init__(self, head: Any, queries: list[Tensor], mask_features: Tensor) -> None:
+        self._head, self._queries, self._features = head, queries, mask_features
+
+    def __len__(self) -> int:
+        return len(self._queries)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Tensor]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Tensor]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        with torch.inference_mode(self._features.is_inference()), torch.no_grad():
+            classes, masks = self._head(self._queries[index], self._features)
+        return {"class_queries_logits": classes, "masks_queries_logits": masks}
 
 
 class Answers:
@@ -42,15 +72,18 @@ class Answers:
 
     Args:
         network: ours.
-        module: where their output class stands, by name.
+        theirs: the model of transformers.
     """
 
     kind: str
     """Name of their output class."""
 
-    def __init__(self, network: Any, module: str) -> None:
-        self.network = network
-        self.output = getattr(sys.modules[module], self.kind)
+    asked: frozenset[str] = frozenset()
+    """What else can be asked for, by the name of the argument or of the configuration's entry."""
+
+    def __init__(self, network: Any, theirs: Any) -> None:
+        self.network, self.config = network, theirs.config
+        self.output = getattr(sys.modules[type(theirs).__module__], self.kind)
         self.prepare()
 
     def prepare(self) -> None:
@@ -69,10 +102,20 @@ class SegFormerAnswers(Answers):
     """``SegformerForSemanticSegmentation``."""
 
     kind = "SemanticSegmenterOutput"
+    asked = frozenset({"labels"})
 
     def answer(self, pixels: Tensor, given: dict[str, Any]) -> Any:
         """See :class:`Answers`."""
-        return self.output(logits=self.network(pixels).mask_logits.contiguous())
+        labels = given.get("labels")
+        if labels is not None and self.config.num_labels == 1:
+            raise Uncovered("a single class has a loss of its own")
+        logits = self.network(pixels).mask_logits.contiguous()
+        loss = None
+        if labels is not None:
+            full = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear")
+            void = self.config.semantic_loss_ignore_index
+            loss = F.cross_entropy(full, labels, ignore_index=void)
+        return self.output(loss=loss, logits=logits)
 
 
 class Mask2FormerAnswers(Answers):
@@ -82,7 +125,7 @@ class Mask2FormerAnswers(Answers):
 
     def prepare(self) -> None:
         """See :class:`Answers`."""
-        self.queries = LastQueries(self.network.query_decoder.layers[-1])
+        self.queries = Kept(self.network.query_decoder.layers[-1])
 
     def answer(self, pixels: Tensor, given: dict[str, Any]) -> Any:
         """See :class:`Answers`."""
@@ -94,7 +137,7 @@ class Mask2FormerAnswers(Answers):
             masks_queries_logits=prediction.mask_logits.contiguous(),
             encoder_last_hidden_state=maps[-1].contiguous(),
             pixel_decoder_last_hidden_state=features.mask_features.contiguous(),
-            transformer_decoder_last_hidden_state=self.queries.take(),
+            transformer_decoder_last_hidden_state=self.queries.take()[-1],
         )
 
 
@@ -105,21 +148,24 @@ class MaskFormerAnswers(Mask2FormerAnswers):
 
     def prepare(self) -> None:
         """See :class:`Answers`."""
-        self.queries = LastQueries(self.network.query_decoder.head.classes, given=True)
+        self.queries = Kept(self.network.query_decoder.head.classes, given=True)
 
 
 class OneFormerAnswers(Answers):
-    """``OneFormerForUniversalSegmentation``, without what only its losses read.
+    """``OneFormerForUniversalSegmentation``, whose output always has more than masks and classes.
 
-    Predictions of earlier layers stand in their output whether they are asked for or not; here
-    they are None, as is the contrastive part.
+    Predictions of earlier layers are a sequence that computes them when it is looked into.
     """
 
     kind = "OneFormerForUniversalSegmentationOutput"
+    asked = frozenset({"output_auxiliary_logits"})
 
     def prepare(self) -> None:
         """See :class:`Answers`."""
-        self.queries = LastQueries(self.network.query_decoder.masked.layers[-1])
+        decoder = self.network.query_decoder.masked
+        self.first = Kept(decoder.layers[0], given=True)
+        self.last = Kept(decoder.layers[-1])
+        self.normed = Kept(decoder.norm)
 
     def answer(self, pixels: Tensor, given: dict[str, Any]) -> Any:
         """See :class:`Answers`."""
@@ -130,16 +176,32 @@ class OneFormerAnswers(Answers):
         maps = self.network.backbone(pixels)
         features = self.network.pixel_decoder(maps)
         prediction = self.network.decode(features, task)
-        token = self.network.query_decoder.task(task.name)
+        head = self.network.query_decoder.masked.head
+        masks = prediction.mask_logits.contiguous()
+        contrastive, last = self.first.take()[0], self.last.take()[-1]
+        normed = self.normed.take()[:-1]
+        asked = given.get("output_auxiliary_logits")
+        if asked is None:
+            asked = self.config.output_auxiliary_logits
+        earlier = encoder = decoder = None
+        if self.config.use_auxiliary_loss:
+            earlier = Earlier(head, normed, features.mask_features)
+            encoder = tuple(each.contiguous() for each in maps)
+            decoder = (features.mask_features, *features.memory)
         return self.output(
             class_queries_logits=prediction.class_logits,
-            masks_queries_logits=prediction.mask_logits.contiguous(),
-            encoder_hidden_states=tuple(each.contiguous() for each in maps),
-            pixel_decoder_hidden_states=(features.mask_features, *features.memory),
-            transformer_decoder_object_queries=self.queries.take(),
-            transformer_decoder_mask_predictions=prediction.mask_logits,
+            masks_queries_logits=masks,
+            auxiliary_predictions=earlier if asked else None,
+            encoder_hidden_states=encoder,
+            pixel_decoder_hidden_states=decoder,
+            transformer_decoder_hidden_states=earlier,
+            transformer_decoder_object_queries=last,
+            transformer_decoder_contrastive_queries=contrastive,
+            transformer_decoder_mask_predictions=masks,
             transformer_decoder_class_predictions=prediction.class_logits,
-            task_token=token.expand(len(pixels), -1),
+            transformer_decoder_auxiliary_predictions=earlier,
+            task_token=self.network.query_decoder.task(task.name).expand(len(pixels), -1),
+            attentions=((),) * (len(normed)),  # one a layer, of which nothing was asked
         )
 
 
