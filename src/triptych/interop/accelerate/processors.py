@@ -87,7 +87,7 @@ def _reduced(self: Any, protocol: Any) -> Any:
 
 
 def _restored(own: type, entries: dict[str, Any], readings: dict[str, Reading]) -> Any:
-    processor = own.__new__(own)
+    processor: Any = object.__new__(own)
     processor.__dict__.update(entries)
     give(processor, readings)
     return processor
@@ -143,7 +143,7 @@ def _run_lengths(processor: Any) -> Callable[[Any], Any]:
     for each in type(processor).__mro__:
         found = getattr(sys.modules[each.__module__], "convert_segmentation_to_rle", None)
         if found is not None:
-            return found  # type: ignore[no-any-return]
+            return found
     raise AttributeError("convert_segmentation_to_rle")
 
 

@@ -135,7 +135,7 @@ def _file_names(theirs: nn.Module) -> dict[str, _Place]:
     own = {id(tensor): name for name, tensor in state.items()}
     places = _places(theirs)
     found = {}
-    reverted: dict[str, Any] = revert_weight_conversion(theirs, dict(state))  # type: ignore[arg-type]
+    reverted: dict[str, Any] = revert_weight_conversion(theirs, dict(state))
     for name, tensor in reverted.items():
         if id(tensor) not in own:
             raise TriptychError(
@@ -168,7 +168,7 @@ def _own_buffers(network: nn.Module) -> list[_Place]:
 
 def _get(place: _Place) -> Tensor:
     module, key = place
-    tensor = module._parameters.get(key)
+    tensor: Tensor | None = module._parameters.get(key)
     if tensor is None:
         tensor = module._buffers.get(key)
     if tensor is None:
