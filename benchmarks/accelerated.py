@@ -41,23 +41,31 @@ def photograph(path: str | None, width: int, height: int) -> Image.Image:
 
 
 def mask2former() -> tuple[Any, Any]:
-    """Swin-T, 133 classes; about a quarter of the queries say something of which they are sure."""
+    """Swin-T, 133 classes; a quarter of the queries pass the threshold, as in photographs."""
     config = transformers.Mask2FormerConfig(
         backbone_config=transformers.SwinConfig(out_features=STAGES), num_labels=133
     )
     model = transformers.Mask2FormerForUniversalSegmentation(config).eval()
+    decoder = model.model.transformer_module
     with torch.no_grad():
-        model.class_predictor.weight.mul_(20)
-        model.model.transformer_module.queries_features.weight.mul_(3)
+        # As they start, all queries say the same.
+        for weight in decoder.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+        model.class_predictor.weight.normal_(std=0.3)
+        for weight in decoder.decoder.mask_predictor.mask_embedder.get_submodule("2").parameters():
+            weight.mul_(10)
     processor = transformers.Mask2FormerImageProcessorPil(size={"height": 640, "width": 640})
     return model, processor
 
 
 def segformer() -> tuple[Any, Any]:
-    """B0, 150 classes, as for ADE20K."""
+    """B0, 150 classes, as for ADE20K, of which a dozen or so are seen."""
     model = transformers.SegformerForSemanticSegmentation(
         transformers.SegformerConfig(num_labels=150)
     ).eval()
+    with torch.no_grad():
+        model.decode_head.classifier.weight.mul_(4)
+        model.decode_head.classifier.bias.normal_(std=1)
     return model, transformers.SegformerImageProcessorPil()
 
 
@@ -184,6 +192,7 @@ def main() -> None:
         options.rounds,
         subtask="panoptic",
         threshold=0.5,
+        overlap_mask_area_threshold=0.1,
     )
     pipelines("pipeline, SegFormer-B0, semantic", segformer(), image, options.rounds)
 
