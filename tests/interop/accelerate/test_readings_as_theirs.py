@@ -32,7 +32,7 @@ PROCESSORS = {
     "maskformer": (MaskFormerImageProcessorPil(), None),
 }
 KINDS = ["noise", "smooth", "faint", "sure", "empty", "ties"]
-SIZES = [(375, 500), (480, 640), (90, 61), (333, 517), None]
+SIZES = [(375, 500), (90, 61), (333, 257), None]
 
 
 def smooth(count: int, grid: tuple[int, int], seed: int) -> Tensor:
