@@ -55,11 +55,12 @@ class _Axis:
     """``(tiles,)`` int64: how many pixels of the image a tile has."""
 
 
-def _axis(inner: int, outer: int) -> _Axis:
+def _axis(inner: int, outer: int, fused: bool) -> _Axis:
     where = torch.arange(outer, dtype=torch.float32, device="cpu") + 0.5
     scale = torch.tensor(inner, dtype=torch.float32, device="cpu") / outer
     # Fused: one rounding for the product and the difference.
-    place = (scale.double() * where.double() - 0.5).float().clamp_(min=0)
+    place = (scale.double() * where.double() - 0.5).float() if fused else scale * where - 0.5
+    place = place.clamp_(min=0)
     low = place.floor().long().clamp_(max=inner - 1)
     share = (place - low).clamp_(0, 1)
     high = (low + 1).clamp_(max=inner - 1)
@@ -87,13 +88,15 @@ class Resized:
     ) -> None:
         self.planes, self.factors = planes, factors
         self._whole: Tensor | None = None
+        self._fused = _is_fused() or False
         if size is None or not _can_tile(planes, size):
             whole = planes if size is None else resize(planes, size)
             self._whole = whole if factors is None else whole * factors.view(-1, 1, 1)
             return
         self.size = size
         self._down, self._across = (
-            _axis(inner, outer) for inner, outer in zip(planes.shape[1:], size, strict=True)
+            _axis(inner, outer, self._fused)
+            for inner, outer in zip(planes.shape[1:], size, strict=True)
         )
         highest, lowest = _extremes(planes, self._down.source, self._across.source)
         if factors is not None:
@@ -161,18 +164,20 @@ class Resized:
         p, r = plane[:, None, None], down.source[row][:, :, None]
         left = self.planes[p, r, across.low[column][:, None]]
         right = self.planes[p, r, across.high[column][:, None]]
-        lines = _mix(left, right, across.low_share[column], across.high_share[column], 1)
+        lines = self._mix(left, right, across.low_share[column], across.high_share[column], 1)
         start = down.source[row][:, :1]
         tile = torch.arange(len(plane), dtype=torch.long, device="cpu")[:, None]
         above = lines[tile, down.low[row] - start]
         below = lines[tile, down.high[row] - start]
-        values = _mix(above, below, down.low_share[row], down.high_share[row], 2)
+        values = self._mix(above, below, down.low_share[row], down.high_share[row], 2)
         return values if self.factors is None else values.mul_(self.factors[p])
 
-
-def _mix(first: Tensor, second: Tensor, share: Tensor, other: Tensor, dim: int) -> Tensor:
-    """Between two neighbours: the second product is rounded, the first is fused with the sum."""
-    return torch.addcmul(second * other.unsqueeze(dim), first, share.unsqueeze(dim))
+    def _mix(self, first: Tensor, second: Tensor, share: Tensor, other: Tensor, dim: int) -> Tensor:
+        """Between two neighbours; fused, the first product and the sum are rounded once."""
+        product = second * other.unsqueeze(dim)
+        if self._fused:
+            return torch.addcmul(product, first, share.unsqueeze(dim))
+        return product.add_(first * share.unsqueeze(dim))
 
 
 def _extremes(planes: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,21 +202,28 @@ def _can_tile(planes: Tensor, size: tuple[int, int]) -> bool:
         and sum(size) > _SMALL
         and size[0] * 2 >= height > 1
         and size[1] * 2 >= width > 1
-        and _is_fused()
+        and _is_fused() is not None
     )
 
 
 @functools.cache
-def _is_fused() -> bool:
-    """Whether torch on this processor computes as we do here, to the last bit."""
+def _is_fused() -> bool | None:
+    """Whether torch fuses products and sums as it resizes on this processor.
+
+    None if it computes in neither way that is known here: nothing is tiled then.
+    """
     generator = torch.Generator(device="cpu").manual_seed(0)
     planes = torch.rand(4, 37, 50, generator=generator, dtype=torch.float32, device="cpu")
+    wanted = resize(planes, (101, 171))
     resized = Resized.__new__(Resized)
     resized.planes, resized.factors = planes, None
-    resized._down, resized._across = _axis(37, 101), _axis(50, 171)
-    want = resize(planes, (101, 171))
-    down, across = len(resized._down.pixels), len(resized._across.pixels)
-    every = torch.cartesian_prod(*(torch.arange(n, device="cpu") for n in (4, down, across)))
-    values = resized._values(*every.unbind(1)).view(4, down, across, TILE, TILE).transpose(2, 3)
-    whole = values.reshape(4, down * TILE, across * TILE)
-    return torch.equal(whole[:, :101, :171], want)
+    for fused in (True, False):
+        resized._fused = fused
+        resized._down, resized._across = _axis(37, 101, fused), _axis(50, 171, fused)
+        down, across = len(resized._down.pixels), len(resized._across.pixels)
+        every = torch.cartesian_prod(*(torch.arange(n, device="cpu") for n in (4, down, across)))
+        values = resized._values(*every.unbind(1)).view(4, down, across, TILE, TILE)
+        whole = values.transpose(2, 3).reshape(4, down * TILE, across * TILE)
+        if torch.equal(whole[:, :101, :171], wanted):
+            return fused
+    return None
