@@ -8,6 +8,7 @@ import inspect
 import io
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -298,3 +299,28 @@ def test_losses_of_queries_are_theirs():
     wanted = run(model, given)
     triptych.accelerate(model)
     assert run(model, given).loss.item() == wanted.loss.item()
+
+
+def test_several_threads_from_the_first_call_on():
+    model, _ = make("oneformer")
+    given = [inputs(model), inputs(model, size=(96, 64))] * 3
+    triptych.accelerate(model)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda each: run(model, each), given))
+    for one, each in zip(found, given, strict=True):
+        alone = run(model, each)
+        for name in ("masks_queries_logits", "transformer_decoder_object_queries"):
+            assert torch.equal(one[name], alone[name])
+
+
+def test_earlier_predictions_are_a_sequence():
+    model, _ = make("oneformer")
+    wanted = run(model, inputs(model)).auxiliary_predictions
+    triptych.accelerate(model)
+    found = run(model, inputs(model)).auxiliary_predictions
+    assert len(found) == len(wanted)
+    close(found[-1], wanted[-1])
+    close(found[1:], list(wanted[1:]))
+    with pytest.raises(IndexError):
+        found[len(wanted)]
+    assert run(model, inputs(model), output_auxiliary_logits=False).auxiliary_predictions is None

@@ -9,6 +9,7 @@ both.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ class SharedNetwork:
 
     def __init__(self, theirs: nn.Module, family: str, published: Published) -> None:
         kind = type(theirs).__name__
-        arguments = published.read(theirs.config.to_dict())  # type: ignore[union-attr,operator]
+        try:
+            arguments = published.read(theirs.config.to_dict())  # type: ignore[union-attr,operator]
+        except TriptychError as error:
+            raise TriptychError(f"{kind}: {error}") from error
         self.network = skeleton(Path(kind), family, arguments).eval().requires_grad_(False)
         places = _file_names(theirs)
         tensors = {name: _get(place) for name, place in places.items()}
@@ -55,6 +59,7 @@ class SharedNetwork:
         ]
         self._own = _own_buffers(self.network)
         self._seen: list[tuple[_Place, Tensor, int, int | None]] = []
+        self._lock = threading.Lock()
 
     def bind(self) -> nn.Module:
         """Our network, with the weights that their model has now.
@@ -62,10 +67,11 @@ class SharedNetwork:
         Raises:
             Uncovered: they are somewhere else, or of different types.
         """
-        if not self._seen or any(self._changed(*entry) for entry in self._seen):
-            # Outside of inference mode, in which tensors would count no changes.
-            with torch.inference_mode(False), torch.no_grad():
-                self._bind()
+        with self._lock:
+            if not self._seen or any(self._changed(*entry) for entry in self._seen):
+                # Outside of inference mode, in which tensors would count no changes.
+                with torch.inference_mode(False), torch.no_grad():
+                    self._bind()
         return self.network
 
     def release(self) -> None:
