@@ -324,3 +324,15 @@ def test_earlier_predictions_are_a_sequence():
     with pytest.raises(IndexError):
         found[len(wanted)]
     assert run(model, inputs(model), output_auxiliary_logits=False).auxiliary_predictions is None
+
+
+def test_a_maskformer_with_auxiliary_losses_is_theirs():
+    model, _ = make("maskformer-swin")
+    model.config.use_auxiliary_loss = True
+    given = inputs(model)
+    wanted = run(model, given, output_hidden_states=True)
+    triptych.accelerate(model)
+    found = run(model, given, output_hidden_states=True)
+    assert torch.equal(found.masks_queries_logits, wanted.masks_queries_logits)
+    with pytest.raises(TypeError, match="stack"):  # without hidden states theirs does not work
+        run(model, given)

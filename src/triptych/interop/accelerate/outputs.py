@@ -150,6 +150,12 @@ class MaskFormerAnswers(Mask2FormerAnswers):
         """See :class:`Answers`."""
         self.queries = Kept(self.network.query_decoder.head.classes, given=True)
 
+    def answer(self, pixels: Tensor, given: dict[str, Any]) -> Any:
+        """See :class:`Answers`."""
+        if self.config.use_auxiliary_loss:
+            raise Uncovered("use_auxiliary_loss works with output_hidden_states alone there")
+        return super().answer(pixels, given)
+
 
 class OneFormerAnswers(Answers):
     """``OneFormerForUniversalSegmentation``, whose output always has more than masks and classes.
