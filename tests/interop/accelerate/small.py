@@ -119,6 +119,8 @@ def make(name: str) -> tuple[Any, Any]:
             parameter.add_(0.1 * torch.randn(parameter.shape))
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2)
     return model, processor()

@@ -291,7 +291,7 @@ def test_the_loss_of_a_labeller(ours_alone: Any):
 
 def test_losses_of_queries_are_theirs():
     model, _ = make("maskformer-swin")
-    given = inputs(model)
+    given: dict[str, Any] = dict(inputs(model))
     masks = [torch.zeros(2, 64, 96), torch.zeros(1, 64, 96)]
     for each in masks:
         each[:, 10:40, 20:60] = 1

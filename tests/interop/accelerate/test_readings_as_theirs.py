@@ -100,7 +100,7 @@ def test_panoptic_maps(name: str, kind: str, size: tuple[int, int] | None):
         (0.0, 0.2, 0.0, set()),
         (0.8, 0.0, 0.5, {1, 2, 3, 4}),
     ):
-        settings = {
+        settings: dict[str, Any] = {
             "threshold": threshold,
             "mask_threshold": mask,
             "overlap_mask_area_threshold": overlap,
@@ -121,7 +121,10 @@ def test_instances(name: str, kind: str, size: tuple[int, int] | None):
     given = outputs(kind, batch=2)
     for threshold in (0.0, 0.5):
         for form in ({}, {"return_binary_maps": True}, {"return_coco_annotation": True}):
-            settings = {"threshold": threshold, "target_sizes": targets(size, 2)} | form
+            settings: dict[str, Any] = {
+                "threshold": threshold,
+                "target_sizes": targets(size, 2),
+            } | form
             wanted = theirs.post_process_instance_segmentation(given, **settings)
             ours = instances(
                 given, square=square, run_lengths=convert_segmentation_to_rle, **settings
@@ -150,7 +153,7 @@ def test_class_maps(name: str, kind: str, size: tuple[int, int]):
 def test_any_number_of_queries(name: str, queries: int):
     theirs, square = PROCESSORS[name]
     given = outputs("smooth", queries=queries, classes=2, grid=(40, 31))
-    settings = {"threshold": 0.1, "target_sizes": [(300, 431)]}
+    settings: dict[str, Any] = {"threshold": 0.1, "target_sizes": [(300, 431)]}
     same(
         panoptic(given, square=square, label_ids_to_fuse={1}, **settings),
         theirs.post_process_panoptic_segmentation(given, label_ids_to_fuse={1}, **settings),
@@ -166,7 +169,7 @@ def test_masks_that_are_no_longer_seen_in_a_small_image():
     given.masks_queries_logits -= 100
     given.masks_queries_logits[:, :, 11, 17] = 100  # a spot, between the pixels that are taken
     theirs, _ = PROCESSORS["maskformer"]
-    settings = {"threshold": 0.0, "target_sizes": [(5, 4)]}
+    settings: dict[str, Any] = {"threshold": 0.0, "target_sizes": [(5, 4)]}
     ours = instances(given, run_lengths=convert_segmentation_to_rle, **settings)
     same(ours, theirs.post_process_instance_segmentation(given, **settings))
     assert ours[0]["segments_info"] == []
