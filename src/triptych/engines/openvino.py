@@ -108,9 +108,10 @@ def shared_core() -> Any:
         TriptychError: OpenVINO is not installed.
     """
     global _core
+    openvino = load_openvino()
     with _sharing:
         if _core is None:
-            _core = load_openvino().Core()
+            _core = openvino.Core()
         return _core
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -221,7 +222,8 @@ def _is_fused() -> bool | None:
         resized._fused = fused
         resized._down, resized._across = _axis(37, 101, fused), _axis(50, 171, fused)
         down, across = len(resized._down.pixels), len(resized._across.pixels)
-        every = torch.cartesian_prod(*(torch.arange(n, device="cpu") for n in (4, down, across)))
+        rows: Any = {"dtype": torch.long, "device": "cpu"}
+        every = torch.cartesian_prod(*(torch.arange(n, **rows) for n in (4, down, across)))
         values = resized._values(*every.unbind(1)).view(4, down, across, TILE, TILE)
         whole = values.transpose(2, 3).reshape(4, down * TILE, across * TILE)
         if torch.equal(whole[:, :101, :171], wanted):
