@@ -263,3 +263,9 @@ def test_a_folder_is_no_table(tmp_path):
     (tmp_path / "dir.yaml").mkdir()
     with pytest.raises(TriptychError, match=r"dir\.yaml: is a folder"):
         ClassTable.parse(str(tmp_path / "dir.yaml"))
+
+
+@pytest.mark.parametrize("members", [False, 0, 1.5])
+def test_members_are_a_list_of_classes(members):
+    with pytest.raises(TriptychError, match="give each group a list of classes"):
+        ClassTable.of({"car": members})

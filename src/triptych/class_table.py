@@ -321,7 +321,7 @@ def _group(name: str, members: Members | Iterable[str] | str | None) -> Group:
         return Group(name=name, of=members.of, thing=members.thing, colour=members.colour)
     if isinstance(members, str):
         members = (members,)
-    return Group(name=name, of=tuple(members or ()))
+    return Group(name=name, of=() if members is None else tuple(members))
 
 
 def _is_thing(group: Group, members: Sequence[bool], having: str, key: str) -> bool:
